@@ -1,0 +1,141 @@
+"""What a backend is, and how backends are found.
+
+Policy: a backend turns a Program into an executable and owns the memory of variables; it imports `graphflow.backend`,
+`.spec`, `.dtypes`, `.errors` and `.program` and nothing else of ours.  Backends are found through the entry-point
+group `graphflow.backends`; listing them imports nothing; one that cannot be loaded becomes `BackendUnavailable` with
+the command that mends it.  Kernels are rows of a table keyed by op type; users add rows for their own ops.
+
+State: the loaded backends, and the kernel rows that users registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any, Protocol
+
+from graphflow.errors import AlreadyExistsError, BackendUnavailable, NotFoundError
+from graphflow.program import Instruction, Program
+from graphflow.tensor import Operation
+
+GROUP = "graphflow.backends"
+_loaded: dict[str, Backend] = {}
+_user_rows: dict[str, dict[str, Callable[..., Any]]] = {}
+
+
+class Cell(Protocol):
+    """The memory of one variable in one session."""
+
+    name: str
+    lock: Any
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it holds a value."""
+
+    def snapshot(self) -> Any:
+        """The value as an array that will not change."""
+
+    def assign(self, value: Any) -> Any:
+        """Replace the value by a copy of `value`, atomically."""
+
+
+class Run:
+    """What one run knows of itself; kernels of random ops and of loops ask for it."""
+
+    __slots__ = ("held", "index", "path", "seed")
+
+    def __init__(self, index: int, seed: int | None = None, path: tuple[int, ...] = ()) -> None:
+        self.index = index
+        self.seed = seed
+        self.path = path  # numbers of the iterations of the loops that we are in
+        self.held: list[Any] = []  # locks of the atomic region that we are in
+
+
+class Executable(Protocol):
+    """A compiled program; callable any number of times, from several threads at once."""
+
+    def __call__(self, feeds: Sequence[Any], run: Run) -> list[Any]:
+        """The fetched values, each owned by the caller."""
+
+
+class Context(Protocol):
+    """What a session offers a backend while it compiles."""
+
+    def cell(self, variable: Operation) -> Cell:
+        """The memory of a variable."""
+
+    def compile_function(self, graph: Any, results: Sequence[Any]) -> Executable:
+        """The executable of a branch or loop body, for these of its tensors."""
+
+
+class Backend(Protocol):
+    """One way of executing programs."""
+
+    name: str
+
+    def compile(self, program: Program, context: Context) -> Executable:
+        """Make a program executable."""
+
+    def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Compute one instruction on NumPy values (constant folding)."""
+
+    def new_cell(self, name: str, dtype: Any, dims: Any) -> Cell:
+        """Memory for a variable, without a value."""
+
+    def has_kernel(self, type: str) -> bool:
+        """Whether an op type can be executed."""
+
+
+def available_backends() -> list[str]:
+    """The names of the installed backends; nothing is imported."""
+    return sorted({e.name for e in metadata.entry_points(group=GROUP)})
+
+
+def load_backend(name: str) -> Backend:
+    """The backend of that name."""
+    found = _loaded.get(name)
+    if found is not None:
+        return found
+    entries = [e for e in metadata.entry_points(group=GROUP) if e.name == name]
+    if not entries:
+        names = available_backends()
+        raise NotFoundError(
+            f"no backend named {name!r}",
+            expected=", ".join(names) or "an installed backend",
+            hint=None if names else "no backend is installed; run `pip install -e .` in the checkout",
+        )
+    try:
+        backend: Backend = entries[0].load()
+    except Exception as error:
+        missing = getattr(error, "name", None)
+        hint = {"pyopencl": 'pip install "pyopencl[pocl]"'}.get(missing or "", f"pip install {missing}" if missing else None)
+        raise BackendUnavailable(f"backend {name!r} cannot be loaded: {error}", hint=hint) from error
+    _loaded[name] = backend
+    return backend
+
+
+class RegisterKernel:
+    """Decorator: the function is the kernel of an op type of yours; `(arrays..., **attrs) -> array or tuple`.
+
+    @tf.RegisterKernel("Cube")
+    def _(x):
+        return x * x * x
+    """
+
+    def __init__(self, op_type: str, backend: str = "numpy") -> None:
+        self._type = op_type
+        self._backend = backend
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the function and return it."""
+        rows = _user_rows.setdefault(self._backend, {})
+        if self._type in rows:
+            raise AlreadyExistsError(f"a kernel is registered for {self._type!r} on {self._backend!r} already")
+        rows[self._type] = function
+        return function
+
+
+def user_kernels(backend: str) -> dict[str, Callable[..., Any]]:
+    """The kernel rows that users registered for a backend."""
+    return _user_rows.setdefault(backend, {})

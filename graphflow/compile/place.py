@@ -1,0 +1,37 @@
+"""Placement: which device each instruction asks for, checked against what there is.
+
+Policy: device strings are TensorFlow 1's (`/cpu:0`, `/device:GPU:1`, `/job:worker/task:0/cpu:0`).  A device that does
+not exist is an error naming the op, unless soft placement was asked for.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from graphflow.errors import InvalidArgumentError
+from graphflow.program import Program
+
+_DEVICE = re.compile(r"(?:/job:\w+)?(?:/replica:\d+)?(?:/task:\d+)?(?:/(?:device:)?([A-Za-z]+)(?::(\d+|\*))?)?\Z")
+
+
+def check_devices(program: Program, kinds: frozenset[str], soft: bool) -> None:
+    """Raise for the first instruction whose device does not exist."""
+    for ins in program.instructions:
+        device = ins.op.device
+        if not device:
+            continue
+        match = _DEVICE.match(device)
+        if match is None:
+            raise InvalidArgumentError(
+                f"not a device: {device!r}", op=ins.op, expected="a string such as '/cpu:0' or '/device:GPU:0'"
+            )
+        kind = (match.group(1) or "cpu").lower()
+        if kind not in kinds and not soft:
+            raise InvalidArgumentError(
+                f"cannot place the op on {device!r}: there is no such device",
+                op=ins.op,
+                expected=", ".join(f"/{k}:0" for k in sorted(kinds)),
+                hint="tf.Session(config=tf.ConfigProto(allow_soft_placement=True)) runs it on the CPU",
+            )

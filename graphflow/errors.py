@@ -1,0 +1,231 @@
+"""Every error that graphflow raises.
+
+Policy: TensorFlow 1's classes under TensorFlow 1's names, each of them also the Python built-in that a caller
+would expect (`InvalidArgumentError` is a `ValueError`, `NotFoundError` a `LookupError`, ...).  The text leads with
+one short sentence; what was expected, what came, the op, the user's own line and a hint follow, one line each and
+only where they are known.  No raw NumPy, graphviz or pyopencl exception leaves the library.
+
+State: none.  Errors hold names and text, never arrays, so that a kept traceback keeps no memory alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+OK = 0
+CANCELLED = 1
+UNKNOWN = 2
+INVALID_ARGUMENT = 3
+DEADLINE_EXCEEDED = 4
+NOT_FOUND = 5
+ALREADY_EXISTS = 6
+PERMISSION_DENIED = 7
+RESOURCE_EXHAUSTED = 8
+FAILED_PRECONDITION = 9
+ABORTED = 10
+OUT_OF_RANGE = 11
+UNIMPLEMENTED = 12
+INTERNAL = 13
+UNAVAILABLE = 14
+DATA_LOSS = 15
+UNAUTHENTICATED = 16
+
+
+class Error(Exception):
+    """The root of everything that graphflow raises; `except tf.errors.OpError` catches it as well.
+
+    `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built.
+    """
+
+    error_code = UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        op: Any = None,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.summary = message
+        self.expected = expected
+        self.got = got
+        self.hint = hint
+        self.op_name: str | None = getattr(op, "name", None)
+        self.op_type: str | None = getattr(op, "type", None)
+        self.source: str | None = source or getattr(op, "source", None)
+
+    def attach(self, op: Any) -> Error:
+        """Name the op in an error that was raised where the op was not known; the first op named stays."""
+        if self.op_name is None and op is not None:
+            self.op_name = op.name
+            self.op_type = op.type
+            self.source = self.source or op.source
+        return self
+
+    @property
+    def message(self) -> str:
+        """The whole text, as TensorFlow 1's OpError has it."""
+        return str(self)
+
+    def __str__(self) -> str:
+        lines = [self.summary]
+        if self.expected is not None:
+            lines.append(f"  expected: {self.expected}")
+        if self.got is not None:
+            lines.append(f"  got:      {self.got}")
+        if self.op_name is not None:
+            lines.append(f"  op:       {self.op_name!r} ({self.op_type})")
+        if self.source is not None:
+            lines.append(f"  built at: {self.source}")
+        if self.hint is not None:
+            lines.append(f"  hint:     {self.hint}")
+        return "\n".join(lines)
+
+
+OpError = Error
+
+
+class CancelledError(Error, RuntimeError):
+    """The run was cancelled before it finished."""
+
+    error_code = CANCELLED
+
+
+class UnknownError(Error, RuntimeError):
+    """User code inside the graph (`py_func`) raised something that has no class of its own here."""
+
+    error_code = UNKNOWN
+
+
+class InvalidArgumentError(Error, ValueError):
+    """A value, shape, name or attribute that the op cannot take."""
+
+    error_code = INVALID_ARGUMENT
+
+
+class ShapeError(InvalidArgumentError):
+    """Shapes that do not fit together, found while the graph is built or when its feeds are known."""
+
+
+class DTypeError(InvalidArgumentError, TypeError):
+    """A dtype that does not fit, or a conversion that would change a value."""
+
+
+class FeedError(InvalidArgumentError, TypeError):
+    """A key or value of a feed_dict that cannot be fed."""
+
+
+class FetchError(InvalidArgumentError, TypeError):
+    """Something in the fetches that cannot be fetched."""
+
+
+class GraphError(InvalidArgumentError):
+    """Graph structure: a tensor of another graph, a cycle, a malformed name or scope."""
+
+
+class SymbolicUseError(InvalidArgumentError, TypeError):
+    """A symbolic tensor was used where Python needs a value (`if`, `for`, `len`, `float`)."""
+
+
+class NotFoundError(Error, LookupError):
+    """A file, op, tensor, key or variable that does not exist."""
+
+    error_code = NOT_FOUND
+
+
+class MissingNameError(NotFoundError, KeyError):
+    """No op or tensor of that name in the graph."""
+
+    __str__ = Error.__str__
+
+
+class GradientLookupError(NotFoundError):
+    """An op on the path has no registered gradient."""
+
+
+class AlreadyExistsError(Error, ValueError):
+    """The name, variable or registration exists already."""
+
+    error_code = ALREADY_EXISTS
+
+
+class PermissionDeniedError(Error, PermissionError):
+    """The operating system refused access to a path."""
+
+    error_code = PERMISSION_DENIED
+
+    __str__ = Error.__str__
+
+
+class ResourceExhaustedError(Error, MemoryError):
+    """Out of memory, or a stated limit was reached."""
+
+    error_code = RESOURCE_EXHAUSTED
+
+
+class FailedPreconditionError(Error, RuntimeError):
+    """The system is not in the state the operation needs (an uninitialised variable, a closed session)."""
+
+    error_code = FAILED_PRECONDITION
+
+
+class FinalizedError(FailedPreconditionError):
+    """The graph is finalized and cannot be changed."""
+
+
+class AbortedError(Error, RuntimeError):
+    """The operation was aborted."""
+
+    error_code = ABORTED
+
+
+class OutOfRangeError(Error, IndexError):
+    """Past the end of something, such as an epoch."""
+
+    error_code = OUT_OF_RANGE
+
+
+class UnimplementedError(Error, NotImplementedError):
+    """No kernel for this op and dtype on the chosen backend."""
+
+    error_code = UNIMPLEMENTED
+
+
+class InternalError(Error, RuntimeError):
+    """A broken invariant of graphflow itself; please report it."""
+
+    error_code = INTERNAL
+
+
+class UnavailableError(Error, RuntimeError):
+    """A service, device or optional package is not there."""
+
+    error_code = UNAVAILABLE
+
+
+class BackendUnavailable(UnavailableError, ImportError):  # noqa: N818 - the name is part of the design
+    """A backend is installed but cannot be loaded; the hint holds the command that mends it."""
+
+
+class DeadlineExceededError(Error, TimeoutError):
+    """The time limit given for the run was reached."""
+
+    error_code = DEADLINE_EXCEEDED
+
+    __str__ = Error.__str__
+
+
+class DataLossError(Error, ValueError):
+    """A file is truncated or corrupt."""
+
+    error_code = DATA_LOSS
+
+
+class UnauthenticatedError(Error, RuntimeError):
+    """Kept for TensorFlow 1's name; graphflow itself never raises it."""
+
+    error_code = UNAUTHENTICATED

@@ -1,0 +1,284 @@
+"""What an op is: one record per type, in one registry, and the function that adds an op to the graph.
+
+Policy: *an op is one decorated function.*  Its parameters are the public signature, its body only normalises the
+arguments, its docstring is the public documentation; inference is an argument of the decorator; the gradient is
+attached on the next lines; backends register kernels by the op's type.  Tensors are inputs, everything else is an
+attribute.  What a pass or a backend must know about an op is a column of its record, never an `if` on its type.
+
+    @op("Mul", infer=elementwise())
+    def multiply(x, y, name=None):
+        "Elementwise product with NumPy broadcasting."
+        return call((x, y), name)
+
+    multiply.vjp(lambda op, dy: dy * op.inputs[1], lambda op, dy: dy * op.inputs[0])
+
+State: the registry of op types and the registry of gradients.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeAlias, cast
+
+from graphflow import source
+from graphflow.constants import convert_to_tensor
+from graphflow.dtypes import DType
+from graphflow.errors import (
+    AlreadyExistsError,
+    DTypeError,
+    Error,
+    GraphError,
+    InvalidArgumentError,
+)
+from graphflow.graph import FuncGraph, Graph, get_default_graph
+from graphflow.spec import TensorSpec
+from graphflow.tensor import Operation, Tensor
+
+P = ParamSpec("P")
+Known: TypeAlias = "TensorSpec | Sequence[TensorSpec]"
+Call: TypeAlias = "tuple[tuple[Any, ...], str | None, dict[str, Any]]"
+Gradient: TypeAlias = Callable[..., Any]
+Rule: TypeAlias = "Callable[[Operation, Any], Any] | None"
+
+
+class OpDef:
+    """The record of one op type; see `op` for the meaning of its columns."""
+
+    __slots__ = (
+        "broadcasts", "control_flow", "differentiable", "doc", "effect", "function", "infer", "known_value", "noop",
+        "place", "result", "rules", "same_dtype", "stateful", "type",
+    )  # fmt: skip
+
+    def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
+        self.type = type
+        self.function = function
+        self.infer = infer
+        self.doc = function.__doc__ or ""
+        self.place = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+        self.same_dtype: tuple[int, ...] | None = columns["same_dtype"]
+        self.effect: str = columns["effect"]
+        self.stateful: bool = columns["stateful"]
+        self.differentiable: bool = columns["differentiable"]
+        self.broadcasts: bool = columns["broadcasts"]
+        self.noop: bool = columns["noop"]
+        self.known_value: Callable[..., Any] | None = columns["known_value"]
+        self.control_flow: bool = columns["control_flow"]
+        self.result: Callable[..., Any] | None = columns["result"]
+        self.rules: tuple[Rule, ...] | None = None
+
+
+class OpFunction(Generic[P]):
+    """The type of a decorated op: callable as its signature says, with `vjp` to attach per-input gradient rules."""
+
+    definition: OpDef
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Add the op to the graph."""
+
+    def vjp(self, *rules: Rule) -> None:
+        """One rule `(op, dy) -> gradient` per input; None where an input has none."""
+
+
+OPS: dict[str, OpDef] = {}
+_gradients: dict[str, Gradient] = {}
+
+
+def call(inputs: tuple[Any, ...] | list[Any], name: str | None = None, **attrs: Any) -> Call:
+    """What the body of an op returns: its inputs, its name and its attributes."""
+    return tuple(inputs), name, attrs
+
+
+def op(
+    type: str,
+    *,
+    infer: Callable[..., Known],
+    same_dtype: tuple[int, ...] | None = (),
+    effect: str = "",
+    stateful: bool = False,
+    differentiable: bool = True,
+    broadcasts: bool = False,
+    noop: bool = False,
+    known_value: Callable[..., Any] | None = None,
+    control_flow: bool = False,
+    result: Callable[..., Any] | None = None,
+) -> Callable[[Callable[P, Call]], OpFunction[P]]:
+    """Define an op type.
+
+    infer          (*inputs, **attrs) -> TensorSpec(s); inputs have .dtype, .dims and .hint; run again with the shapes
+                   of the feeds when a plan is compiled
+    same_dtype     which inputs must share one dtype, which literals among them are given: () means all, None no rule
+    effect         "read" or "write": what the op does to the variable whose handle is its first input
+    stateful       its value depends on more than its inputs, or it acts on the world: never folded, never merged
+    differentiable False states that no gradient exists; otherwise one must be registered
+    broadcasts     inputs follow NumPy's broadcasting; gradients are summed back to each input's shape
+    noop           it is the identity wherever its output has the dtype and shape of its first input
+    known_value    (*specs, **attrs) -> the value, where specs alone determine it (tf.shape), or None
+    control_flow   some attributes are FuncGraphs
+    result         builds what the caller gets out of several outputs (a named tuple)
+    """
+
+    def define(function: Callable[P, Call]) -> OpFunction[P]:
+        definition = OpDef(
+            type, function, infer, same_dtype=same_dtype, effect=effect, stateful=stateful,
+            differentiable=differentiable, broadcasts=broadcasts, noop=noop, known_value=known_value,
+            control_flow=control_flow, result=result,
+        )  # fmt: skip
+        earlier = OPS.get(type)
+        if earlier is not None:
+            raise AlreadyExistsError(f"op type {type!r} is defined twice", got=f"{earlier.place} and {definition.place}")
+        OPS[type] = definition
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                inputs, name, attrs = function(*args, **kwargs)
+            except Error as error:
+                error.source = error.source or str(source.user_frame())
+                raise
+            return build(definition, inputs, name, attrs)
+
+        wrapper.__dict__["definition"] = definition
+        wrapper.__dict__["vjp"] = functools.partial(_set_rules, definition)
+        del wrapper.__dict__["__wrapped__"]
+        wrapper.__dict__["__signature__"] = _public_signature(function)
+        return cast("OpFunction[P]", wrapper)
+
+    return define
+
+
+def _public_signature(function: Callable[..., Any]) -> Any:
+    import inspect
+
+    return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
+
+
+def _set_rules(definition: OpDef, *rules: Rule) -> None:
+    definition.rules = rules
+
+
+class RegisterGradient:
+    """Decorator: the function is the gradient of an op type, or of a name used in `gradient_override_map`.
+
+    @tf.RegisterGradient("Neg")
+    def _(op, grad):
+        return -grad
+    """
+
+    def __init__(self, op_type: str) -> None:
+        if not isinstance(op_type, str) or not op_type:
+            raise InvalidArgumentError("RegisterGradient takes the name of an op type", got=repr(op_type))
+        self._type = op_type
+
+    def __call__(self, function: Gradient) -> Gradient:
+        """Register the function and return it."""
+        earlier: Any = _gradients.get(self._type)
+        definition = OPS.get(self._type)
+        if earlier is None and definition is not None and definition.rules is not None:
+            earlier = definition.function
+        if earlier is not None:
+            code = earlier.__code__
+            raise AlreadyExistsError(
+                f"a gradient is registered for {self._type!r} already",
+                got=f"{code.co_filename}:{code.co_firstlineno}",
+                hint="register it under a name of your own and use graph.gradient_override_map",
+            )
+        _gradients[self._type] = function
+        return function
+
+
+def gradient_of(type: str) -> Gradient | None:
+    """The gradient function registered under a name."""
+    return _gradients.get(type)
+
+
+def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: dict[str, Any]) -> Any:
+    """Check the inputs, infer the outputs, add the op to the graph; the one way in which ops come to be."""
+    graph = get_default_graph()
+    for x in inputs:
+        if type(x) is not Tensor or x.graph is not graph:
+            graph, inputs = as_inputs(definition, graph, inputs)
+            break
+    place = source.user_frame()
+    try:
+        group = definition.same_dtype
+        if group is not None and len(inputs) > 1:
+            _check_one_dtype(inputs, group)
+        known = definition.infer(*inputs, **attrs)
+    except Exception as error:
+        raise _build_error(error, definition, graph, name, place) from (None if isinstance(error, Error) else error)
+    if type(known) is TensorSpec:
+        op = graph.add_operation(definition.type, inputs, attrs, (known,), name, place)
+        return op.outputs[0]
+    op = graph.add_operation(definition.type, inputs, attrs, known, name, place)  # type: ignore[arg-type]
+    if definition.result is not None:
+        return definition.result(*op.outputs)
+    return op.outputs if op.outputs else op
+
+
+def _check_one_dtype(inputs: tuple[Tensor, ...], group: tuple[int, ...]) -> None:
+    first = inputs[group[0] if group else 0].dtype
+    for x in [inputs[i] for i in group] if group else inputs:
+        if x.dtype is not first:
+            names = ", ".join(f"{t.name} is {t.dtype.name}" for t in inputs[:8])
+            raise DTypeError(
+                "inputs of different dtypes: graphflow promotes nothing silently",
+                expected=first.name,
+                got=names,
+                hint=f"tf.cast({x.name!r}, tf.{first.name})",
+            )
+
+
+def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | None, place: source.Source) -> Error:
+    """The error with the op that was about to be built in it."""
+    if not isinstance(error, Error):
+        kind = DTypeError if isinstance(error, TypeError) else InvalidArgumentError
+        error = kind(f"{definition.type}: {error}")
+    elif error.op_name is None:
+        error.summary = f"{definition.type}: {error.summary}"
+    if error.op_name is None:
+        error.op_name = graph.scope.name + (name or definition.type)
+        error.op_type = definition.type
+        error.source = str(place)
+    return error
+
+
+def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple[Graph, tuple[Tensor, ...]]:
+    """The inputs as tensors of one graph: that of the tensors among them, or the default graph."""
+    for x in inputs:
+        if isinstance(x, Tensor) or hasattr(x, "graph"):
+            if x.graph is not graph and not graph.encloses(x.graph):
+                if isinstance(graph, FuncGraph) and not isinstance(x.graph, FuncGraph):
+                    graph.capture(x if isinstance(x, Tensor) else convert_to_tensor(x))
+                graph = x.graph
+            break
+    group = definition.same_dtype
+    wanted: DType | None = None
+    members = set(range(len(inputs)) if group == () else group or ())
+    for i in sorted(members):
+        if i < len(inputs) and hasattr(inputs[i], "dtype") and hasattr(inputs[i], "graph"):
+            wanted = inputs[i].dtype
+            break
+    out = []
+    for i, x in enumerate(inputs):
+        if type(x) is Tensor:
+            out.append(graph.capture(x))
+            continue
+        try:
+            with_graph = convert_to_tensor(x, preferred=wanted if i in members else None, graph=graph)
+        except Error as error:
+            error.summary = f"{definition.type}: {error.summary}"
+            error.source = error.source or str(source.user_frame())
+            raise
+        if wanted is None and i in members:
+            wanted = with_graph.dtype
+        out.append(with_graph)
+    return graph, tuple(out)
+
+
+def definition_of(op: Operation) -> OpDef:
+    """The record of an op's type."""
+    found = OPS.get(op.type)
+    if found is None:
+        raise GraphError(f"op type {op.type!r} is not defined", op=op, hint="import the module that defines it")
+    return found

@@ -1,0 +1,1 @@
+"""Between a session and an executable: feeds, fetches, configuration."""

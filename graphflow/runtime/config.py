@@ -1,0 +1,130 @@
+"""`ConfigProto`, `RunOptions`, `RunMetadata`: TensorFlow 1's option objects.
+
+Policy: every field that TF1 code sets is accepted, by keyword or by attribute.  What has a meaning here is honoured;
+what has none says so once, through the logger "graphflow".
+
+State: which fields have been mentioned already.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from graphflow.errors import InvalidArgumentError
+
+logger = logging.getLogger("graphflow")
+_mentioned: set[str] = set()
+
+
+class _Options:
+    """A record with declared fields; assigning an undeclared one is an error."""
+
+    FIELDS: dict[str, Any] = {}
+    HONOURED: frozenset[str] = frozenset()
+
+    def __init__(self, **values: Any) -> None:
+        for name, default in self.FIELDS.items():
+            object.__setattr__(self, name, default() if isinstance(default, type) else default)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.FIELDS:
+            raise InvalidArgumentError(
+                f"{type(self).__name__} has no field {name!r}", expected=", ".join(sorted(self.FIELDS))
+            )
+        default = self.FIELDS[name]
+        nested = isinstance(default, type) and issubclass(default, (_Options, dict))
+        if nested and isinstance(default, type) and not isinstance(value, default):
+            raise InvalidArgumentError(f"{name} takes a {default.__name__}", got=repr(value))
+        object.__setattr__(self, name, value)
+        if name not in self.HONOURED and not nested and value != default:
+            mention(f"{type(self).__name__}.{name}")
+
+    def CopyFrom(self, other: Any) -> None:  # noqa: N802 - the protobuf spelling
+        """Take over all fields of another one."""
+        for name in self.FIELDS:
+            object.__setattr__(self, name, getattr(other, name))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.FIELDS)})"
+
+
+def mention(field: str) -> None:
+    """Say once that a field has no effect."""
+    if field not in _mentioned:
+        _mentioned.add(field)
+        logger.warning("%s has no effect in graphflow", field)
+
+
+class GPUOptions(_Options):
+    """Accepted for TF1 code; there is no GPU memory to configure here."""
+
+    FIELDS = {
+        "per_process_gpu_memory_fraction": 0.0,
+        "allow_growth": False,
+        "visible_device_list": "",
+        "allocator_type": "",
+        "force_gpu_compatible": False,
+    }
+
+
+class OptimizerOptions(_Options):
+    """How graphs are optimised: `opt_level` is -1 (L0), 0 (L1, the default) as in TF1."""
+
+    L0, L1 = -1, 0
+    OFF, ON_1, ON_2 = -1, 1, 2
+    FIELDS = {
+        "opt_level": 0,
+        "do_common_subexpression_elimination": False,
+        "do_constant_folding": False,
+        "do_function_inlining": False,
+        "global_jit_level": 0,
+    }
+    HONOURED = frozenset({"opt_level", "do_common_subexpression_elimination", "do_constant_folding"})
+
+
+class GraphOptions(_Options):
+    """Options of the compiler."""
+
+    FIELDS = {"optimizer_options": OptimizerOptions, "rewrite_options": None, "infer_shapes": False}
+    HONOURED = frozenset({"infer_shapes"})
+
+
+class ConfigProto(_Options):
+    """Options of a session."""
+
+    FIELDS = {
+        "allow_soft_placement": False,
+        "log_device_placement": False,
+        "inter_op_parallelism_threads": 0,
+        "intra_op_parallelism_threads": 0,
+        "device_count": dict,
+        "gpu_options": GPUOptions,
+        "graph_options": GraphOptions,
+        "operation_timeout_in_ms": 0,
+        "use_per_session_threads": False,
+        "isolate_session_state": False,
+    }
+    HONOURED = frozenset({"allow_soft_placement", "log_device_placement", "device_count", "isolate_session_state"})
+
+
+class RunOptions(_Options):
+    """Options of one run."""
+
+    NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = 0, 1, 2, 3
+    FIELDS = {
+        "trace_level": 0,
+        "timeout_in_ms": 0,
+        "inter_op_thread_pool": 0,
+        "output_partition_graphs": False,
+        "report_tensor_allocations_upon_oom": False,
+    }
+
+
+class RunMetadata(_Options):
+    """What a run reports: `program` is the compiled Program."""
+
+    FIELDS = {"step_stats": None, "cost_graph": None, "partition_graphs": None, "program": None}
+    HONOURED = frozenset({"program"})

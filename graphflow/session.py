@@ -1,0 +1,310 @@
+"""`Session`: the values of the variables, the compiled plans, and `run`.
+
+Policy: the graph holds no values; they belong to the session.  A plan is compiled for a set of fetches, fed tensors
+and feed shapes, and kept; the steady state of `run` is one look-up, one conversion per feed and the executable.
+When one set of fetches has seen many shapes, a plan for any shape takes over.  Extending the graph keeps all plans.
+
+State: per session the cells of its variables, its plans (bounded), and the number of its runs, from which random ops
+take their counters.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from graphflow import spec
+from graphflow.backend import Backend, Cell, Executable, Run, load_backend
+from graphflow.compile import pipeline, place
+from graphflow.defaults import stacks
+from graphflow.errors import FailedPreconditionError, FeedError, InvalidArgumentError
+from graphflow.graph import FuncGraph, Graph, get_default_graph
+from graphflow.program import Program
+from graphflow.runtime.config import ConfigProto, mention
+from graphflow.runtime.feeds import Converter, converter, feed_tensor
+from graphflow.runtime.fetches import Fetches, structure_key
+from graphflow.tensor import Operation, Tensor
+
+MAX_ENTRIES = 512
+MAX_SHAPES = 16
+
+
+class _Entry:
+    """One combination of fetches and fed tensors, and its plans by the shapes of the feeds."""
+
+    __slots__ = ("any_shape", "converters", "feeds", "fetches", "plans", "single")
+
+    def __init__(self, fetches: Fetches, feeds: list[Tensor], converters: list[Converter], single: bool) -> None:
+        self.fetches = fetches
+        self.feeds = feeds
+        self.converters = converters
+        self.plans: dict[Any, Executable] = {}
+        self.any_shape: Executable | None = None
+        self.single = single
+
+
+class BaseSession:
+    """What `Session` and `InteractiveSession` share."""
+
+    def __init__(
+        self,
+        target: str = "",
+        graph: Graph | None = None,
+        config: ConfigProto | None = None,
+        device: str | None = None,
+        optimization_level: int | None = None,
+    ) -> None:
+        if graph is not None and not isinstance(graph, Graph):
+            raise InvalidArgumentError("a session runs a tf.Graph", got=repr(graph)[:80])
+        if config is not None and not isinstance(config, ConfigProto):
+            raise InvalidArgumentError("config takes a tf.ConfigProto", got=repr(config)[:80])
+        if target:
+            mention("Session.target")
+        self.graph = graph if graph is not None else get_default_graph()
+        self._config = config or ConfigProto()
+        self._backend: Backend = load_backend(_backend_name(device))
+        self._options = pipeline.Options(_level(self._config, optimization_level))
+        self._cells: dict[str, Cell] = {}
+        self._entries: dict[Any, _Entry] = {}
+        self._mutations = self.graph.mutations
+        self._runs = itertools.count()
+        self._lock = threading.RLock()
+        self._closed = False
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
+        """Compute `fetches` with the values of `feed_dict`; see the README for what may be fetched and fed."""
+        try:
+            key = (tuple(fetches), list) if type(fetches) is list else fetches
+            entry = self._entries[key, tuple(feed_dict) if feed_dict else ()]
+        except (KeyError, TypeError):
+            entry = self._prepare(fetches, feed_dict)
+        if self._closed or self._mutations != self.graph.mutations:
+            entry = self._prepare(fetches, feed_dict)
+        values = []
+        shapes = []
+        if feed_dict:
+            for convert, value in zip(entry.converters, feed_dict.values()):  # noqa: B905 - checked when prepared
+                array = convert(value)
+                values.append(array)
+                shapes.append(getattr(array, "shape", None))
+        executable = entry.any_shape or entry.plans.get(tuple(shapes)) or self._plan(entry, shapes)
+        out = executable(values, Run(next(self._runs), self.graph.seed))
+        if run_metadata is not None:
+            run_metadata.program = executable.program  # type: ignore[attr-defined]
+        return out[0] if entry.single else entry.fetches.rebuild(out)
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Any:
+        """A function of the values of `feed_list` that returns what `run(fetches, ...)` would, a little faster."""
+        feeds = list(feed_list or ())
+        entry = self._prepare(fetches, dict.fromkeys(feeds))
+        converters = entry.converters
+        if len(converters) != len(feeds):
+            raise FeedError("feed_list names a tensor twice")
+        plans, rebuild, single, count = entry.plans, entry.fetches.rebuild, entry.single, len(feeds)
+        graph, runs = self.graph, self._runs
+
+        def call(*args: Any) -> Any:
+            if len(args) != count:
+                raise FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
+            if self._closed:
+                raise self._closed_error()
+            values = [convert(value) for convert, value in zip(converters, args)]  # noqa: B905 - same length
+            shapes = [getattr(v, "shape", None) for v in values]
+            executable = entry.any_shape or plans.get(tuple(shapes)) or self._plan(entry, shapes)
+            out = executable(values, Run(next(runs), graph.seed))
+            return out[0] if single else rebuild(out)
+
+        return call
+
+    def program(self, fetches: Any, feed_dict: Any = None) -> Program:
+        """The compiled Program that `run` would execute; print it to read it."""
+        entry = self._prepare(fetches, feed_dict)
+        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
+        executable = self._plan(entry, [getattr(v, "shape", None) for v in values])
+        found: Program = executable.program  # type: ignore[attr-defined]
+        return found
+
+    # -- plans ---------------------------------------------------------------------------------------------------
+
+    def _prepare(self, fetches: Any, feed_dict: Any) -> _Entry:
+        """The entry for these fetches and feeds, checked; the slow half of `run`."""
+        if self._closed:
+            raise self._closed_error()
+        if feed_dict is not None and not hasattr(feed_dict, "items"):
+            raise FeedError("feed_dict is a dict from tensors to values", got=type(feed_dict).__name__)
+        with self._lock:
+            if self._mutations != self.graph.mutations:
+                self._entries.clear()
+                self._mutations = self.graph.mutations
+            feed_keys = tuple(feed_dict) if feed_dict else ()
+            try:
+                key = (structure_key(fetches), feed_keys)
+                found = self._entries.get(key)
+            except TypeError:
+                key, found = None, None
+            if found is not None:
+                return found
+            entry = self._new_entry(fetches, feed_keys)
+            if key is not None:
+                while len(self._entries) >= MAX_ENTRIES:
+                    self._entries.pop(next(iter(self._entries)))
+                self._entries[key] = entry
+                quick = (tuple(fetches), list) if type(fetches) is list else fetches
+                try:
+                    self._entries[quick, feed_keys] = entry
+                except TypeError:
+                    pass
+            return entry
+
+    def _new_entry(self, fetches: Any, feed_keys: tuple[Any, ...]) -> _Entry:
+        wanted = Fetches(self.graph, fetches)
+        feeds = [feed_tensor(self.graph, k) for k in feed_keys]
+        if len(set(feeds)) != len(feeds):
+            twice = next(t for t in feeds if feeds.count(t) > 1)
+            raise FeedError(f"feed_dict feeds {twice.name!r} twice, under two keys", op=twice.op)
+        converters = [converter(t, self._backend.new_cell) for t in feeds]
+        return _Entry(wanted, feeds, converters, isinstance(fetches, Tensor))
+
+    def _plan(self, entry: _Entry, shapes: Sequence[Any]) -> Executable:
+        """Compile for these shapes, or for any shape once there have been many."""
+        with self._lock:
+            found = entry.any_shape or entry.plans.get(tuple(shapes))
+            if found is not None:
+                return found
+            general = len(entry.plans) >= MAX_SHAPES
+            dims: list[spec.Dims] = [t.dims if general else s for t, s in zip(entry.feeds, shapes, strict=True)]
+            wanted = entry.fetches
+            executable = self._compile(wanted.tensors, wanted.operations, entry.feeds, dims)
+            if general:
+                entry.any_shape = executable
+                entry.plans.clear()
+            else:
+                entry.plans[tuple(shapes)] = executable
+            return executable
+
+    def _compile(
+        self, tensors: Sequence[Tensor], operations: Sequence[Operation], feeds: Sequence[Tensor], dims: Sequence[spec.Dims]
+    ) -> Executable:
+        program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
+        place.check_devices(program, frozenset({"cpu"}), self._config.allow_soft_placement)  # type: ignore[attr-defined]
+        return self._backend.compile(program, self)
+
+    # -- what the backend asks for -------------------------------------------------------------------------------
+
+    def cell(self, variable: Operation) -> Cell:
+        """The memory of a variable in this session."""
+        found = self._cells.get(variable.name)
+        if found is None:
+            with self._lock:
+                new = self._backend.new_cell(variable.name, variable.attrs["dtype"], variable.attrs["dims"])
+                found = self._cells.setdefault(variable.name, new)
+        return found
+
+    def compile_function(self, graph: Any, results: Sequence[Any]) -> Executable:
+        """The executable of a branch or loop body."""
+        assert isinstance(graph, FuncGraph)
+        tensors = [t for t in results if isinstance(t, Tensor)]
+        return self._compile(tensors, [], graph.args, [arg.dims for arg in graph.args])
+
+    # -- life cycle ----------------------------------------------------------------------------------------------
+
+    @property
+    def graph_def(self) -> Any:
+        """The graph."""
+        return self.graph
+
+    @property
+    def sess_str(self) -> str:
+        """The target that was given."""
+        return ""
+
+    def list_devices(self) -> list[str]:
+        """The devices that ops can be placed on."""
+        return ["/device:CPU:0"]
+
+    def close(self) -> None:
+        """Free the plans and the variables; the session cannot be used afterwards."""
+        with self._lock:
+            self._closed = True
+            self._entries.clear()
+            self._cells.clear()
+
+    def _closed_error(self) -> FailedPreconditionError:
+        return FailedPreconditionError(
+            "Attempted to use a closed Session.", hint="run inside the `with tf.Session()` block, or make a new session"
+        )
+
+
+class Session(BaseSession):
+    """Runs a graph; `with tf.Session() as sess:` makes it, and its graph, the default ones."""
+
+    def __enter__(self) -> Session:
+        if self._closed:
+            raise self._closed_error()
+        stacks.graphs.append(self.graph)
+        stacks.sessions.append(self)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        _leave(self)
+        self.close()
+
+    def as_default(self) -> Any:
+        """A context in which this is the default session; it is not closed at its end."""
+        return _Default(self)
+
+
+class _Default:
+    def __init__(self, session: BaseSession) -> None:
+        self._session = session
+
+    def __enter__(self) -> BaseSession:
+        stacks.graphs.append(self._session.graph)
+        stacks.sessions.append(self._session)
+        return self._session
+
+    def __exit__(self, *exc: Any) -> None:
+        _leave(self._session)
+
+
+def _leave(session: BaseSession) -> None:
+    if not stacks.sessions or stacks.sessions[-1] is not session or stacks.graphs[-1] is not session.graph:
+        raise FailedPreconditionError("sessions were not left in the order in which they were entered")
+    stacks.sessions.pop()
+    stacks.graphs.pop()
+
+
+class InteractiveSession(BaseSession):
+    """A session that makes itself the default one until it is closed."""
+
+    def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None, **kwargs: Any) -> None:
+        super().__init__(target, graph, config, **kwargs)
+        if graph is not None:
+            stacks.graphs.append(self.graph)
+        self._pushed_graph = graph is not None
+        stacks.sessions.append(self)
+
+    def close(self) -> None:
+        """Stop being the default session, and free everything."""
+        if self in stacks.sessions:
+            stacks.sessions.remove(self)
+            if self._pushed_graph:
+                stacks.graphs.remove(self.graph)
+        super().close()
+
+
+def _backend_name(device: str | None) -> str:
+    return "numpy" if device in (None, "cpu", "/cpu:0", "numpy") else str(device)
+
+
+def _level(config: ConfigProto, given: int | None) -> int:
+    if given is not None:
+        return given
+    options: Any = config.graph_options  # type: ignore[attr-defined]
+    return 0 if options.optimizer_options.opt_level == -1 else 1
+
+

@@ -1,0 +1,1 @@
+"""The tests of graphflow; `from tests import cases` works from the repository root."""
