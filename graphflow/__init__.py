@@ -1,3 +1,65 @@
-"""graphflow: build a symbolic graph, differentiate it, draw it, run it."""
+"""graphflow: build a symbolic graph, differentiate it, draw it, run it.  `import graphflow as tf` speaks TensorFlow 1."""
+
+from graphflow import errors as errors
+from graphflow import nn as nn
+from graphflow import train as train
+from graphflow.backend import RegisterKernel as RegisterKernel
+from graphflow.constants import register_tensor_conversion_function as register_tensor_conversion_function
+from graphflow.defaults import get_default_session as get_default_session
+from graphflow.dtypes import DType as DType
+from graphflow.dtypes import as_dtype as as_dtype
+from graphflow.dtypes import bfloat16 as bfloat16
+from graphflow.dtypes import bool_ as bool
+from graphflow.dtypes import complex64 as complex64
+from graphflow.dtypes import complex128 as complex128
+from graphflow.dtypes import double as double
+from graphflow.dtypes import float16 as float16
+from graphflow.dtypes import float32 as float32
+from graphflow.dtypes import float64 as float64
+from graphflow.dtypes import half as half
+from graphflow.dtypes import int8 as int8
+from graphflow.dtypes import int16 as int16
+from graphflow.dtypes import int32 as int32
+from graphflow.dtypes import int64 as int64
+from graphflow.dtypes import resource as resource
+from graphflow.dtypes import string as string
+from graphflow.dtypes import uint8 as uint8
+from graphflow.dtypes import uint16 as uint16
+from graphflow.dtypes import uint32 as uint32
+from graphflow.dtypes import uint64 as uint64
+from graphflow.gradients import gradients as gradients
+from graphflow.graph import Graph as Graph
+from graphflow.graph import get_default_graph as get_default_graph
+from graphflow.graph import reset_default_graph as reset_default_graph
+from graphflow.indexed_slices import IndexedSlices as IndexedSlices
+from graphflow.keys import GraphKeys as GraphKeys
+from graphflow.opdef import RegisterGradient as RegisterGradient
+from graphflow.opdef import call as call
+from graphflow.opdef import op as op
+from graphflow.ops.core import colocate_with as colocate_with
+from graphflow.ops.core import constant as constant
+from graphflow.ops.core import control_dependencies as control_dependencies
+from graphflow.ops.core import convert_to_tensor as convert_to_tensor
+from graphflow.ops.core import device as device
+from graphflow.ops.core import group as group
+from graphflow.ops.core import identity as identity
+from graphflow.ops.core import name_scope as name_scope
+from graphflow.ops.core import no_op as no_op
+from graphflow.ops.core import placeholder as placeholder
+from graphflow.ops.core import placeholder_with_default as placeholder_with_default
+from graphflow.ops.core import stop_gradient as stop_gradient
+from graphflow.ops.core import tuple_ as tuple
+from graphflow.runtime.config import ConfigProto as ConfigProto
+from graphflow.runtime.config import GPUOptions as GPUOptions
+from graphflow.runtime.config import GraphOptions as GraphOptions
+from graphflow.runtime.config import OptimizerOptions as OptimizerOptions
+from graphflow.runtime.config import RunMetadata as RunMetadata
+from graphflow.runtime.config import RunOptions as RunOptions
+from graphflow.session import InteractiveSession as InteractiveSession
+from graphflow.session import Session as Session
+from graphflow.tensor import Operation as Operation
+from graphflow.tensor import Tensor as Tensor
+from graphflow.tensor_shape import Dimension as Dimension
+from graphflow.tensor_shape import TensorShape as TensorShape
 
 __version__ = "0.1.0"

@@ -55,8 +55,14 @@ class Run:
 class Executable(Protocol):
     """A compiled program; callable any number of times, from several threads at once."""
 
-    def __call__(self, feeds: Sequence[Any], run: Run) -> list[Any]:
+    program: Program
+    needs_run: bool  # whether a kernel asks for the Run; if not, None may be passed
+
+    def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
         """The fetched values, each owned by the caller."""
+
+    def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
+        """The same inside another program, where the results may share memory with the feeds."""
 
 
 class Context(Protocol):
@@ -65,8 +71,8 @@ class Context(Protocol):
     def cell(self, variable: Operation) -> Cell:
         """The memory of a variable."""
 
-    def compile_function(self, graph: Any, results: Sequence[Any]) -> Executable:
-        """The executable of a branch or loop body, for these of its tensors."""
+    def compile_function(self, graph: Any, results: Sequence[Any], dims: Sequence[Any]) -> Executable:
+        """The executable of a branch or loop body, for these of its tensors and these shapes of its arguments."""
 
 
 class Backend(Protocol):

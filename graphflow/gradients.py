@@ -12,6 +12,7 @@ State: none; rules are registered in `opdef`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def gradients(
     unconnected_gradients: str = "none",
 ) -> list[Any]:
     """The derivatives of the sum of `ys` with respect to each of `xs`; None where `ys` do not depend on it."""
-    targets = _tensors(ys, "ys")
+    targets = tensors(ys, "ys")
     sources, keys = _sources(xs)
     stops = set(_sources([] if stop_gradients is None else stop_gradients)[1])
     with get_default_graph().name_scope(name):
@@ -60,13 +61,15 @@ def gradients(
     return found
 
 
-def _listed(values: Any) -> list[Any]:
+def listed(values: Any) -> list[Any]:
+    """One item or several, as a list."""
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
-def _tensors(values: Any, what: str) -> list[Tensor]:
+def tensors(values: Any, what: str) -> list[Tensor]:
+    """The values as tensors that can be differentiated."""
     out = []
-    for v in _listed(values):
+    for v in listed(values):
         if isinstance(v, Operation) or v is None:
             raise DTypeError(f"{what} must be tensors", got=repr(v), hint="an Operation has no value to differentiate")
         t = v if isinstance(v, Tensor) else convert_to_tensor(v)
@@ -78,7 +81,7 @@ def _tensors(values: Any, what: str) -> list[Tensor]:
 
 def _sources(values: Any) -> tuple[list[Any], list[Tensor]]:
     """The xs, and the tensors whose gradients are theirs: for a variable that is its handle."""
-    items = _listed(values)
+    items = listed(values)
     keys = []
     for v in items:
         handle = getattr(v, "handle", None)
@@ -90,7 +93,7 @@ def _sources(values: Any) -> tuple[list[Any], list[Tensor]]:
 
 
 def _given(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
-    given = [None] * len(ys) if grad_ys is None else _listed(grad_ys)
+    given = [None] * len(ys) if grad_ys is None else listed(grad_ys)
     if len(given) != len(ys):
         raise InvalidArgumentError("grad_ys needs one entry for each of ys", expected=str(len(ys)), got=str(len(given)))
     out = []
@@ -176,6 +179,8 @@ class _Walk:
         definition = OPS.get(op.type) or definition_of(op)
         try:
             if function is not None:
+                if definition.control_flow:
+                    return function(op, *dys, wanted=wanted)  # type: ignore[no-any-return]
                 return self._whole(op, function, dys)
             if definition.rules is not None and op.gradient_type == op.type:
                 return _by_rules(op, definition, dys, wanted)
@@ -193,8 +198,10 @@ class _Walk:
         )
 
     def _whole(self, op: Operation, function: Callable[..., Any], dys: list[Any]) -> Sequence[Any]:
-        filled = [array.zeros_like(t) if g is None and t.dtype.kind in DIFFERENTIABLE[:2] else g
-                  for g, t in zip(dys, op.outputs, strict=True)] if not definition_of(op).control_flow else dys  # fmt: skip
+        filled = [
+            array.zeros_like(t) if g is None and t.dtype.kind in DIFFERENTIABLE[:2] else g
+            for g, t in zip(dys, op.outputs, strict=True)
+        ]
         result = function(op, *filled)
         grads = list(result) if isinstance(result, (list, tuple)) else [result]
         if len(grads) != len(op.inputs):
@@ -254,48 +261,8 @@ def _complain_if_cut(found: list[Any], ys: list[Tensor], xs: list[Any], walk: _W
     cut = max(walk.blocked, key=lambda op: op.id)
     if cut.type == "StopGradient":
         return
-    import warnings
-
     warnings.warn(
         f"all gradients of {ys[0].name!r} are None: {cut.name!r} ({cut.type}), built at {cut.source}, "
         "has no gradient and lies on the only path",
         stacklevel=4,
     )
-
-
-def hessians(ys: Any, xs: Any, name: str = "hessians", **kwargs: Any) -> list[Any]:
-    """The matrix of second derivatives of the sum of `ys` for each of `xs` (of any rank: shape x.shape + x.shape)."""
-    out = []
-    with get_default_graph().name_scope(name):
-        for x, dy in zip(_listed(xs), gradients(ys, xs, **kwargs), strict=True):
-            out.append(None if dy is None else _jacobian(dy, x))
-    return out
-
-
-def _jacobian(y: Tensor, x: Any) -> Tensor:
-    from graphflow.ops import control
-
-    flat = array.reshape(y, [-1])
-    size = array.size(flat)
-    value = x if isinstance(x, Tensor) else convert_to_tensor(x)
-    source = value if value.op.type != "ReadVariable" else x
-
-    def row(i: Any) -> Any:
-        g = gradients(flat[i], source)[0]
-        return array.zeros_like(value) if g is None else convert_to_tensor(g)
-
-    rows = control.map_fn(row, math.range(size), dtype=y.dtype)
-    return array.reshape(rows, array.concat([array.shape(y), array.shape(value)], 0))
-
-
-def jvp(ys: Any, xs: Any, tangents: Any, name: str = "jvp") -> list[Any]:
-    """Forward mode: the directional derivatives of `ys` along `tangents` of `xs`, by differentiating twice."""
-    targets = _tensors(ys, "ys")
-    with get_default_graph().name_scope(name):
-        seeds = [array.zeros_like(y) for y in targets]
-        pulled = gradients(targets, xs, grad_ys=seeds)
-        pairs = [(g, t) for g, t in zip(pulled, _listed(tangents), strict=True) if g is not None]
-        if not pairs:
-            return [None] * len(targets)
-        found = gradients([g for g, _ in pairs], seeds, grad_ys=[t for _, t in pairs])
-        return [array.zeros_like(y) if g is None else g for g, y in zip(found, targets, strict=True)]

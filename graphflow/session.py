@@ -20,7 +20,7 @@ from graphflow.backend import Backend, Cell, Executable, Run, load_backend
 from graphflow.compile import pipeline, place
 from graphflow.defaults import stacks
 from graphflow.errors import FailedPreconditionError, FeedError, InvalidArgumentError
-from graphflow.graph import FuncGraph, Graph, get_default_graph
+from graphflow.graph import Graph, get_default_graph
 from graphflow.program import Program
 from graphflow.runtime.config import ConfigProto, mention
 from graphflow.runtime.feeds import Converter, converter, feed_tensor
@@ -84,17 +84,16 @@ class BaseSession:
             entry = self._prepare(fetches, feed_dict)
         if self._closed or self._mutations != self.graph.mutations:
             entry = self._prepare(fetches, feed_dict)
-        values = []
-        shapes = []
+        values: list[Any] = []
+        shapes: tuple[Any, ...] = ()
         if feed_dict:
-            for convert, value in zip(entry.converters, feed_dict.values()):  # noqa: B905 - checked when prepared
-                array = convert(value)
-                values.append(array)
-                shapes.append(getattr(array, "shape", None))
-        executable = entry.any_shape or entry.plans.get(tuple(shapes)) or self._plan(entry, shapes)
-        out = executable(values, Run(next(self._runs), self.graph.seed))
+            values = [convert(v) for convert, v in zip(entry.converters, feed_dict.values())]  # noqa: B905 - prepared
+            shapes = tuple([v.shape for v in values])
+        executable = entry.plans.get(shapes) or self._plan(entry, shapes)
+        number = next(self._runs)
+        out = executable(values, Run(number, self.graph.seed) if executable.needs_run else None)
         if run_metadata is not None:
-            run_metadata.program = executable.program  # type: ignore[attr-defined]
+            run_metadata.program = executable.program
         return out[0] if entry.single else entry.fetches.rebuild(out)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Any:
@@ -104,7 +103,7 @@ class BaseSession:
         converters = entry.converters
         if len(converters) != len(feeds):
             raise FeedError("feed_list names a tensor twice")
-        plans, rebuild, single, count = entry.plans, entry.fetches.rebuild, entry.single, len(feeds)
+        plan, rebuild, single, count = entry.plans.get, entry.fetches.rebuild, entry.single, len(feeds)
         graph, runs = self.graph, self._runs
 
         def call(*args: Any) -> Any:
@@ -113,9 +112,10 @@ class BaseSession:
             if self._closed:
                 raise self._closed_error()
             values = [convert(value) for convert, value in zip(converters, args)]  # noqa: B905 - same length
-            shapes = [getattr(v, "shape", None) for v in values]
-            executable = entry.any_shape or plans.get(tuple(shapes)) or self._plan(entry, shapes)
-            out = executable(values, Run(next(runs), graph.seed))
+            shapes = tuple([v.shape for v in values])
+            executable = plan(shapes) or self._plan(entry, shapes)
+            number = next(runs)
+            out = executable(values, Run(number, graph.seed) if executable.needs_run else None)
             return out[0] if single else rebuild(out)
 
         return call
@@ -124,9 +124,7 @@ class BaseSession:
         """The compiled Program that `run` would execute; print it to read it."""
         entry = self._prepare(fetches, feed_dict)
         values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
-        executable = self._plan(entry, [getattr(v, "shape", None) for v in values])
-        found: Program = executable.program  # type: ignore[attr-defined]
-        return found
+        return self._plan(entry, tuple([v.shape for v in values])).program
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
@@ -169,10 +167,10 @@ class BaseSession:
         converters = [converter(t, self._backend.new_cell) for t in feeds]
         return _Entry(wanted, feeds, converters, isinstance(fetches, Tensor))
 
-    def _plan(self, entry: _Entry, shapes: Sequence[Any]) -> Executable:
+    def _plan(self, entry: _Entry, shapes: tuple[Any, ...]) -> Executable:
         """Compile for these shapes, or for any shape once there have been many."""
         with self._lock:
-            found = entry.any_shape or entry.plans.get(tuple(shapes))
+            found = entry.any_shape or entry.plans.get(shapes)
             if found is not None:
                 return found
             general = len(entry.plans) >= MAX_SHAPES
@@ -183,7 +181,7 @@ class BaseSession:
                 entry.any_shape = executable
                 entry.plans.clear()
             else:
-                entry.plans[tuple(shapes)] = executable
+                entry.plans[shapes] = executable
             return executable
 
     def _compile(
@@ -204,11 +202,9 @@ class BaseSession:
                 found = self._cells.setdefault(variable.name, new)
         return found
 
-    def compile_function(self, graph: Any, results: Sequence[Any]) -> Executable:
+    def compile_function(self, graph: Any, results: Sequence[Any], dims: Sequence[Any]) -> Executable:
         """The executable of a branch or loop body."""
-        assert isinstance(graph, FuncGraph)
-        tensors = [t for t in results if isinstance(t, Tensor)]
-        return self._compile(tensors, [], graph.args, [arg.dims for arg in graph.args])
+        return self._compile(list(results), [], graph.args, dims)
 
     # -- life cycle ----------------------------------------------------------------------------------------------
 

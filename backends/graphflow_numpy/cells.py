@@ -35,6 +35,11 @@ class NumpyCell:
         self.lock = threading.RLock()
 
     @property
+    def shape(self) -> Dims:
+        """What is known of the shape."""
+        return self.dims
+
+    @property
     def initialized(self) -> bool:
         """Whether it holds a value."""
         return self.array is not None
