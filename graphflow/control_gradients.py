@@ -84,8 +84,8 @@ def _if_gradient(op: Operation, *grads: Any, wanted: Sequence[bool]) -> list[Any
     out: list[Any] = [None] * len(op.inputs)
     if not inputs:
         return out
-    branches = [_branch_gradient(op, name, grads, inputs) for name in ("then_branch", "else_branch")]
-    found = control.if_op(op.inputs[0], *branches)
+    then_branch, else_branch = (_branch_gradient(op, name, grads, inputs) for name in ("then_branch", "else_branch"))
+    found = control.if_op(op.inputs[0], then_branch, else_branch)
     for i, g in zip(inputs, found, strict=True):
         out[i] = g
     return out
@@ -127,8 +127,11 @@ def _while_gradient(op: Operation, *grads: Any, wanted: Sequence[bool]) -> list[
 
 
 class _LoopGradient:
-    """Builds the backward loop: its variables are the iteration, the gradients of the forward loop variables, and
-    one sum for each input that the body uses densely."""
+    """Builds the backward loop.
+
+    Its variables are the iteration, the gradients of the forward loop variables, and one sum for each input that the
+    body uses densely.
+    """
 
     def __init__(self, op: Operation, grads: Sequence[Any], wanted: Sequence[bool]) -> None:
         self.op = op
@@ -172,7 +175,8 @@ class _LoopGradient:
                 array.zeros_like(d) if g is None else _dense(g)
                 for d, g in zip(dstate, found[: len(dstate)], strict=True)
             ]
-            second, rows = [], []
+            second: list[Any] = []
+            rows: list[Any] = []
             for j, total, g in zip(self.inputs, sums, found[len(dstate) :], strict=True):
                 if isinstance(g, IndexedSlices):
                     self.sparse[j] = (len(rows), len(rows) + 1)
@@ -203,7 +207,7 @@ class _LoopGradient:
         for position, i in enumerate(self.variables):
             out[i] = found[1 + position]
         for position, j in enumerate(self.inputs):
-            total = found[1 + len(self.variables) + position]
+            total: Any = found[1 + len(self.variables) + position]
             if j in self.sparse:
                 values, indices = (found[states + k] for k in self.sparse[j])
                 x = self.op.inputs[self.places[j]]

@@ -207,7 +207,7 @@ class UnavailableError(Error, RuntimeError):
     error_code = UNAVAILABLE
 
 
-class BackendUnavailable(UnavailableError, ImportError):  # noqa: N818 - the name is part of the design
+class BackendUnavailable(UnavailableError, ImportError):
     """A backend is installed but cannot be loaded; the hint holds the command that mends it."""
 
 

@@ -74,7 +74,7 @@ class Graph:
                 full = names.check_name(name[:-1], in_scope=False)
                 if full in self._by_name:
                     raise AlreadyExistsError(f"an op named {full!r} exists already", source=str(place))
-                full = self._names.unique(full)
+                self._names.claim(full)
             else:
                 names.check_name(name, in_scope=bool(scope.name))
                 full = self._names.unique(scope.name + name)
@@ -166,7 +166,7 @@ class Graph:
             with self.scoped(controls=()):
                 yield
             return
-        if isinstance(control_inputs, (Tensor, Operation)):
+        if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):
             control_inputs = [control_inputs]
         found = list(self._scope.controls)
         for item in control_inputs:
@@ -251,7 +251,7 @@ class Graph:
             raise DTypeError("an op is looked up by its name", expected="a string", got=repr(name))
         found = self._by_name.get(name)
         if found is None:
-            hint = f"'{name}' names a tensor; its op is '{name.split(':')[0]}'" if ":" in name else self._nearest(name)
+            hint = f"'{name}' names a tensor; its op is '{name.split(':', maxsplit=1)[0]}'" if ":" in name else self._nearest(name)
             raise MissingNameError(f"the graph has no op named {name!r}", hint=hint)
         return found
 

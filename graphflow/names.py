@@ -32,7 +32,7 @@ def check_name(name: Any, *, in_scope: bool) -> str:
 
 
 class NameTable:
-    """The names in use in one graph."""
+    """The names in use in one graph, and how often each was asked for."""
 
     __slots__ = ("_counts",)
 
@@ -42,22 +42,26 @@ class NameTable:
     def unique(self, name: str) -> str:
         """`name`, or `name_1`, `name_2`, ... if that is taken; marks it as used."""
         counts = self._counts
-        key = name.lower()
-        taken = counts.get(key, 0)
-        counts[key] = taken + 1
-        if not taken:
+        taken = counts.get(name)
+        if taken is None:
+            counts[name] = 1
             return name
         candidate = f"{name}_{taken}"
-        while candidate.lower() in counts:
+        while candidate in counts:
             taken += 1
             candidate = f"{name}_{taken}"
-        counts[key] = taken + 1
-        counts[candidate.lower()] = 1
+        counts[name] = taken + 1
+        counts[candidate] = 1
         return candidate
+
+    def claim(self, name: str) -> None:
+        """Mark a name as used that is wanted exactly as it is."""
+        self._counts.setdefault(name, 1)
 
     def peek(self, name: str) -> str:
         """The name that `unique` would give, without marking it."""
-        before = dict.copy(self._counts)
+        before = self._counts
+        self._counts = before.copy()
         found = self.unique(name)
         self._counts = before
         return found

@@ -246,10 +246,10 @@ def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | 
 def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple[Graph, tuple[Tensor, ...]]:
     """The inputs as tensors of one graph: that of the tensors among them, or the default graph."""
     for x in inputs:
-        if isinstance(x, Tensor) or hasattr(x, "graph"):
+        if hasattr(x, "graph"):
             if x.graph is not graph and not graph.encloses(x.graph):
-                if isinstance(graph, FuncGraph) and not isinstance(x.graph, FuncGraph):
-                    graph.capture(x if isinstance(x, Tensor) else convert_to_tensor(x))
+                if isinstance(graph, FuncGraph):
+                    graph.capture(convert_to_tensor(x))  # raises: a branch cannot use the tensors of a stranger
                 graph = x.graph
             break
     group = definition.same_dtype

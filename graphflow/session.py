@@ -10,6 +10,7 @@ take their counters.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Sequence
@@ -152,10 +153,8 @@ class BaseSession:
                     self._entries.pop(next(iter(self._entries)))
                 self._entries[key] = entry
                 quick = (tuple(fetches), list) if type(fetches) is list else fetches
-                try:
+                with contextlib.suppress(TypeError):  # a nested structure that cannot be hashed as it is
                     self._entries[quick, feed_keys] = entry
-                except TypeError:
-                    pass
             return entry
 
     def _new_entry(self, fetches: Any, feed_keys: tuple[Any, ...]) -> _Entry:

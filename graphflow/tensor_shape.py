@@ -47,7 +47,7 @@ class Dimension:
     def __str__(self) -> str:
         return "?" if self.value is None else str(self.value)
 
-    def _combine(self, other: Any, function: Any, swap: bool = False) -> Dimension:
+    def _combine(self, other: Any, function: Any, swap: bool = False) -> Any:
         try:
             value = as_dimension(other)
         except (TypeError, ValueError):
@@ -56,25 +56,25 @@ class Dimension:
             return Dimension(None)
         return Dimension(function(value, self.value) if swap else function(self.value, value))
 
-    def __add__(self, other: Any) -> Dimension:
+    def __add__(self, other: Any) -> Any:
         return self._combine(other, operator.add)
 
-    def __sub__(self, other: Any) -> Dimension:
+    def __sub__(self, other: Any) -> Any:
         return self._combine(other, operator.sub)
 
-    def __mul__(self, other: Any) -> Dimension:
+    def __mul__(self, other: Any) -> Any:
         return self._combine(other, operator.mul)
 
-    def __floordiv__(self, other: Any) -> Dimension:
+    def __floordiv__(self, other: Any) -> Any:
         return self._combine(other, operator.floordiv)
 
-    def __mod__(self, other: Any) -> Dimension:
+    def __mod__(self, other: Any) -> Any:
         return self._combine(other, operator.mod)
 
-    def __rsub__(self, other: Any) -> Dimension:
+    def __rsub__(self, other: Any) -> Any:
         return self._combine(other, operator.sub, swap=True)
 
-    def __rfloordiv__(self, other: Any) -> Dimension:
+    def __rfloordiv__(self, other: Any) -> Any:
         return self._combine(other, operator.floordiv, swap=True)
 
     __radd__ = __add__

@@ -25,8 +25,8 @@ def _shown(value: Any, summarize: int) -> str:
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     array = np.asarray(value)
     if array.ndim == 0:
-        item = array[()]
-        return _shown(item, summarize) if isinstance(item, bytes) else str(item)
+        item: Any = array[()]
+        return _shown(item, summarize) if type(item) is bytes else str(item)
     flat = array.ravel()
     shown = flat if summarize < 0 else flat[:summarize]
     dots = "..." if shown.size < flat.size else ""

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphflow import casting, constants, dtypes, source, spec
 from graphflow.dtypes import as_dtype
-from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
+from graphflow.errors import DTypeError, GradientLookupError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
 from graphflow.ops.inference import like_first
@@ -33,7 +33,7 @@ def _known(*, dtype: dtypes.DType, dims: spec.Dims = None, **attrs: Any) -> Tens
     return TensorSpec(dtype, dims)
 
 
-@op("Const", infer=lambda *, value, dtype: TensorSpec(dtype, value.shape, constants.value_hint(value)))
+@op("Const", infer=lambda *, value, dtype: TensorSpec(dtype, value.shape, constants.value_hint(value)), differentiable=False)
 def _const(value: Any, name: str | None = None) -> Any:
     dtype = dtypes.string if value.dtype == object else as_dtype(value.dtype)
     return call((), name, value=value, dtype=dtype)
@@ -42,7 +42,11 @@ def _const(value: Any, name: str | None = None) -> Any:
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const", verify_shape: bool = False) -> Tensor:
     """A constant; with `shape` a shorter value is filled up with its last element, as TensorFlow 1 does."""
     if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
-        raise DTypeError("a constant is made of a value, not of a tensor", hint="tf.identity(x) copies a tensor")
+        raise DTypeError(
+            "a constant is made of a value, not of a tensor",
+            hint="tf.identity(x) copies a tensor",
+            source=str(source.user_frame()),
+        )
     wanted = None if dtype is None else as_dtype(dtype)
     try:
         array = casting.as_array(constants._plain(value), wanted)
@@ -126,10 +130,17 @@ def stop_gradient(input: Any, name: str | None = None) -> Any:
     return call((input,), name)
 
 
-@op("PreventGradient", infer=like_first, noop=True, differentiable=False)
+@op("PreventGradient", infer=like_first, noop=True)
 def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> Any:
     """The same value; asking for a gradient through it is an error that shows `message`."""
     return call((input,), name, message=str(message))
+
+
+def _prevented(op: Operation, dy: Any) -> Any:
+    raise GradientLookupError(f"the gradient is prevented here: {op.attrs['message']}", op=op)
+
+
+prevent_gradient.vjp(_prevented)
 
 
 @op("NoOp", infer=lambda **_: (), differentiable=False)

@@ -32,7 +32,7 @@ def _print(input_: Any, data: Sequence[Any], message: str, first_n: int, summari
 _print.vjp(lambda op, dy: dy, None)
 
 
-def Print(  # noqa: N802 - TensorFlow's spelling
+def Print(
     input_: Any,
     data: Sequence[Any],
     message: str | None = None,
@@ -51,7 +51,7 @@ def _assert(condition: Any, data: Sequence[Any], summarize: int, name: str | Non
     return call((condition, *data), name, summarize=summarize)
 
 
-def Assert(condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None) -> Operation:  # noqa: N802
+def Assert(condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None) -> Operation:
     """An op that fails the run, showing `data`, unless `condition` holds."""
     if not isinstance(data, (list, tuple)):
         raise DTypeError("Assert takes a list of tensors to show", got=repr(data)[:80], hint="tf.Assert(ok, [x])")
@@ -71,7 +71,7 @@ def _call_python(inputs: Sequence[Any], function: Callable[..., Any], out: Any, 
     return call(tuple(inputs), name, function=function, out=out, stateful=stateful)
 
 
-def py_func(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None) -> Any:  # noqa: N803
+def py_func(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None) -> Any:
     """The results of a Python function of NumPy arrays; set their shapes with `set_shape`."""
     if not callable(func):
         raise DTypeError("py_func takes a function", got=repr(func)[:80])

@@ -1,105 +1,201 @@
-"""Elementwise arithmetic and functions.
+"""The elementwise vocabulary: powers, exponentials and logarithms here, arithmetic from `arithmetic`.
 
-Policy: broadcasting as NumPy's, no promotion between dtypes, IEEE results.  One op, one block.
+Policy: as in `arithmetic`.  The functions of angles are in `trigonometry`, erf and the gamma function in `special`.
 
 State: none.
 """
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
-from graphflow.errors import InvalidArgumentError
+import numpy as np
+
 from graphflow.opdef import call, op
-from graphflow.ops import array
-from graphflow.ops.inference import elementwise, hinted_dims
-from graphflow.spec import TensorSpec
+from graphflow.ops import array, compare
+from graphflow.ops.arithmetic import abs as abs
+from graphflow.ops.arithmetic import accumulate_n as accumulate_n
+from graphflow.ops.arithmetic import add as add
+from graphflow.ops.arithmetic import add_n as add_n
+from graphflow.ops.arithmetic import angle as angle
+from graphflow.ops.arithmetic import ceil as ceil
+from graphflow.ops.arithmetic import complex as complex
+from graphflow.ops.arithmetic import conj as conj
+from graphflow.ops.arithmetic import div as div
+from graphflow.ops.arithmetic import div_no_nan as div_no_nan
+from graphflow.ops.arithmetic import divide as divide
+from graphflow.ops.arithmetic import floor as floor
+from graphflow.ops.arithmetic import floor_div as floor_div
+from graphflow.ops.arithmetic import floordiv as floordiv
+from graphflow.ops.arithmetic import floormod as floormod
+from graphflow.ops.arithmetic import imag as imag
+from graphflow.ops.arithmetic import maximum as maximum
+from graphflow.ops.arithmetic import minimum as minimum
+from graphflow.ops.arithmetic import mod as mod
+from graphflow.ops.arithmetic import multiply as multiply
+from graphflow.ops.arithmetic import negative as negative
+from graphflow.ops.arithmetic import real as real
+from graphflow.ops.arithmetic import realdiv as realdiv
+from graphflow.ops.arithmetic import reciprocal as reciprocal
+from graphflow.ops.arithmetic import rint as rint
+from graphflow.ops.arithmetic import round as round
+from graphflow.ops.arithmetic import scalar_mul as scalar_mul
+from graphflow.ops.arithmetic import sign as sign
+from graphflow.ops.arithmetic import square as square
+from graphflow.ops.arithmetic import squared_difference as squared_difference
+from graphflow.ops.arithmetic import subtract as subtract
+from graphflow.ops.arithmetic import sum_to as sum_to
+from graphflow.ops.arithmetic import sum_to_like as sum_to_like
+from graphflow.ops.arithmetic import truediv as truediv
+from graphflow.ops.arithmetic import truncatediv as truncatediv
+from graphflow.ops.arithmetic import truncatemod as truncatemod
+from graphflow.ops.core import name_scope
+from graphflow.ops.inference import elementwise
+
+# -- powers, exponentials, logarithms --------------------------------------------------------------------------------
 
 
-@op("Add", infer=elementwise(hint=operator.add), broadcasts=True)
-def add(x: Any, y: Any, name: str | None = None) -> Any:
-    """x + y, elementwise."""
+@op("Pow", infer=elementwise(), broadcasts=True)
+def pow(x: Any, y: Any, name: str | None = None) -> Any:
+    """x ** y, elementwise."""
     return call((x, y), name)
 
 
-add.vjp(lambda op, dy: dy, lambda op, dy: dy)
+def _constant(x: Any) -> Any:
+    """The value of a scalar constant, or None."""
+    return x.op.attrs["value"] if x.dims == () and x.op.type == "Const" else None
 
 
-@op("Sub", infer=elementwise(hint=operator.sub), broadcasts=True)
-def subtract(x: Any, y: Any, name: str | None = None) -> Any:
-    """x - y, elementwise."""
-    return call((x, y), name)
+def _base_gradient(op: Any, dy: Any) -> Any:
+    x, y = conj(op.inputs[0]), conj(op.inputs[1])
+    exponent = _constant(op.inputs[1])
+    if exponent is None:
+        return multiply(dy, multiply(y, pow(x, subtract(y, 1))))
+    exponent = np.conj(exponent)
+    if exponent == 2:
+        return multiply(dy, add(x, x))
+    # x ** 0 is 1 everywhere, so its derivative is 0 at 0 too.
+    lower = exponent - exponent.dtype.type(1) if exponent != 0 else exponent
+    return multiply(dy, multiply(exponent, pow(x, lower)))
 
 
-subtract.vjp(lambda op, dy: dy, lambda op, dy: -dy)
+def _exponent_gradient(op: Any, dy: Any) -> Any:
+    x, z = op.inputs[0], conj(op.outputs[0])
+    zero = array.zeros_like(x)
+    positive = compare.not_equal(x, zero) if x.dtype.kind == "complex" else compare.greater(x, zero)
+    return multiply(dy, multiply(z, conj(log(array.where(positive, x, array.ones_like(x))))))
 
 
-@op("Mul", infer=elementwise(hint=operator.mul), broadcasts=True)
-def multiply(x: Any, y: Any, name: str | None = None) -> Any:
-    """x * y, elementwise."""
-    return call((x, y), name)
+pow.vjp(_base_gradient, _exponent_gradient)
 
 
-multiply.vjp(lambda op, dy: dy * conj(op.inputs[1]), lambda op, dy: dy * conj(op.inputs[0]))
-
-
-@op("Neg", infer=elementwise(hint=operator.neg))
-def negative(x: Any, name: str | None = None) -> Any:
-    """-x, elementwise."""
+@op("Sqrt", infer=elementwise("inexact"))
+def sqrt(x: Any, name: str | None = None) -> Any:
+    """The square root, elementwise."""
     return call((x,), name)
 
 
-negative.vjp(lambda op, dy: -dy)
+def _sqrt_gradient(op: Any, dy: Any) -> Any:
+    y = conj(op.outputs[0])
+    return realdiv(dy, add(y, y))
 
 
-@op("Conj", infer=elementwise("number"))
-def _conj(x: Any, name: str | None = None) -> Any:
+sqrt.vjp(_sqrt_gradient)
+
+
+@op("Rsqrt", infer=elementwise("inexact"))
+def rsqrt(x: Any, name: str | None = None) -> Any:
+    """1 / sqrt(x), elementwise."""
     return call((x,), name)
 
 
-_conj.vjp(lambda op, dy: conj(dy))
+def _rsqrt_gradient(op: Any, dy: Any) -> Any:
+    x = conj(op.inputs[0])
+    return negative(multiply(dy, realdiv(conj(op.outputs[0]), add(x, x))))
 
 
-def conj(x: Any, name: str | None = None) -> Any:
-    """The complex conjugate; a real tensor is returned as it is."""
-    return x if x.dtype.kind != "complex" else _conj(x, name=name)
+rsqrt.vjp(_rsqrt_gradient)
 
 
-def _sum_to(x: Any, shape: Any) -> TensorSpec:
-    return TensorSpec(x.dtype, hinted_dims(shape))
+@op("Exp", infer=elementwise("inexact"))
+def exp(x: Any, name: str | None = None) -> Any:
+    """e to the power x, elementwise."""
+    return call((x,), name)
 
 
-@op("SumTo", infer=_sum_to, same_dtype=None, noop=True)
-def sum_to(x: Any, shape: Any, name: str | None = None) -> Any:
-    """Sum `x` over the axes along which `shape` was broadcast to its shape."""
-    return call((x, shape), name)
+exp.vjp(lambda op, dy: multiply(dy, conj(op.outputs[0])))
 
 
-sum_to.vjp(lambda op, dy: array.broadcast_to(dy, array.shape(op.inputs[0])), None)
+@op("Expm1", infer=elementwise("inexact"))
+def expm1(x: Any, name: str | None = None) -> Any:
+    """exp(x) - 1, accurate near 0."""
+    return call((x,), name)
 
 
-def sum_to_like(grad: Any, x: Any) -> Any:
-    """The gradient of a broadcast input: nothing to do where the shapes are known to be equal."""
-    if grad.dims is not None and grad.dims == x.dims and None not in grad.dims:
-        return grad
-    found = sum_to(grad, array.shape(x))
-    if x.dims is not None:
-        found.dims = x.dims
-    return found
+expm1.vjp(lambda op, dy: multiply(dy, exp(conj(op.inputs[0]))))
 
 
-@op("AddN", infer=elementwise())
-def _add_n(inputs: Any, name: str | None = None) -> Any:
-    return call(inputs, name)
+@op("Log", infer=elementwise("inexact"))
+def log(x: Any, name: str | None = None) -> Any:
+    """The natural logarithm, elementwise."""
+    return call((x,), name)
 
 
-_add_n.vjp(lambda op, dy: dy)
+log.vjp(lambda op, dy: realdiv(dy, conj(op.inputs[0])))
 
 
-def add_n(inputs: Any, name: str | None = None) -> Any:
-    """The sum of a list of tensors of one shape."""
-    items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    if not items:
-        raise InvalidArgumentError("add_n needs at least one tensor")
-    return _add_n(items, name=name)
+@op("Log1p", infer=elementwise("inexact"))
+def log1p(x: Any, name: str | None = None) -> Any:
+    """log(1 + x), accurate near 0."""
+    return call((x,), name)
+
+
+log1p.vjp(lambda op, dy: realdiv(dy, add(conj(op.inputs[0]), 1)))
+
+
+@op("Tanh", infer=elementwise("inexact"))
+def tanh(x: Any, name: str | None = None) -> Any:
+    """The hyperbolic tangent, elementwise."""
+    return call((x,), name)
+
+
+@op("TanhGrad", infer=elementwise("inexact"))
+def tanh_grad(y: Any, dy: Any, name: str | None = None) -> Any:
+    """dy * (1 - y * y): the gradient of `tanh`, from its output."""
+    return call((y, dy), name)
+
+
+def _tanh_grad_gradient(op: Any, d: Any) -> Any:
+    product = multiply(d, conj(multiply(*op.inputs)))
+    return negative(add(product, product))
+
+
+tanh.vjp(lambda op, dy: tanh_grad(conj(op.outputs[0]), dy))
+tanh_grad.vjp(_tanh_grad_gradient, lambda op, d: tanh_grad(conj(op.inputs[0]), d))
+
+
+@op("Sigmoid", infer=elementwise("inexact"))
+def sigmoid(x: Any, name: str | None = None) -> Any:
+    """1 / (1 + exp(-x)), elementwise."""
+    return call((x,), name)
+
+
+@op("SigmoidGrad", infer=elementwise("inexact"))
+def sigmoid_grad(y: Any, dy: Any, name: str | None = None) -> Any:
+    """dy * y * (1 - y): the gradient of `sigmoid`, from its output."""
+    return call((y, dy), name)
+
+
+def _sigmoid_grad_gradient(op: Any, d: Any) -> Any:
+    y, dy = conj(op.inputs[0]), conj(op.inputs[1])
+    return multiply(multiply(d, dy), subtract(1, add(y, y)))
+
+
+sigmoid.vjp(lambda op, dy: sigmoid_grad(conj(op.outputs[0]), dy))
+sigmoid_grad.vjp(_sigmoid_grad_gradient, lambda op, d: sigmoid_grad(conj(op.inputs[0]), d))
+
+
+def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Any:
+    """Where |x - y| < tolerance, elementwise."""
+    with name_scope(name, "ApproximateEqual"):
+        return compare.less(abs(subtract(x, y)), tolerance)

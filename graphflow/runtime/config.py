@@ -9,7 +9,7 @@ State: which fields have been mentioned already.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from graphflow.errors import InvalidArgumentError
 
@@ -20,8 +20,8 @@ _mentioned: set[str] = set()
 class _Options:
     """A record with declared fields; assigning an undeclared one is an error."""
 
-    FIELDS: dict[str, Any] = {}
-    HONOURED: frozenset[str] = frozenset()
+    FIELDS: ClassVar[dict[str, Any]] = {}
+    HONOURED: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **values: Any) -> None:
         for name, default in self.FIELDS.items():
@@ -42,7 +42,7 @@ class _Options:
         if name not in self.HONOURED and not nested and value != default:
             mention(f"{type(self).__name__}.{name}")
 
-    def CopyFrom(self, other: Any) -> None:  # noqa: N802 - the protobuf spelling
+    def CopyFrom(self, other: Any) -> None:
         """Take over all fields of another one."""
         for name in self.FIELDS:
             object.__setattr__(self, name, getattr(other, name))
@@ -61,7 +61,7 @@ def mention(field: str) -> None:
 class GPUOptions(_Options):
     """Accepted for TF1 code; there is no GPU memory to configure here."""
 
-    FIELDS = {
+    FIELDS: ClassVar[dict[str, Any]] = {
         "per_process_gpu_memory_fraction": 0.0,
         "allow_growth": False,
         "visible_device_list": "",
@@ -75,7 +75,7 @@ class OptimizerOptions(_Options):
 
     L0, L1 = -1, 0
     OFF, ON_1, ON_2 = -1, 1, 2
-    FIELDS = {
+    FIELDS: ClassVar[dict[str, Any]] = {
         "opt_level": 0,
         "do_common_subexpression_elimination": False,
         "do_constant_folding": False,
@@ -88,14 +88,14 @@ class OptimizerOptions(_Options):
 class GraphOptions(_Options):
     """Options of the compiler."""
 
-    FIELDS = {"optimizer_options": OptimizerOptions, "rewrite_options": None, "infer_shapes": False}
+    FIELDS: ClassVar[dict[str, Any]] = {"optimizer_options": OptimizerOptions, "rewrite_options": None, "infer_shapes": False}
     HONOURED = frozenset({"infer_shapes"})
 
 
 class ConfigProto(_Options):
     """Options of a session."""
 
-    FIELDS = {
+    FIELDS: ClassVar[dict[str, Any]] = {
         "allow_soft_placement": False,
         "log_device_placement": False,
         "inter_op_parallelism_threads": 0,
@@ -114,7 +114,7 @@ class RunOptions(_Options):
     """Options of one run."""
 
     NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = 0, 1, 2, 3
-    FIELDS = {
+    FIELDS: ClassVar[dict[str, Any]] = {
         "trace_level": 0,
         "timeout_in_ms": 0,
         "inter_op_thread_pool": 0,
@@ -126,5 +126,5 @@ class RunOptions(_Options):
 class RunMetadata(_Options):
     """What a run reports: `program` is the compiled Program."""
 
-    FIELDS = {"step_stats": None, "cost_graph": None, "partition_graphs": None, "program": None}
+    FIELDS: ClassVar[dict[str, Any]] = {"step_stats": None, "cost_graph": None, "partition_graphs": None, "program": None}
     HONOURED = frozenset({"program"})

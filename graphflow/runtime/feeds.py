@@ -51,14 +51,14 @@ def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
         return _variable_converter(tensor, new_cell)
     dtype, dims, wanted = tensor.dtype, tensor.dims, tensor.dtype.np
     scalar = dims == () and dtype is not dtypes.string
-    python = {"float": float, "int": int}.get(dtype.kind) if dtype in (dtypes.float32, dtypes.float64) else None
+    python: Any = float if dtype in (dtypes.float32, dtypes.float64) else None
     make = dtype.type
 
     def convert(value: Any) -> Any:
         if scalar and type(value) is make:
             return value
         if scalar and type(value) is python:
-            number = make(value)
+            number: Any = make(value)
             if number - number == 0.0 or value - value != 0.0:
                 return number
         if type(value) is np.ndarray and value.dtype is wanted:

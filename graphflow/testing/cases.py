@@ -1,8 +1,8 @@
 """One row of the table per behaviour of an op: plain records, and the arrays that a row asks for.
 
 Policy: a row holds what only its author knows (how to build the op, an independent reference, the domain of the
-inputs); how to check it is the business of `graphflow.testing.conformance`.  Random inputs are drawn from the row's own name,
-so a failing row fails alone and again.
+inputs); how to check it is the business of its neighbours.  Random inputs are drawn from the row's own name, so a
+failing row fails alone and again.
 
 State: none.
 """
@@ -111,8 +111,10 @@ def _dtype_of(item: Any) -> str:
 
 def _draw(item: Any, shape: tuple[int, ...] | None, generator: np.random.Generator, dtype: str) -> np.ndarray[Any, Any]:
     if isinstance(item, Arg):
-        whole = np.dtype(_numpy(dtype)).kind in "iu" and item.dtype == "float64"
-        return replace(item, shape=item.shape if shape is None else shape, dtype=dtype if whole else item.dtype).draw(generator)
+        # Integers and complex numbers are drawn as such; the floating dtypes round one and the same draw.
+        other = item.dtype == "float64" and np.dtype(_numpy(dtype)).kind in "iuc"
+        wanted = replace(item, shape=item.shape if shape is None else shape, dtype=dtype if other else item.dtype)
+        return wanted.draw(generator)
     array = np.asarray(item)
     return array if shape is None or array.shape == shape else np.resize(array, shape)
 

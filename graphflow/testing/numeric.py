@@ -142,8 +142,7 @@ def evaluate_program(
         results = backend.evaluate(ins, [values[v] for v in ins.inputs])
         if observe is not None:
             observe(ins, results)
-        for v, result in zip(ins.outputs, results, strict=True):
-            values[v] = result
+        values.update(zip(ins.outputs, results, strict=True))
     return [values[v] for v in program.fetches]
 
 

@@ -38,28 +38,16 @@ def encode(value: Any, number_of: NumberOf, depth: int = 0) -> Any:
     if value is None or value is True or value is False:
         return value
     kind = type(value)
-    if kind is str:
-        return _text(value)
-    if kind is int:
-        return value if -MAX_PLAIN < value < MAX_PLAIN else {"int": _digits(value)}
-    if kind is float:
-        return value if math.isfinite(value) else {"float": repr(value)}
-    if kind is tuple:
-        return [encode(v, number_of, depth + 1) for v in value]
-    if kind is list:
-        return {"list": [encode(v, number_of, depth + 1) for v in value]}
-    if kind is DType:
-        return {"dtype": value.name}
-    if kind is complex:
-        return {"complex": [encode(value.real, number_of), encode(value.imag, number_of)]}
-    if kind is bytes:
-        return {"bytes": base64.b64encode(value).decode()}
+    if kind is tuple or kind is list:
+        parts = [encode(v, number_of, depth + 1) for v in value]
+        return parts if kind is tuple else {"list": parts}
+    writer = _WRITERS.get(kind)
+    if writer is not None:
+        return writer(value)
     if isinstance(value, FuncGraph):
         return {"function": number_of(value)}
     if isinstance(value, (np.ndarray, np.generic)):
         return {"array": encode_array(np.asarray(value))}
-    if value is Ellipsis:
-        return {"ellipsis": True}
     raise UnimplementedError(
         "a file cannot hold this value",
         expected="numbers, text, dtypes, arrays, tuples of these, branches and loop bodies",
@@ -67,10 +55,16 @@ def encode(value: Any, number_of: NumberOf, depth: int = 0) -> Any:
     )
 
 
-def _digits(value: int) -> str:
+def _integer(value: int) -> Any:
+    if -MAX_PLAIN < value < MAX_PLAIN:
+        return value
     if abs(value) >= 10**MAX_DIGITS:
         raise UnimplementedError("the integer is too long for a file", expected=f"at most {MAX_DIGITS} digits")
-    return str(value)
+    return {"int": str(value)}
+
+
+def _float(value: float) -> Any:
+    return value if math.isfinite(value) else {"float": repr(value)}
 
 
 def _text(value: str) -> str:
@@ -79,6 +73,17 @@ def _text(value: str) -> str:
     except UnicodeEncodeError:
         raise UnimplementedError("a file cannot hold a lone surrogate", got=ascii(value)[:80]) from None
     return value
+
+
+_WRITERS: dict[type[Any], Callable[[Any], Any]] = {
+    str: _text,
+    int: _integer,
+    float: _float,
+    DType: lambda value: {"dtype": value.name},
+    complex: lambda value: {"complex": [_float(value.real), _float(value.imag)]},
+    bytes: lambda value: {"bytes": base64.b64encode(value).decode()},
+    type(Ellipsis): lambda value: {"ellipsis": True},
+}
 
 
 def encode_array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -213,11 +218,12 @@ def _strings(items: Any, shape: list[int], count: int) -> np.ndarray[Any, Any]:
     return array
 
 
-_BY_NAME = {name: d for name, d in ((d.name, d) for d in (
+_TYPES = [
     dtypes.bool_, dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64, dtypes.int8, dtypes.int16, dtypes.int32,
     dtypes.int64, dtypes.float16, dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128, dtypes.string,
     dtypes.resource, *([dtypes.bfloat16] if dtypes.bfloat16 is not None else []),
-))}  # fmt: skip
+]  # fmt: skip
+_BY_NAME = {dtype.name: dtype for dtype in _TYPES}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "int": _read_int,
     "float": _read_float,
