@@ -17,8 +17,6 @@ from graphflow import dtypes
 from graphflow.dtypes import DType
 from graphflow.errors import DTypeError, Error
 
-_LOSSLESS = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
-
 
 def literal_dtype(array: np.ndarray[Any, Any], from_python: bool) -> DType:
     """The dtype of a value that came without one: Python floats are float32, Python ints int32."""
@@ -65,6 +63,8 @@ def _read(value: Any, dtype: DType | None) -> tuple[np.ndarray[Any, Any], bool]:
         raise DTypeError("cannot make an array of this object", got=f"{type(value).__name__}: {_short(value)}")
     try:
         array = np.asarray(value, object if dtype is dtypes.string else None)
+    except MemoryError:
+        raise
     except Exception as error:
         reason = str(error).split(". The detected")[0]
         raise DTypeError("cannot make an array of this value", got=_short(value), hint=reason) from None
@@ -110,9 +110,9 @@ def _cast(array: np.ndarray[Any, Any], target: DType) -> np.ndarray[Any, Any]:
     if source is target:
         return array.astype(target.np)  # byte order only
     with np.errstate(all="ignore"):
-        if _LOSSLESS[source.kind] > _LOSSLESS[target.kind] and target.is_floating:
+        if source.is_complex and not target.is_complex:
             raise DTypeError("a complex value cannot become real", expected=target.name, got=source.name)
-        out = array.astype(target.np) if not source.is_complex or target.is_complex else array.real.astype(target.np)
+        out = array.astype(target.np)
         if target.is_floating or target.is_complex:
             if np.isfinite(array).all() and not np.isfinite(out).all():
                 raise _lost(array, target, ~np.isfinite(out))

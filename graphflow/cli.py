@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -23,6 +22,7 @@ import numpy as np
 
 import graphflow
 from graphflow import demo
+from graphflow.backend import available_backends
 from graphflow.errors import Error
 from graphflow.opdef import OPS, OpDef, gradient_of
 
@@ -147,11 +147,10 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _version(arguments: argparse.Namespace) -> int:
-    backends = sorted(point.name for point in importlib.metadata.entry_points(group="graphflow.backends"))
     print(f"graphflow {graphflow.__version__}")
     print(f"Python    {platform.python_version()} on {platform.system()} {platform.machine()}")
     print(f"NumPy     {np.__version__}")
-    print(f"backends  {', '.join(backends) or 'none: install this checkout, pip install -e .'}")
+    print(f"backends  {', '.join(available_backends()) or 'none: install this checkout, pip install -e .'}")
     return 0
 
 

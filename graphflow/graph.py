@@ -42,6 +42,7 @@ class Graph:
         self._collections: dict[str, list[Any]] = {}
         self._scope = Scope()
         self._regions = 0
+        self._late_edges = False  # whether some op waits for one that was built after it
         self._lock = threading.RLock()
         self.finalized = False
         self.mutations = 0
@@ -70,7 +71,7 @@ class Graph:
                 )
             if name is None:
                 full = self._names.unique(scope.name + type if scope.name else type)
-            elif name.endswith("/"):
+            elif isinstance(name, str) and name.endswith("/"):
                 full = names.check_name(name[:-1], in_scope=False)
                 if full in self._by_name:
                     raise AlreadyExistsError(f"an op named {full!r} exists already", source=str(place))
@@ -85,11 +86,14 @@ class Graph:
 
     def add_control_edge(self, before: Operation, after: Operation) -> None:
         """Make `after` wait for `before`; refuses what would close a cycle."""
+        if not isinstance(before, Operation):
+            raise GraphError("a control edge joins two ops", op=after, got=repr(before)[:80])
         if before.graph is not self or after.graph is not self:
             raise GraphError("a control edge joins two ops of one graph", op=after)
         if self.finalized:
             raise FinalizedError("the graph is finalized: it cannot take another control edge", op=after)
-        if before is after or before.id > after.id and self._reaches(after, before):
+        late = before.id >= after.id
+        if before is after or (late or self._late_edges) and self._reaches(after, before):
             raise GraphError(
                 "the control edge would close a cycle",
                 op=after,
@@ -97,6 +101,7 @@ class Graph:
             )
         if before not in after.control_inputs:
             after.control_inputs = (*after.control_inputs, before)
+            self._late_edges = self._late_edges or late
             self.mutations += 1
 
     def _reaches(self, start: Operation, goal: Operation) -> bool:
@@ -149,9 +154,9 @@ class Graph:
     @contextlib.contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
         """Prefix the names of the ops built inside; `None` or "" leaves all scopes, `name/` re-enters one."""
-        if not name:
+        if name is None or name == "":
             inner = ""
-        elif name.endswith("/"):
+        elif isinstance(name, str) and name.endswith("/"):
             inner = names.check_name(name, in_scope=True)
         else:
             names.check_name(name, in_scope=bool(self._scope.name))
@@ -207,6 +212,8 @@ class Graph:
     @contextlib.contextmanager
     def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
         """Build on the device of another op."""
+        if not isinstance(getattr(op, "device", None), str):
+            raise GraphError("colocate_with takes an op, a tensor or a variable", got=repr(op)[:80])
         with self.scoped(device=op.device):
             yield
 
@@ -239,6 +246,9 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self._operations)
+
+    def __bool__(self) -> bool:
+        return True  # an empty graph is a graph: `graph or get_default_graph()` must not pass over it
 
     @property
     def version(self) -> int:
@@ -315,7 +325,10 @@ class Graph:
         found = self._collections.get(name, [])
         if scope is None:
             return list(found)
-        pattern = re.compile(scope)
+        try:
+            pattern = re.compile(scope)
+        except (re.error, TypeError) as error:
+            raise InvalidArgumentError("scope is a regular expression", got=f"{scope!r}: {error}") from None
         return [item for item in found if hasattr(item, "name") and pattern.match(item.name)]
 
     def get_collection_ref(self, name: str) -> list[Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -71,6 +72,7 @@ class BaseSession:
         self._entries: dict[Any, _Entry] = {}
         self._mutations = self.graph.mutations
         self._runs = itertools.count()
+        self._entropy = secrets.randbits(64)  # where random ops without a seed draw from
         self._lock = threading.RLock()
         self._closed = False
 
@@ -92,7 +94,7 @@ class BaseSession:
             shapes = tuple([v.shape for v in values])
         executable = entry.plans.get(shapes) or self._plan(entry, shapes)
         number = next(self._runs)
-        out = executable(values, Run(number, self.graph.seed) if executable.needs_run else None)
+        out = executable(values, Run(number, self._entropy) if executable.needs_run else None)
         if run_metadata is not None:
             run_metadata.program = executable.program
         return out[0] if entry.single else entry.fetches.rebuild(out)
@@ -105,7 +107,7 @@ class BaseSession:
         if len(converters) != len(feeds):
             raise FeedError("feed_list names a tensor twice")
         plan, rebuild, single, count = entry.plans.get, entry.fetches.rebuild, entry.single, len(feeds)
-        graph, runs = self.graph, self._runs
+        entropy, runs = self._entropy, self._runs
 
         def call(*args: Any) -> Any:
             if len(args) != count:
@@ -116,7 +118,7 @@ class BaseSession:
             shapes = tuple([v.shape for v in values])
             executable = plan(shapes) or self._plan(entry, shapes)
             number = next(runs)
-            out = executable(values, Run(number, graph.seed) if executable.needs_run else None)
+            out = executable(values, Run(number, entropy) if executable.needs_run else None)
             return out[0] if single else rebuild(out)
 
         return call

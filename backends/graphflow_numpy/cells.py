@@ -19,7 +19,7 @@ import numpy as np
 
 from graphflow.dtypes import DType
 from graphflow.errors import FailedPreconditionError, ShapeError
-from graphflow.spec import Dims, compatible, describe
+from graphflow.spec import Dims, broadcast, compatible, describe
 
 
 class NumpyCell:
@@ -67,10 +67,10 @@ class NumpyCell:
                 expected=describe(self.dims),
                 got=describe(np.shape(value)),
             )
-        if isinstance(value, np.generic):
-            self.array = value
-            return value
         with self.lock:
+            if isinstance(value, np.generic):
+                self.array = value
+                return value
             array = self.array
             if type(array) is np.ndarray and array.shape == value.shape:
                 del array
@@ -83,12 +83,23 @@ class NumpyCell:
     def combine(self, ufunc: Callable[..., Any], delta: Any) -> Any:
         """Replace the value by `ufunc(value, delta)`."""
         with self.lock:
-            self.snapshot()
+            self._check_fits(np.shape(delta), self.snapshot().shape)
             if type(self.array) is np.ndarray and self._alone():
                 ufunc(self.array, delta, self.array)
             else:
                 self.array = ufunc(self.array, delta)
             return self.array
+
+    def _check_fits(self, delta: tuple[int, ...], own: tuple[int, ...]) -> None:
+        """Raise unless the result of adding a `delta` of that shape has the variable's own shape."""
+        if delta == own or not delta:
+            return
+        if broadcast(own, delta) != own:
+            raise ShapeError(
+                f"variable {self.name!r} cannot be changed by a value of that shape",
+                expected=f"{describe(own)}, or what broadcasts to it",
+                got=describe(delta),
+            )
 
     def edit(self, change: Callable[[Any], None]) -> Any:
         """Let `change` write into the value, which nobody else sees before it is done."""

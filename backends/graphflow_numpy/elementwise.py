@@ -1,18 +1,217 @@
 """Kernels of the elementwise ops: nearly all of them are NumPy's own ufuncs.
 
+Policy: what takes several passes works in place on its own first result.  Where NumPy would raise the dtype of half
+precision, or round it at every step, a kernel computes in float32 and rounds once.
+
 State: none.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from graphflow_numpy.table import rows
+from graphflow.errors import InvalidArgumentError
+from graphflow_numpy.table import kernel, rows
 
 rows({"Add": np.add}, scalar=operator.add)
 rows({"Sub": np.subtract}, scalar=operator.sub)
 rows({"Mul": np.multiply}, scalar=operator.mul)
+rows({"RealDiv": np.true_divide}, scalar=operator.truediv)
 rows({"Neg": np.negative}, scalar=operator.neg)
-rows({"Conj": np.conjugate})
+rows({"Abs": np.absolute}, scalar=operator.abs)
+
+rows({"Equal": np.equal}, scalar=operator.eq)
+rows({"NotEqual": np.not_equal}, scalar=operator.ne)
+rows({"Less": np.less}, scalar=operator.lt)
+rows({"LessEqual": np.less_equal}, scalar=operator.le)
+rows({"Greater": np.greater}, scalar=operator.gt)
+rows({"GreaterEqual": np.greater_equal}, scalar=operator.ge)
+rows({"LogicalAnd": np.logical_and}, scalar=operator.and_)
+rows({"LogicalOr": np.logical_or}, scalar=operator.or_)
+rows({"LogicalXor": np.logical_xor}, scalar=operator.xor)
+rows({"LogicalNot": np.logical_not}, scalar=operator.invert)
+
+rows({
+    "IsNan": np.isnan,
+    "IsInf": np.isinf,
+    "IsFinite": np.isfinite,
+    "Maximum": np.maximum,
+    "Minimum": np.minimum,
+    "Square": np.square,
+    "Sign": np.sign,
+    "Reciprocal": np.reciprocal,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Rint": np.rint,
+    "Round": np.rint,
+    "Sqrt": np.sqrt,
+    "Exp": np.exp,
+    "Expm1": np.expm1,
+    "Log": np.log,
+    "Log1p": np.log1p,
+    "Sin": np.sin,
+    "Cos": np.cos,
+    "Tan": np.tan,
+    "Asin": np.arcsin,
+    "Acos": np.arccos,
+    "Atan": np.arctan,
+    "Atan2": np.arctan2,
+    "Sinh": np.sinh,
+    "Cosh": np.cosh,
+    "Tanh": np.tanh,
+    "Asinh": np.arcsinh,
+    "Acosh": np.arccosh,
+    "Atanh": np.arctanh,
+    "Conj": np.conjugate,
+    "Angle": np.angle,
+})  # fmt: skip
+
+
+def is_half(x: Any) -> bool:
+    """Whether an array has one of the 16-bit floating-point dtypes."""
+    return bool(x.dtype.itemsize == 2 and x.dtype.kind not in "iu")
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same kernel, with half precision computed in float32."""
+
+    def widened(x: Any, *rest: Any) -> Any:
+        if is_half(x):
+            return function(x.astype(np.float32), *[r.astype(np.float32) for r in rest]).astype(x.dtype)
+        return function(x, *rest)
+
+    return widened
+
+
+# -- division and powers ---------------------------------------------------------------------------------------------
+
+
+def _integer_division(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, refusing to divide integers by zero."""
+
+    def divide(x: Any, y: Any) -> Any:
+        if y.dtype.kind in "iu" and not np.all(y):
+            raise InvalidArgumentError("integer division by zero", hint="tf.truediv divides integers as numbers")
+        return function(x, y)
+
+    return divide
+
+
+def _truncated(x: Any, y: Any) -> Any:
+    if x.dtype.kind in "iu":
+        return (x - np.fmod(x, y)) // y
+    return np.trunc(np.true_divide(x, y))
+
+
+rows({"FloorDiv": _integer_division(np.floor_divide)}, scalar=_integer_division(operator.floordiv))
+rows({"FloorMod": _integer_division(np.remainder)}, scalar=_integer_division(operator.mod))
+rows({"TruncateDiv": _integer_division(_truncated), "TruncateMod": _integer_division(np.fmod)})
+
+
+@kernel("DivNoNan")
+def _div_no_nan(x: Any, y: Any) -> Any:
+    return np.where(y == 0, x.dtype.type(0), np.true_divide(x, y))
+
+
+@kernel("Pow")
+def _pow(x: Any, y: Any) -> Any:
+    # One exponent for all: a multiplication where NumPy would compute a logarithm and an exponential.
+    if np.ndim(y) == 0 and y.dtype.kind != "c" and y == 2:
+        return np.square(x)
+    return np.power(x, y)
+
+
+@kernel("SquaredDifference")
+def _squared_difference(x: Any, y: Any) -> Any:
+    d = np.subtract(x, y)
+    return np.square(d, d) if type(d) is np.ndarray else np.square(d)
+
+
+@kernel("Rsqrt")
+@in_float32
+def _rsqrt(x: Any) -> Any:
+    root = np.sqrt(x)
+    return np.reciprocal(root, root) if type(root) is np.ndarray else np.reciprocal(root)
+
+
+# -- sigmoid and the gradients that are ops of their own -------------------------------------------------------------
+
+
+@kernel("Sigmoid")
+@in_float32
+def _sigmoid(x: Any) -> Any:
+    # Below -88 (in float32) exp overflows and the result is 0; the exact one is below the normal numbers.
+    y = np.negative(x)
+    if type(y) is not np.ndarray:
+        return np.reciprocal(np.exp(y) + y.dtype.type(1))
+    np.exp(y, y)
+    np.add(y, 1, y)
+    return np.reciprocal(y, y)
+
+
+@kernel("SigmoidGrad")
+@in_float32
+def _sigmoid_grad(y: Any, dy: Any) -> Any:
+    t = np.subtract(1, y)
+    if type(t) is not np.ndarray or np.shape(dy) != t.shape:
+        return t * y * dy
+    np.multiply(t, y, t)
+    return np.multiply(t, dy, t)
+
+
+@kernel("TanhGrad")
+@in_float32
+def _tanh_grad(y: Any, dy: Any) -> Any:
+    t = np.square(y)
+    if type(t) is not np.ndarray or np.shape(dy) != t.shape:
+        return (1 - t) * dy
+    np.subtract(1, t, t)
+    return np.multiply(t, dy, t)
+
+
+@kernel("ClipByValue")
+def _clip(x: Any, low: Any, high: Any) -> Any:
+    y = np.minimum(x, high)
+    return np.maximum(y, low, y) if type(y) is np.ndarray and np.ndim(low) == 0 else np.maximum(y, low)
+
+
+# -- complex numbers -------------------------------------------------------------------------------------------------
+
+
+@kernel("Real", view=True)
+def _real(x: Any) -> Any:
+    return x.real
+
+
+@kernel("Imag", view=True)
+def _imag(x: Any) -> Any:
+    return x.imag
+
+
+@kernel("Complex")
+def _complex(real: Any, imag: Any) -> Any:
+    kind = np.complex64 if real.dtype == np.float32 else np.complex128
+    out = np.empty(np.broadcast_shapes(np.shape(real), np.shape(imag)), kind)
+    out.real = real
+    out.imag = imag
+    return out
+
+
+# -- sums of many ----------------------------------------------------------------------------------------------------
+
+
+@kernel("AddN")
+def _add_n(*inputs: Any) -> Any:
+    if len(inputs) == 1:
+        return np.array(inputs[0])
+    total = inputs[0] + inputs[1]
+    for x in inputs[2:]:
+        if type(total) is np.ndarray:
+            np.add(total, x, total)
+        else:
+            total = total + x
+    return total

@@ -5,7 +5,9 @@ from graphflow_numpy import (
     control,
     debugging,
     elementwise,
+    neural,
+    randoms,
     state,
 )
 
-__all__ = ["arrays", "control", "debugging", "elementwise", "state"]
+__all__ = ["arrays", "control", "debugging", "elementwise", "neural", "randoms", "state"]

@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from graphflow.errors import InvalidArgumentError
+from graphflow.errors import GraphError, InvalidArgumentError
 from graphflow.graph import FuncGraph
 from graphflow.opdef import OPS, definition_of
 from graphflow.program import Instruction, PassRecord, Program
@@ -71,7 +71,23 @@ def _topological(ops: Sequence[Operation], fed: Mapping[Tensor, Any]) -> list[Op
             waiting[f] -= 1
             if not waiting[f]:
                 heapq.heappush(ready, f.id)
+    if len(out) < len(ops):
+        raise _cycle(set(ops) - set(out), fed)
     return out
+
+
+def _cycle(stuck: set[Operation], fed: Mapping[Tensor, Any]) -> GraphError:
+    """The error for ops that wait for each other, with one of the cycles among them."""
+    op = min(stuck, key=_by_id)
+    place: dict[Operation, int] = {}
+    path: list[Operation] = []
+    while op not in place:
+        place[op] = len(path)
+        path.append(op)
+        before = [x.op for x in op.inputs if x not in fed] + list(op.control_inputs)
+        op = next(b for b in before if b in stuck)
+    loop = [*path[place[op] :], op]
+    return GraphError("ops wait for each other in a circle", op=op, got=" <- ".join(o.name for o in loop[:9]))
 
 
 def subgraph_effects(graph: FuncGraph) -> dict[int, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from graphflow import dtypes
 from graphflow.errors import DTypeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, core, math
+from graphflow.ops import array, casts, core, math, special
 from graphflow.ops.inference import elementwise
 
 # Klambauer et al., 2017: with these, activations of mean 0 and variance 1 keep both.
@@ -75,7 +75,7 @@ def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
     with core.name_scope(name, "LeakyRelu") as scope:
         x = core.convert_to_tensor(features)
         if x.dtype.is_integer:
-            x = math.cast(x, dtypes.float32)
+            x = casts.cast(x, dtypes.float32)
         if hasattr(alpha, "dtype") and hasattr(alpha, "op"):
             return math.subtract(relu(x), alpha * relu(-x), name=scope)
         if not isinstance(alpha, numbers.Real) and not (hasattr(alpha, "item") and getattr(alpha, "size", 0) == 1):
@@ -188,7 +188,7 @@ def gelu(features: Any, approximate: bool = False, name: str | None = None) -> A
             inner = (x + 0.044715 * (x * x * x)) * scalar.sqrt(2.0 / scalar.pi)
             share = 1.0 + math.tanh(inner)
         else:
-            share = 1.0 + math.erf(x * scalar.sqrt(0.5))
+            share = 1.0 + special.erf(x * scalar.sqrt(0.5))
         return math.multiply(0.5 * x, share, name=scope)
 
 

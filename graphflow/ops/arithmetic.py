@@ -22,6 +22,7 @@ from graphflow.ops import array, compare
 from graphflow.ops.arguments import as_tensor, is_symbolic
 from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
+from graphflow.ops.index import where
 from graphflow.ops.inference import check_kind, elementwise, hinted_dims
 from graphflow.spec import TensorSpec, compatible, describe, merge
 from graphflow.tensor import Tensor
@@ -76,6 +77,8 @@ def sum_to(x: Any, shape: Any, name: str | None = None) -> Any:
 
 
 sum_to.vjp(lambda op, dy: array.broadcast_to(dy, array.shape(op.inputs[0])), None)
+array.broadcast_to.vjp(lambda op, dy: sum_to(dy, array.shape(op.inputs[0])), None)
+array.fill.vjp(None, lambda op, dy: sum_to(dy, []))
 
 
 def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
@@ -349,17 +352,9 @@ def maximum(x: Any, y: Any, name: str | None = None) -> Any:
     return call((x, y), name)
 
 
-def _where(condition: Any, dy: Any) -> Any:
-    return array.where(condition, dy, array.zeros_like(dy))
-
-
-def _elsewhere(condition: Any, dy: Any) -> Any:
-    return array.where(condition, array.zeros_like(dy), dy)
-
-
 maximum.vjp(
-    lambda op, dy: _where(compare.greater_equal(*op.inputs), dy),
-    lambda op, dy: _elsewhere(compare.greater_equal(*op.inputs), dy),
+    lambda op, dy: where(compare.greater_equal(*op.inputs), dy, 0.0),
+    lambda op, dy: where(compare.greater_equal(*op.inputs), 0.0, dy),
 )
 
 
@@ -370,8 +365,8 @@ def minimum(x: Any, y: Any, name: str | None = None) -> Any:
 
 
 minimum.vjp(
-    lambda op, dy: _where(compare.less_equal(*op.inputs), dy),
-    lambda op, dy: _elsewhere(compare.less_equal(*op.inputs), dy),
+    lambda op, dy: where(compare.less_equal(*op.inputs), dy, 0.0),
+    lambda op, dy: where(compare.less_equal(*op.inputs), 0.0, dy),
 )
 
 

@@ -124,7 +124,8 @@ def _reversed(x: Any, *, axis: tuple[int, ...]) -> TensorSpec:
 def reverse(tensor: Any, axis: Any = None, name: str | None = None, dims: Any = None) -> Any:
     """The tensor backwards along the axes listed; one bool for each axis is TensorFlow 0.x's way to say which."""
     given = dims if axis is None else axis
-    if isinstance(given, (list, tuple, np.ndarray)) and len(given) and all(isinstance(d, (bool, np.bool_)) for d in given):
+    several = isinstance(given, (list, tuple, np.ndarray)) and len(given) > 0
+    if several and all(isinstance(d, (bool, np.bool_)) for d in given):
         given = [i for i, on in enumerate(given) if on]
     return call((tensor,), name, axis=known_integers(given))
 
@@ -232,17 +233,19 @@ _tile_grad.vjp(lambda op, dy: tile(dy, op.inputs[1]), None)
 
 def _padded(x: Any, *rest: Any, paddings: Any, **attrs: Any) -> TensorSpec:
     if paddings is None:
-        if rest[0].dims is not None and (len(rest[0].dims) != 2 or rest[0].dims[1] not in (2, None)):
-            raise ShapeError("paddings are pairs (before, after)", expected="[rank, 2]", got=spec.describe(rest[0].dims))
         check_index(rest[0], "paddings")
-        count = len(x.dims) if x.dims is not None else rest[0].dims[0] if rest[0].dims else None
+        table = rest[0].dims
+        if table is not None and (len(table) != 2 or table[1] not in (2, None)):
+            raise ShapeError("paddings are pairs (before, after)", expected="[rank, 2]", got=spec.describe(table))
+        count = len(x.dims) if x.dims is not None else table[0] if table else None
         return TensorSpec(x.dtype, None if count is None else (None,) * count)
     if x.dims is None:
         return TensorSpec(x.dtype, (None,) * len(paddings))
     if len(paddings) != len(x.dims):
-        raise ShapeError("pad needs one pair for each axis", expected=f"{len(x.dims)} pairs for {spec.describe(x.dims)}",
-                         got=str([list(p) for p in paddings]))  # fmt: skip
-    return TensorSpec(x.dtype, tuple(None if d is None else d + a + b for d, (a, b) in zip(x.dims, paddings, strict=True)))
+        wanted = f"{len(x.dims)} pairs for {spec.describe(x.dims)}"
+        raise ShapeError("pad needs one pair for each axis", expected=wanted, got=str([list(p) for p in paddings]))
+    sizes = zip(x.dims, paddings, strict=True)
+    return TensorSpec(x.dtype, tuple(None if d is None else d + a + b for d, (a, b) in sizes))
 
 
 def _pairs(paddings: Any) -> tuple[tuple[int, int], ...] | None:
@@ -268,8 +271,10 @@ def _mirror_pad(inputs: tuple[Any, ...], paddings: Any, mode: str, name: str | N
     return call(inputs, name, paddings=paddings, mode=mode)
 
 
-def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None, constant_values: Any = 0) -> Tensor:
-    """The tensor with a margin: of a constant, or of its own elements (REFLECT leaves out the edge, SYMMETRIC has it)."""
+def pad(
+    tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None, constant_values: Any = 0
+) -> Tensor:
+    """The tensor with a margin of a constant, or of its own elements (REFLECT without the edge, SYMMETRIC with it)."""
     x = as_tensor(tensor)
     kind = str(mode).upper()
     if kind not in ("CONSTANT", "REFLECT", "SYMMETRIC"):

@@ -1,7 +1,7 @@
 """Embeddings, and the losses over large vocabularies that look at a sample of the classes only.
 
-Policy: compositions of `gather`, so a variable gets its gradient as rows.  Sampling is two ops: a random op draws a key,
-and `CandidateSample` is a pure function of it, so graph seeds and op seeds mean what they mean everywhere.
+Policy: compositions of `gather`, so a variable gets its gradient as rows.  Sampling is two ops: a random op draws a
+key, and `CandidateSample` is a pure function of it, so graph seeds and op seeds mean what they mean everywhere.
 
 State: none.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from graphflow import dtypes, spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, core, math, random
+from graphflow.ops import array, casts, compare, core, index, math, random, reduce, scans
 from graphflow.ops.nn import sigmoid_cross_entropy_with_logits
 from graphflow.ops.softmax import softmax_cross_entropy_with_logits_v2
 from graphflow.spec import TensorSpec
@@ -36,14 +36,14 @@ def embedding_lookup(
         ids = core.convert_to_tensor(ids)
         pieces = list(params) if isinstance(params, (list, tuple)) else [params]
         if not pieces:
-            raise InvalidArgumentError("embedding_lookup needs a table", expected="a tensor, or a list of them", got="[]")
+            raise InvalidArgumentError("embedding_lookup needs a table", expected="a tensor or several", got="[]")
         if len(pieces) == 1:
             table = pieces[0]
         else:
             table, ids = _joined(pieces, ids, partition_strategy)
         if max_norm is None:
-            return array.gather(table, ids, name=scope)
-        return core.identity(_shortened(array.gather(table, ids), table, max_norm), name=scope)
+            return index.gather(table, ids, name=scope)
+        return core.identity(_shortened(index.gather(table, ids), table, max_norm), name=scope)
 
 
 def _joined(pieces: Sequence[Any], ids: Any, strategy: str) -> tuple[Any, Any]:
@@ -54,9 +54,9 @@ def _joined(pieces: Sequence[Any], ids: Any, strategy: str) -> tuple[Any, Any]:
         return whole, ids
     if strategy != "mod":
         raise InvalidArgumentError("unknown partition_strategy", expected="'mod' or 'div'", got=repr(strategy))
-    starts = math.cumsum(array.stack([array.shape(t)[0] for t in tables]), exclusive=True)
+    starts = scans.cumsum(array.stack([array.shape(t)[0] for t in tables]), exclusive=True)
     count = len(tables)
-    return whole, math.cast(array.gather(starts, ids % count), ids.dtype) + ids // count
+    return whole, casts.cast(index.gather(starts, ids % count), ids.dtype) + ids // count
 
 
 def _shortened(rows: Any, table: Any, max_norm: Any) -> Any:
@@ -65,7 +65,7 @@ def _shortened(rows: Any, table: Any, max_norm: Any) -> Any:
         raise ShapeError("max_norm needs a table of known rank", hint="params.set_shape(...)")
     axes = list(range(1 - len(rank), 0))
     square = math.square(rows)
-    length = math.reduce_sum(square, axes, keepdims=True) if axes else square
+    length = reduce.reduce_sum(square, axes, keepdims=True) if axes else square
     return rows * (max_norm * math.rsqrt(math.maximum(length, max_norm * max_norm)))
 
 
@@ -105,7 +105,9 @@ def candidate_sample(
             hint="unique=False draws with repetition",
         )
     if distribution not in ("uniform", "log_uniform"):
-        raise InvalidArgumentError("unknown distribution", expected="'uniform' or 'log_uniform'", got=repr(distribution))
+        raise InvalidArgumentError(
+            "unknown distribution", expected="'uniform' or 'log_uniform'", got=repr(distribution)
+        )
     attrs = {"num_sampled": int(num_sampled), "range_max": int(range_max), "unique": bool(unique)}
     return call((key,), name, distribution=distribution, **attrs)
 
@@ -121,10 +123,10 @@ def _candidates(
         if distribution == "uniform":
             chance = array.ones_like(classes, dtypes.float32) / float(range_max)
         else:
-            chance = math.log1p(1.0 / (math.cast(classes, dtypes.float32) + 1.0)) / log(range_max + 1.0)
+            chance = math.log1p(1.0 / (casts.cast(classes, dtypes.float32) + 1.0)) / log(range_max + 1.0)
         if not unique:
             return chance * float(num_sampled)
-        return -math.expm1(math.cast(draws, dtypes.float32) * math.log1p(-chance))
+        return -math.expm1(casts.cast(draws, dtypes.float32) * math.log1p(-chance))
 
     return Candidates(sampled, expected(labels), expected(sampled))
 
@@ -145,7 +147,7 @@ def _class_numbers(labels: Any, num_true: int) -> Any:
             got=spec.describe(labels.dims),
             hint="tf.reshape(labels, [-1, 1])" if num_true == 1 else None,
         )
-    return math.cast(labels, dtypes.int64)
+    return casts.cast(labels, dtypes.int64)
 
 
 def log_uniform_candidate_sampler(
@@ -195,19 +197,19 @@ def _sampled_logits(
     if values is None:
         values = log_uniform_candidate_sampler(labels, num_true, num_sampled, True, num_classes, seed)
     sampled, true_expected, sampled_expected = (core.stop_gradient(v) for v in values)
-    sampled = math.cast(sampled, dtypes.int64)
+    sampled = casts.cast(sampled, dtypes.int64)
 
     def rows(table: Any, ids: Any) -> Any:
         return embedding_lookup(table, ids, partition_strategy)
 
     weights, biases = tables
-    true = math.reduce_sum(array.expand_dims(inputs, 1) * rows(weights, labels), 2) + rows(biases, labels)
+    true = reduce.reduce_sum(array.expand_dims(inputs, 1) * rows(weights, labels), 2) + rows(biases, labels)
     other = math.matmul(inputs, rows(weights, sampled), transpose_b=True) + rows(biases, sampled)
     if remove_accidental_hits:
-        hits = math.reduce_any(math.equal(array.expand_dims(labels, 2), sampled), 1)
-        other += math.cast(hits, other.dtype) * other.dtype.min
-    true -= math.log(math.cast(true_expected, true.dtype))
-    other -= math.log(math.cast(sampled_expected, other.dtype))
+        hits = reduce.reduce_any(compare.equal(array.expand_dims(labels, 2), sampled), 1)
+        other += casts.cast(hits, other.dtype) * other.dtype.min
+    true -= math.log(casts.cast(true_expected, true.dtype))
+    other -= math.log(casts.cast(sampled_expected, other.dtype))
     found = array.concat([array.ones_like(true) / float(num_true), array.zeros_like(other)], 1)
     return array.concat([true, other], 1), found
 
@@ -232,7 +234,7 @@ def nce_loss(
             remove_accidental_hits, partition_strategy,
         )  # fmt: skip
         losses = sigmoid_cross_entropy_with_logits(labels=truth, logits=logits, name="sampled_losses")
-        return math.reduce_sum(losses, 1, name=scope)
+        return reduce.reduce_sum(losses, 1, name=scope)
 
 
 def sampled_softmax_loss(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.opdef import call, op
-from graphflow.ops import array, compare
+from graphflow.ops import compare
 from graphflow.ops.arithmetic import abs as abs
 from graphflow.ops.arithmetic import accumulate_n as accumulate_n
 from graphflow.ops.arithmetic import add as add
@@ -50,6 +50,7 @@ from graphflow.ops.arithmetic import truediv as truediv
 from graphflow.ops.arithmetic import truncatediv as truncatediv
 from graphflow.ops.arithmetic import truncatemod as truncatemod
 from graphflow.ops.core import name_scope
+from graphflow.ops.index import where
 from graphflow.ops.inference import elementwise
 
 # -- powers, exponentials, logarithms --------------------------------------------------------------------------------
@@ -81,9 +82,13 @@ def _base_gradient(op: Any, dy: Any) -> Any:
 
 def _exponent_gradient(op: Any, dy: Any) -> Any:
     x, z = op.inputs[0], conj(op.outputs[0])
-    zero = array.zeros_like(x)
-    positive = compare.not_equal(x, zero) if x.dtype.kind == "complex" else compare.greater(x, zero)
-    return multiply(dy, multiply(z, conj(log(array.where(positive, x, array.ones_like(x))))))
+    base = _constant(x)
+    if base is not None:
+        # TensorFlow's rule for x ** y in the direction of y: 0 where x has no real logarithm.
+        known = base != 0 if x.dtype.kind == "complex" else base > 0
+        return multiply(dy, multiply(z, np.conj(np.log(base)) if known else base.dtype.type(0)))
+    positive = compare.not_equal(x, 0.0) if x.dtype.kind == "complex" else compare.greater(x, 0.0)
+    return multiply(dy, multiply(z, conj(log(where(positive, x, 1.0)))))
 
 
 pow.vjp(_base_gradient, _exponent_gradient)

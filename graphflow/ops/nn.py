@@ -13,7 +13,7 @@ from typing import Any
 from graphflow import dtypes, spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, core, math, random
+from graphflow.ops import array, casts, compare, core, math, random, reduce
 from graphflow.ops.activations import relu, softplus
 from graphflow.ops.inference import check_kind
 from graphflow.ops.softmax import check_named
@@ -45,7 +45,7 @@ def sigmoid_cross_entropy_with_logits(
     check_named(_sentinel, labels, logits, "sigmoid_cross_entropy_with_logits")
     with core.name_scope(name, "logistic_loss") as scope:
         x, z = _logistic(labels, logits, "sigmoid_cross_entropy_with_logits")
-        # Each softplus is small where its label is right, so saturated logits keep their digits, and the gradient theirs.
+        # Each softplus is small where its label is right: saturated logits and their gradients keep all digits.
         return math.add(z * softplus(-x), (1 - z) * softplus(x), name=scope)
 
 
@@ -72,7 +72,7 @@ def log_poisson_loss(
         if compute_full_loss:
             large = math.maximum(z, 1)  # counts of 0 and 1 add nothing, and no logarithm of 0
             rest = large * math.log(large) - large + 0.5 * math.log(6.283185307179586 * large)
-            loss = loss + math.cast(math.greater(z, 1), x.dtype) * rest
+            loss = loss + casts.cast(compare.greater(z, 1), x.dtype) * rest
         return core.identity(loss, name=scope)
 
 
@@ -186,11 +186,10 @@ def dropout(
         keep = _keep_probability(keep_prob, rate)
         if isinstance(keep, float) and keep == 1.0:
             return x
-        noise = random.random_uniform(_noise_shape(x, noise_shape), seed=seed, dtype=dtypes.float32)
-        kept = math.cast(math.less(noise, keep), x.dtype)
+        kept = casts.cast(random.bernoulli(_noise_shape(x, noise_shape), keep, seed), x.dtype)
         if isinstance(keep, float):
             return math.multiply(x, kept * (1.0 / keep), name=scope)
-        return math.multiply(x, kept / math.cast(keep, x.dtype), name=scope)
+        return math.multiply(x, kept / casts.cast(keep, x.dtype), name=scope)
 
 
 def _keep_probability(keep_prob: Any, rate: Any) -> Any:
@@ -211,7 +210,7 @@ def _keep_probability(keep_prob: Any, rate: Any) -> Any:
     known = core.convert_to_tensor(given)
     if known.dims not in (None, ()):
         raise ShapeError("a probability is a scalar", expected="[]", got=spec.describe(known.dims))
-    keep = math.cast(known, dtypes.float32)
+    keep = casts.cast(known, dtypes.float32)
     return keep if rate is None else 1.0 - keep
 
 
@@ -233,4 +232,4 @@ def zero_fraction(value: Any, name: str | None = None) -> Any:
     """How large a part of the elements is 0, as float32."""
     with core.name_scope(name, "zero_fraction") as scope:
         x = core.convert_to_tensor(value)
-        return math.reduce_mean(math.cast(math.equal(x, x.dtype.type(0)), dtypes.float32), name=scope)
+        return reduce.reduce_mean(casts.cast(compare.equal(x, x.dtype.type(0)), dtypes.float32), name=scope)

@@ -13,7 +13,7 @@ from typing import Any
 from graphflow import dtypes, spec
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
-from graphflow.ops import array, core, math
+from graphflow.ops import array, casts, compare, core, math, reduce
 from graphflow.ops.inference import check_kind
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
@@ -28,7 +28,7 @@ def _keep(keep_dims: Any, keepdims: Any) -> bool:
 def _wide(x: Any) -> Tensor:
     """The tensor in the precision that sums are made in."""
     x = core.convert_to_tensor(x)
-    return math.cast(x, dtypes.float32) if x.dtype.size == 2 and x.dtype.is_floating else x
+    return casts.cast(x, dtypes.float32) if x.dtype.size == 2 and x.dtype.is_floating else x
 
 
 def moments(
@@ -39,10 +39,10 @@ def moments(
     with core.name_scope(name, "moments"):
         x = core.convert_to_tensor(x)
         y = _wide(x)
-        mean = math.reduce_mean(y, axes, keepdims=True, name="mean")
-        variance = math.reduce_mean(math.squared_difference(y, mean), axes, keepdims=keep, name="variance")
+        mean = reduce.reduce_mean(y, axes, keepdims=True, name="mean")
+        variance = reduce.reduce_mean(math.squared_difference(y, mean), axes, keepdims=keep, name="variance")
         mean = mean if keep else array.squeeze(mean, axes)
-        return math.cast(mean, x.dtype), math.cast(variance, x.dtype)
+        return casts.cast(mean, x.dtype), casts.cast(variance, x.dtype)
 
 
 def weighted_moments(
@@ -58,13 +58,13 @@ def weighted_moments(
     with core.name_scope(name, "weighted_moments"):
         x = core.convert_to_tensor(x)
         y = _wide(x)
-        weights = math.cast(core.convert_to_tensor(frequency_weights, preferred_dtype=y.dtype), y.dtype)
-        total = math.reduce_sum(weights + array.zeros_like(y), axes, keepdims=True)
-        mean = math.reduce_sum(weights * y, axes, keepdims=True) / total
-        variance = math.reduce_sum(weights * math.squared_difference(y, mean), axes, keepdims=True) / total
+        weights = casts.cast(core.convert_to_tensor(frequency_weights, preferred_dtype=y.dtype), y.dtype)
+        total = reduce.reduce_sum(weights + array.zeros_like(y), axes, keepdims=True)
+        mean = reduce.reduce_sum(weights * y, axes, keepdims=True) / total
+        variance = reduce.reduce_sum(weights * math.squared_difference(y, mean), axes, keepdims=True) / total
         if not keep:
             mean, variance = array.squeeze(mean, axes), array.squeeze(variance, axes)
-        return math.cast(mean, x.dtype), math.cast(variance, x.dtype)
+        return casts.cast(mean, x.dtype), casts.cast(variance, x.dtype)
 
 
 def sufficient_statistics(
@@ -74,12 +74,12 @@ def sufficient_statistics(
     keep = _keep(keep_dims, keepdims)
     with core.name_scope(name, "sufficient_statistics"):
         x = core.convert_to_tensor(x)
-        summed = math.reduce_sum(array.ones_like(x), axes, keepdims=True)
+        summed = reduce.reduce_sum(array.ones_like(x), axes, keepdims=True)
         count = array.reshape(summed, [-1])[0]
         shift = None if shift is None else core.convert_to_tensor(shift, preferred_dtype=x.dtype)
         centred = x if shift is None else x - shift
-        sums = math.reduce_sum(centred, axes, keepdims=keep, name="mean_ss")
-        squares = math.reduce_sum(math.square(centred), axes, keepdims=keep, name="var_ss")
+        sums = reduce.reduce_sum(centred, axes, keepdims=keep, name="mean_ss")
+        squares = reduce.reduce_sum(math.square(centred), axes, keepdims=keep, name="var_ss")
         return count, sums, squares, shift
 
 
@@ -154,16 +154,16 @@ def fused_batch_norm(
         axes = [0, 1, 2] if last else [0, 2, 3]
         if is_training:
             mean, variance = moments(y, axes)
-            count = math.cast(array.size(y), y.dtype) / math.cast(array.size(mean), y.dtype)
+            count = casts.cast(array.size(y), y.dtype) / casts.cast(array.size(mean), y.dtype)
             reported = variance * (count / math.maximum(count - 1.0, 1.0))
         else:
-            mean, variance = (math.cast(core.convert_to_tensor(v), y.dtype) for v in (mean, variance))
+            mean, variance = (casts.cast(core.convert_to_tensor(v), y.dtype) for v in (mean, variance))
             reported = variance
-        parts = [mean, variance, *(math.cast(core.convert_to_tensor(v), y.dtype) for v in (offset, scale))]
+        parts = [mean, variance, *(casts.cast(core.convert_to_tensor(v), y.dtype) for v in (offset, scale))]
         if not last:
             parts = [array.reshape(v, [1, -1, 1, 1]) for v in parts]
         normal = batch_normalization(y, *parts, epsilon)
-        return math.cast(normal, x.dtype), mean, reported
+        return casts.cast(normal, x.dtype), mean, reported
 
 
 def l2_normalize(
@@ -172,7 +172,7 @@ def l2_normalize(
     """x / sqrt(max(sum(x ** 2), epsilon)), the sum over `axis`."""
     with core.name_scope(name, "l2_normalize") as scope:
         x = core.convert_to_tensor(x)
-        length = math.reduce_sum(math.square(x), dim if axis is None else axis, keepdims=True)
+        length = reduce.reduce_sum(math.square(x), dim if axis is None else axis, keepdims=True)
         return math.multiply(x, math.rsqrt(math.maximum(length, epsilon)), name=scope)
 
 
@@ -251,7 +251,7 @@ def _neighbours(x: Any, radius: int) -> Any:
     count = array.shape(x)[-1]
     number = array.range_(count)
     apart = math.abs(array.expand_dims(number, 1) - array.expand_dims(number, 0))
-    return math.cast(math.less_equal(apart, radius), x.dtype)
+    return casts.cast(compare.less_equal(apart, radius), x.dtype)
 
 
 lrn = local_response_normalization

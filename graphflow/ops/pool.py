@@ -158,7 +158,7 @@ def max_pool_with_argmax(
     strides: Any,
     padding: Any,
     data_format: Any = "NHWC",
-    Targmax: Any = dtypes.int64,  # noqa: N803 - TensorFlow 1's name
+    Targmax: Any = dtypes.int64,
     name: str | None = None,
     output_dtype: Any = None,
     include_batch_in_index: bool = False,

@@ -20,7 +20,7 @@ from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
-from graphflow.ops import array, control, core, math, state
+from graphflow.ops import array, compare, control, core, math, state
 from graphflow.ops.arguments import as_tensor, check_scalar, shape_vector
 from graphflow.ops.inference import check_kind, like_first
 from graphflow.spec import Dims, TensorSpec
@@ -133,7 +133,7 @@ def _bernoulli_mask(shape: Any, probability: Any, seed: Any, name: str | None = 
 
 
 def bernoulli(shape: Any, probability: Any, seed: Any = None, name: str | None = None) -> Any:
-    """True with that probability: a tenth of the work of comparing uniform numbers."""
+    """True with that probability."""
     return _bernoulli_mask(shape, probability, seed_pair(seed), name=name)
 
 
@@ -321,4 +321,4 @@ def _check_room(value: Any, wanted: Any, room: Any) -> list[Any]:
         )
     if None not in hint:
         return []
-    return [control.assert_true(math.greater_equal(room, 0), message="random_crop: Need value.shape >= size")]
+    return [control.assert_true(compare.greater_equal(room, 0), message="random_crop: Need value.shape >= size")]

@@ -13,7 +13,7 @@ from typing import Any
 from graphflow import spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
-from graphflow.ops import array, core, math
+from graphflow.ops import arrange, array, casts, core, math, reduce
 from graphflow.ops.arguments import known_integer
 from graphflow.ops.inference import check_kind
 from graphflow.spec import TensorSpec
@@ -41,11 +41,11 @@ def _log_softmax(logits: Any, name: str | None = None) -> Any:
 
 def _softmax_gradient(op: Any, dy: Any) -> Any:
     y = op.outputs[0]
-    return (dy - math.reduce_sum(dy * y, -1, keepdims=True)) * y
+    return (dy - reduce.reduce_sum(dy * y, -1, keepdims=True)) * y
 
 
 _softmax.vjp(_softmax_gradient)
-_log_softmax.vjp(lambda op, dy: dy - math.reduce_sum(dy, -1, keepdims=True) * math.exp(op.outputs[0]))
+_log_softmax.vjp(lambda op, dy: dy - reduce.reduce_sum(dy, -1, keepdims=True) * math.exp(op.outputs[0]))
 
 
 def _axis_last(x: Tensor, axis: int) -> tuple[Any, Any]:
@@ -83,7 +83,7 @@ def _along(function: Any, logits: Any, axis: int, name: str | None) -> Any:
     if to_end is None:
         return function(x, name=name)
     with core.name_scope(name, function.definition.type) as scope:
-        return array.transpose(function(array.transpose(x, to_end)), back, name=scope)
+        return arrange.transpose(function(arrange.transpose(x, to_end)), back, name=scope)
 
 
 def softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
@@ -146,8 +146,8 @@ def _softmax_cross_entropy_gradient(op: Any, dloss: Any, dback: Any) -> list[Any
     dlabels = None if labels.op.type == "StopGradient" else -(column * _log_softmax(logits))
     if not _is_zero(dback):  # the second output, softmax(logits) * sum(labels) - labels, has derivatives too
         share = _softmax(logits)
-        mean = math.reduce_sum(dback * share, -1, keepdims=True)
-        dlogits += math.reduce_sum(labels, -1, keepdims=True) * share * (dback - mean)
+        mean = reduce.reduce_sum(dback * share, -1, keepdims=True)
+        dlogits += reduce.reduce_sum(labels, -1, keepdims=True) * share * (dback - mean)
         dlabels = None if dlabels is None else dlabels + (mean - dback)
     return [dlogits, dlabels]
 
@@ -184,10 +184,10 @@ def _loss_along(logits: Any, labels: Any, axis: int, scope: str) -> Any:
     logits = core.convert_to_tensor(logits)
     labels = core.convert_to_tensor(labels, preferred_dtype=logits.dtype)
     if labels.dtype is not logits.dtype and logits.dtype.is_floating:
-        labels = math.cast(labels, logits.dtype)
+        labels = casts.cast(labels, logits.dtype)
     to_end, _ = _axis_last(logits, axis)
     if to_end is not None:
-        logits, labels = array.transpose(logits, to_end), array.transpose(labels, to_end)
+        logits, labels = arrange.transpose(logits, to_end), arrange.transpose(labels, to_end)
     return _softmax_cross_entropy(logits, labels, name=scope)[0]
 
 
@@ -227,7 +227,7 @@ def _sparse_softmax_cross_entropy_gradient(op: Any, dloss: Any, dback: Any) -> l
     dlogits = array.expand_dims(dloss, -1) * op.outputs[1]
     if not _is_zero(dback):
         share = _softmax(op.inputs[0])
-        dlogits += share * (dback - math.reduce_sum(dback * share, -1, keepdims=True))
+        dlogits += share * (dback - reduce.reduce_sum(dback * share, -1, keepdims=True))
     return [dlogits, None]
 
 

@@ -85,7 +85,7 @@ def _refuse(what: str, rank: int, data_format: str, given: Any) -> NoReturn:
 
 
 def padding_of(given: Any, rank: int, data_format: str) -> Any:
-    """ "SAME", "VALID", or a pair (before, after) for each spatial axis."""
+    """The padding as "SAME", "VALID", or a pair (before, after) for each spatial axis."""
     if isinstance(given, str) and given in ("SAME", "VALID"):
         return given
     if isinstance(given, str) or not hasattr(given, "__iter__"):

@@ -41,6 +41,8 @@ def _short(value: Any) -> str:
     """A small constant as people write it."""
     if isinstance(value, list):
         return f"[{', '.join(map(_short, value))}]"
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphflow import casting, dtypes, spec
 from graphflow.constants import _plain
-from graphflow.errors import Error, FeedError, ShapeError
+from graphflow.errors import Error, FeedError, ResourceExhaustedError, ShapeError
 from graphflow.graph import Graph
 from graphflow.tensor import Tensor
 
@@ -49,18 +49,17 @@ def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
     """The function that makes the value of `tensor` out of what was fed."""
     if tensor.dtype is dtypes.resource:
         return _variable_converter(tensor, new_cell)
-    dtype, dims, wanted = tensor.dtype, tensor.dims, tensor.dtype.np
+    dtype, dims = tensor.dtype, tensor.dims
+    wanted = tensor.dtype.np if dtype is not dtypes.string else None  # the elements of an object array must be looked at
     scalar = dims == () and dtype is not dtypes.string
-    python: Any = float if dtype in (dtypes.float32, dtypes.float64) else None
-    make = dtype.type
+    python: Any = float if dtype is dtypes.float32 or dtype is dtypes.float64 else None
+    make, limit = dtype.type, float(dtype.max) if python else 0.0
 
     def convert(value: Any) -> Any:
         if scalar and type(value) is make:
             return value
-        if scalar and type(value) is python:
-            number: Any = make(value)
-            if number - number == 0.0 or value - value != 0.0:
-                return number
+        if scalar and type(value) is python and -limit <= value <= limit:
+            return make(value)
         if type(value) is np.ndarray and value.dtype is wanted:
             flags = value.flags
             array = value if flags.c_contiguous and flags.aligned else _converted(tensor, value)
@@ -90,7 +89,12 @@ def _converted(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
     try:
         return casting.as_array(_plain(value), tensor.dtype)
     except MemoryError:
-        raise
+        raise ResourceExhaustedError(
+            f"out of memory while converting what was fed for {tensor.name!r}",
+            op=tensor.op,
+            expected=f"{tensor.dtype.name}{spec.describe(tensor.dims)}",
+            got=f"{type(value).__name__} of shape {spec.describe(np.shape(value))}",
+        ) from None
     except Exception as error:
         summary = error.summary if isinstance(error, Error) else str(error)
         raise FeedError(

@@ -109,8 +109,10 @@ def get_checkpoint_state(checkpoint_dir: Any, latest_filename: str | None = None
     found = durable.parse_json(raw, repr(path)) if raw.lstrip()[:1] == b"{" else _text_form(raw, path)
     latest, paths = found.get("model_checkpoint_path"), found.get("all_model_checkpoint_paths", [])
     times, preserved = found.get("all_model_checkpoint_timestamps", []), found.get("last_preserved_timestamp", 0.0)
-    if type(latest) is not str or not latest or not _list_of(paths, (str,)) or not _list_of([preserved, *times], (int, float)):
-        raise DataLossError(f"{path!r} does not name a checkpoint", expected="model_checkpoint_path and a list of all paths")
+    sound = type(latest) is str and latest and _list_of(paths, (str,)) and _list_of([preserved, *times], (int, float))
+    if not sound:
+        expected = "model_checkpoint_path and a list of all paths"
+        raise DataLossError(f"{path!r} does not name a checkpoint", expected=expected)
     complete = [_complete(directory, p) for p in [latest, *paths]]
     return CheckpointState(complete[0], complete[1:] or complete, times, preserved)
 

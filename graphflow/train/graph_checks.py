@@ -167,7 +167,7 @@ def check_variable(op: Operation, roots: RootHandles) -> None:
     if dtype is not known["dtype"]:
         expected = known["dtype"].name
         raise DTypeError("an op takes a variable for another dtype", op=op, expected=expected, got=str(dtype))
-    if not as_known(known["dims"], op.attrs.get("dims")):
+    if not spec.compatible(known["dims"], op.attrs.get("dims")):
         raise ShapeError(
             "an op takes a variable for another shape",
             op=op,

@@ -10,7 +10,7 @@ State: none.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphflow import dtypes, spec
@@ -84,15 +84,26 @@ class Imported:
         return op.outputs[int(index)]
 
 
-def import_into(graph: Graph, graph_def: Any, scope: str = "", input_map: Mapping[str, Any] | None = None) -> Imported:
-    """Build a GraphDef's ops with the names `scope` + name; all of them, or an error and none."""
+def import_into(
+    graph: Graph,
+    graph_def: Any,
+    scope: str = "",
+    input_map: Mapping[str, Any] | None = None,
+    clear_devices: bool = False,
+    further: Callable[[Graph, Imported], Any] | None = None,
+) -> Any:
+    """Build a GraphDef's ops with the names `scope` + name; all of them, or an error and none.
+
+    The result is that of `further`, which may still fail, or the `Imported`.
+    """
     if not isinstance(graph_def, GraphDef):
         raise DTypeError("a graph is imported from a tf.GraphDef", got=repr(graph_def)[:80])
     if isinstance(graph, FuncGraph):
         raise GraphError("a GraphDef cannot be imported into a branch or a loop body", got=repr(graph)[:80])
-    work = _Import(_parsed(graph_def.content), graph, scope, dict(input_map or {}))
+    work = _Import(_parsed(graph_def.content), graph, scope, dict(input_map or {}), clear_devices)
     with _all_or_nothing(graph):
-        return work.run()
+        found = work.run()
+        return found if further is None else further(graph, found)
 
 
 @contextlib.contextmanager
@@ -232,8 +243,11 @@ def _tensors(made: Imported, names: Any, what: str) -> list[Tensor]:
 class _Import:
     """One import: the graphs of the file and the ops made so far."""
 
-    def __init__(self, parts: list[_Part], graph: Graph, scope: str, input_map: dict[str, Any]) -> None:
+    def __init__(
+        self, parts: list[_Part], graph: Graph, scope: str, input_map: dict[str, Any], clear_devices: bool
+    ) -> None:
         self._parts = parts
+        self._clear_devices = clear_devices
         self._scope = scope
         self._mapped = self._mapping(parts[0], graph, input_map)
         self._graphs: list[Graph] = [graph]
@@ -291,7 +305,7 @@ class _Import:
             device, gradient = node.record.get("device", ""), node.record.get("gradient", node.type)
             if type(device) is not str or len(device) > 256 or type(gradient) is not str:
                 raise _malformed("device and gradient are texts", [device, gradient])
-            if device:
+            if device and not self._clear_devices:
                 changes["device"] = device
             if gradient != node.type:
                 changes["gradient_map"] = ((node.type, gradient),)

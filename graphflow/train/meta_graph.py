@@ -63,7 +63,9 @@ class MetaGraphDef:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def to_meta(graph: Graph, collection_list: Sequence[str] | None = None, saver: Mapping[str, Any] | None = None) -> MetaGraphDef:
+def to_meta(
+    graph: Graph, collection_list: Sequence[str] | None = None, saver: Mapping[str, Any] | None = None
+) -> MetaGraphDef:
     """The graph as a MetaGraphDef; `collection_list` names the collections to keep, None means all."""
     content: dict[str, Any] = {"graph": to_def(graph).content}
     variables = graph.store.get("variables", {})
@@ -243,7 +245,11 @@ def _restored(record: Any, elements: Imported) -> Variable:
     given = record["dims"]
     if type(given) is list and snapshot.dims == tuple(given):
         dims = snapshot.dims
-    return Variable.of_ops(handle, value, initializer, snapshot, record["trainable"] is True, dims)
+    found = Variable.__new__(Variable)  # its constructor would build the ops that exist already
+    found.graph, found.handle, found.dtype, found.dims = handle.graph, handle, dtype, dims
+    found.trainable, found.constraint = record["trainable"] is True, None
+    found._initial_value, found._initializer, found._snapshot = value, initializer, snapshot
+    return found
 
 
 def _acts(op: Operation, handle: Tensor, effect: str) -> bool:

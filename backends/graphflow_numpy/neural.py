@@ -1,0 +1,281 @@
+"""Kernels of neural networks: activations, softmax and cross-entropies, biases, and rows for windows over images.
+
+Policy: every result depends on its own elements (or rows) alone, so cutting an array into tiles changes no bit.
+float16 is summed in float32.  Selections by a mask are exact for infinities and NaN.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.errors import InvalidArgumentError, ShapeError
+from graphflow.spec import describe
+from graphflow_numpy import convolution, philox, pooling
+from graphflow_numpy.convolution import window_axes, window_taps
+from graphflow_numpy.table import kernel, rows
+
+_BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_SCALE_ALPHA = _SELU_SCALE * 1.6732632423543772848170429916717
+
+
+def _selected(x: Any, mask: Any) -> Any:
+    """`x` where the mask holds, 0 elsewhere; bit patterns times 0 or 1 are faster than np.where."""
+    return np.multiply(x.view(_BITS[x.itemsize]), mask).view(x.dtype)
+
+
+def _chosen(mask: Any, x: Any, other: Any) -> Any:
+    """`x` where the mask holds, `other` elsewhere."""
+    bits = _BITS[x.itemsize]
+    return np.bitwise_or(np.multiply(x.view(bits), mask), np.multiply(other.view(bits), ~mask)).view(x.dtype)
+
+
+def _wide(x: Any) -> Any:
+    """The array in the precision that sums are made in."""
+    return x.astype(np.float32) if x.itemsize == 2 else x
+
+
+# -- activations -----------------------------------------------------------------------------------------------------
+
+
+rows({"Relu": lambda x: np.maximum(x, x.dtype.type(0))})
+rows({"Relu6": lambda x: np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6))})
+rows({"ReluGrad": lambda dy, x: _selected(dy, x > 0)})
+rows({"Relu6Grad": lambda dy, x: _selected(dy, (x > 0) & (x < 6))})
+
+
+@kernel("LeakyRelu")
+def _leaky_relu(x: Any, *, alpha: float) -> Any:
+    out = np.minimum(x, x.dtype.type(0)) * x.dtype.type(alpha)
+    return out + np.maximum(x, x.dtype.type(0))
+
+
+@kernel("LeakyReluGrad")
+def _leaky_relu_grad(dy: Any, x: Any, *, alpha: float) -> Any:
+    return _chosen(x > 0, dy, dy * dy.dtype.type(alpha))
+
+
+def _expm1_below_zero(x: Any) -> Any:
+    out = np.minimum(x, x.dtype.type(0))
+    return np.expm1(out, out) if out.ndim else np.expm1(out)
+
+
+@kernel("Elu")
+def _elu(x: Any) -> Any:
+    return np.maximum(x, x.dtype.type(0)) + _expm1_below_zero(x)
+
+
+@kernel("EluGrad")
+def _elu_grad(dy: Any, y: Any) -> Any:
+    return dy * (np.minimum(y, y.dtype.type(0)) + y.dtype.type(1))
+
+
+@kernel("Selu")
+def _selu(x: Any) -> Any:
+    of = x.dtype.type
+    return of(_SELU_SCALE) * np.maximum(x, of(0)) + of(_SELU_SCALE_ALPHA) * _expm1_below_zero(x)
+
+
+@kernel("SeluGrad")
+def _selu_grad(dy: Any, y: Any) -> Any:
+    of = y.dtype.type
+    return dy * np.where(y < 0, y + of(_SELU_SCALE_ALPHA), of(_SELU_SCALE))
+
+
+@kernel("Softplus")
+def _softplus(x: Any) -> Any:
+    out = -np.abs(x)
+    if type(out) is np.ndarray:
+        np.log1p(np.exp(out, out), out)
+        return np.add(out, np.maximum(x, x.dtype.type(0)), out)
+    return np.log1p(np.exp(out)) + np.maximum(x, x.dtype.type(0))
+
+
+@kernel("SoftplusGrad")
+def _softplus_grad(dy: Any, x: Any) -> Any:
+    out = -x
+    if type(out) is np.ndarray:
+        np.add(np.exp(out, out), out.dtype.type(1), out)
+        return np.divide(dy, out, out)
+    return dy / (np.exp(out) + out.dtype.type(1))
+
+
+rows({"Softsign": lambda x: x / (np.abs(x) + x.dtype.type(1))})
+rows({"SoftsignGrad": lambda dy, x: dy / np.square(np.abs(x) + x.dtype.type(1))})
+
+
+# -- softmax and cross-entropy ---------------------------------------------------------------------------------------
+
+
+def _shifted(x: Any) -> Any:
+    """The logits less the largest of their row; -inf where that leaves -inf - -inf is NaN, as it must be."""
+    x = _wide(x)
+    return x - np.maximum.reduce(x, -1, keepdims=True, initial=-np.inf)
+
+
+@kernel("Softmax")
+def _softmax(x: Any) -> Any:
+    e = _shifted(x)
+    np.exp(e, e)
+    e /= np.add.reduce(e, -1, keepdims=True)
+    return e.astype(x.dtype, copy=False)
+
+
+@kernel("LogSoftmax")
+def _log_softmax(x: Any) -> Any:
+    shifted = _shifted(x)
+    shifted -= np.log(np.add.reduce(np.exp(shifted), -1, keepdims=True))
+    return shifted.astype(x.dtype, copy=False)
+
+
+@kernel("SoftmaxCrossEntropyWithLogits")
+def _softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
+    if x.shape != labels.shape:
+        raise ShapeError(
+            "logits and labels must have the same shape", expected=describe(x.shape), got=describe(labels.shape)
+        )
+    wanted, shifted = _wide(labels), _shifted(x)
+    e = np.exp(shifted)
+    total = np.add.reduce(e, -1, keepdims=True)
+    np.subtract(np.log(total), shifted, shifted)
+    shifted *= wanted
+    loss = np.add.reduce(shifted, -1)
+    if not np.isfinite(loss).all():  # a class that is impossible and unlabelled: 0 * inf counts as 0
+        np.copyto(shifted, 0, where=wanted == 0)
+        loss = np.add.reduce(shifted, -1)
+    e *= np.add.reduce(wanted, -1, keepdims=True) / total
+    e -= wanted
+    return loss.astype(x.dtype, copy=False), e.astype(x.dtype, copy=False)
+
+
+@kernel("SparseSoftmaxCrossEntropyWithLogits")
+def _sparse_softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
+    classes, flat = x.shape[-1], np.reshape(labels, -1)
+    if x.shape[:-1] != np.shape(labels):
+        raise ShapeError(
+            "labels must have the shape of the logits without the last axis",
+            expected=describe(x.shape[:-1]),
+            got=describe(np.shape(labels)),
+        )
+    if flat.size and not 0 <= flat.min() <= flat.max() < classes:
+        bad = flat[(flat < 0) | (flat >= classes)][0]
+        raise InvalidArgumentError(
+            f"label {bad} is no class",
+            expected=f"0 <= label < {classes}, the size of the logits' last axis",
+            got=str(bad),
+        )
+    shifted = _shifted(x).reshape(flat.size, classes)
+    place = np.arange(flat.size), flat
+    e = np.exp(shifted)
+    total = np.add.reduce(e, -1, keepdims=True)
+    loss = np.log(total[:, 0]) - shifted[place]
+    e /= total
+    e[place] -= 1
+    dtype = x.dtype
+    return loss.astype(dtype, copy=False).reshape(x.shape[:-1]), e.astype(dtype, copy=False).reshape(x.shape)
+
+
+@kernel("L2Loss")
+def _l2_loss(x: Any) -> Any:
+    flat = _wide(np.ravel(x))
+    return x.dtype.type(np.dot(flat, flat) / 2)
+
+
+# -- biases ----------------------------------------------------------------------------------------------------------
+
+
+@kernel("BiasAdd")
+def _bias_add(x: Any, bias: Any, *, channels: str) -> Any:
+    at = -1 if channels == "last" else 1
+    if x.ndim < 2 or x.shape[at] != bias.shape[0]:
+        raise ShapeError(
+            "the bias does not fit the channels of the value",
+            expected=f"as many biases as the value {describe(x.shape)} has channels ({channels})",
+            got=describe(bias.shape),
+        )
+    return x + (bias if channels == "last" else bias.reshape(-1, *(1,) * (x.ndim - 2)))
+
+
+@kernel("BiasAddGrad")
+def _bias_add_grad(dy: Any, *, channels: str) -> Any:
+    axes = tuple(range(dy.ndim - 1)) if channels == "last" else (0, *range(2, dy.ndim))
+    return np.add.reduce(_wide(dy), axes).astype(dy.dtype, copy=False)
+
+
+# -- convolutions, pooling, normalisation over channels --------------------------------------------------------------
+
+
+rows({
+    "Conv2D": convolution.conv2d,
+    "Conv2DBackpropInput": convolution.conv2d_backprop_input,
+    "Conv2DBackpropFilter": convolution.conv2d_backprop_filter,
+    "Conv3D": convolution.conv3d,
+    "Conv3DBackpropInputV2": convolution.conv3d_backprop_input,
+    "Conv3DBackpropFilterV2": convolution.conv3d_backprop_filter,
+    "DepthwiseConv2dNative": convolution.depthwise_conv2d_native,
+    "DepthwiseConv2dNativeBackpropInput": convolution.depthwise_conv2d_native_backprop_input,
+    "DepthwiseConv2dNativeBackpropFilter": convolution.depthwise_conv2d_native_backprop_filter,
+    "MaxPool": pooling.max_pool,
+    "MaxPoolGrad": pooling.max_pool_grad,
+    "MaxPoolGradGrad": pooling.max_pool_grad_grad,
+    "AvgPool": pooling.avg_pool,
+    "AvgPoolGrad": pooling.avg_pool_grad,
+    "LRN": pooling.lrn,
+    "LRNGrad": pooling.lrn_grad,
+})
+
+
+@kernel("MaxPoolWithArgmax")
+def _max_pool_with_argmax(
+    x: Any, *, ksize: Any, strides: Any, padding: Any, data_format: str, index_dtype: Any, include_batch: bool
+) -> tuple[Any, Any]:
+    axes = window_axes(x.shape[1:-1], ksize, strides, (1,) * len(ksize), padding)
+    y = pooling.max_pool(x, ksize=ksize, strides=strides, padding=padding, data_format=data_format)
+    where = np.zeros(y.shape, index_dtype.np)
+    numbers = np.arange(x.size, dtype=index_dtype.np).reshape(x.shape)
+    if not include_batch and len(x):
+        numbers = np.broadcast_to(numbers[:1], x.shape)
+    pending = np.ones(y.shape, np.bool_)
+    for _, outputs, inputs in window_taps(axes):
+        part = x[inputs]
+        found = ((part == y[outputs]) | (part != part)) & pending[outputs]
+        np.copyto(where[outputs], numbers[inputs], where=found)
+        pending[outputs] ^= found
+    return y, where
+
+
+# -- sampling classes ------------------------------------------------------------------------------------------------
+
+
+@kernel("CandidateSample")
+def _candidate_sample(
+    key: Any, *, num_sampled: int, range_max: int, unique: bool, distribution: str
+) -> tuple[Any, Any]:
+    pair = int(key[0]), int(key[1])
+    if not unique:
+        return _classes(pair, 0, num_sampled, range_max, distribution), np.int64(num_sampled)
+    found = np.zeros(0, np.int64)
+    draws = 0
+    for attempt in range(1 << 20):
+        fresh = _classes(pair, attempt, max(64, 2 * num_sampled), range_max, distribution)
+        both = np.concatenate([found, fresh])
+        first = np.sort(np.unique(both, return_index=True)[1])
+        if len(first) >= num_sampled:
+            last = first[num_sampled - 1]
+            return both[first[:num_sampled]], np.int64(draws + last - len(found) + 1)
+        found = both[first]
+        draws += len(fresh)
+    raise InvalidArgumentError("too many draws to find that many distinct classes", expected="a smaller num_sampled")
+
+
+def _classes(key: tuple[int, int], attempt: int, count: int, range_max: int, distribution: str) -> Any:
+    unit = philox.uniform(key, (attempt,), (count,), np.float64)
+    if distribution == "log_uniform":
+        unit = np.expm1(unit * np.log1p(float(range_max)))
+    else:
+        unit = unit * range_max
+    return np.minimum(unit.astype(np.int64), range_max - 1)

@@ -1,0 +1,59 @@
+"""The examples run as a reader runs them, and what they claim is asserted: a planted fault makes them fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+# (example, what stands there, what a fault would make of it)
+FAULTS = [
+    ("01_worked_backprop.py", "tf.multiply(w, x", "tf.multiply(w, 2.0 * x"),
+    ("01_worked_backprop.py", "learning_rate=0.1", "learning_rate=0.2"),
+    ("02_mlp_tf1.py", "0.999**t", "0.99**t"),
+    ("02_mlp_tf1.py", "argmax(axis=1)", "argmin(axis=1)"),
+    ("03_logistic_regression.py", "np.dot(x[rows].T, dz)", "np.dot(x[rows].T, dz * dz)"),
+    ("04_perceptron_and_xor.py", "error = y - answer", "error = answer - y"),
+    ("04_perceptron_and_xor.py", "range(steps)", "range(2)"),
+    ("05_mnist_cnn.py", "rng.permutation(len(x)), []", "rng.permutation(50), []"),
+]
+
+
+def run(script: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(script), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_the_five_examples_are_there() -> None:
+    assert [path.name[:2] for path in EXAMPLES[:5]] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example(example: Path, tmp_path: Path) -> None:
+    done = run(example, tmp_path, "--quick")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert done.stdout.count("\n") > 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), FAULTS)
+def test_a_fault_is_noticed(name: str, right: str, wrong: str, tmp_path: Path) -> None:
+    source = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    assert source.count(right) >= 1
+    script = tmp_path / name
+    script.write_text(source.replace(right, wrong), encoding="utf-8")
+    done = run(script, tmp_path, "--quick")
+    assert done.returncode == 1 and "AssertionError" in done.stderr, done.stdout + done.stderr
+
+
+def test_the_worked_example_draws_its_graph(tmp_path: Path) -> None:
+    done = run(EXAMPLES[0], tmp_path, "--picture", "graph.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<svg" in (tmp_path / "graph.svg").read_text(encoding="utf-8")
