@@ -22,6 +22,7 @@ from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
 MAX_HINT = 64
+_FLOAT32_MAX = float(dtypes.float32.max)
 _conversions: list[tuple[int, type[Any], Callable[..., Any]]] = []
 
 
@@ -60,10 +61,8 @@ def convert_to_tensor(
     """The value as a tensor of `graph`; see `tf.convert_to_tensor`."""
     graph = graph or get_default_graph()
     wanted = dtype or preferred
-    if type(value) is float and wanted is dtypes.float32:
-        scalar = np.float32(value)
-        if np.isfinite(scalar) or not np.isfinite(value):
-            return _in_passing(scalar, wanted, graph, name)
+    if type(value) is float and wanted is dtypes.float32 and -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+        return _in_passing(np.float32(value), wanted, graph, name)
     if not isinstance(value, Tensor):
         convert = getattr(value, "_as_tensor", None)
         if convert is None:
@@ -113,12 +112,13 @@ def _plain(value: Any) -> Any:
 
 
 def _holds_tensor(value: Any) -> bool:
-    stack = [value]
+    stack, seen = [value], {id(value)}  # a list may hold itself
     while stack:
         for item in stack.pop():
             if isinstance(item, Tensor) or hasattr(item, "_as_tensor"):
                 return True
-            if isinstance(item, (list, tuple)):
+            if isinstance(item, (list, tuple)) and id(item) not in seen:
+                seen.add(id(item))
                 stack.append(item)
     return False
 

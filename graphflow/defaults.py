@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from graphflow.errors import FailedPreconditionError
+from graphflow.errors import FailedPreconditionError, InvalidArgumentError
 
 
 class Defaults(threading.local):
@@ -32,7 +32,10 @@ def get_default_session() -> Any:
 
 def session_for(element: Any, session: Any) -> Any:
     """The session to run an element in."""
-    session = session or get_default_session()
+    if session is None:
+        session = get_default_session()
+    if session is not None and not hasattr(session, "run"):
+        raise InvalidArgumentError("session takes a tf.Session", got=repr(session)[:80])
     if session is None:
         raise FailedPreconditionError(
             f"no session to run {element.name!r} in",

@@ -47,6 +47,8 @@ def gradients(
     unconnected_gradients: str = "none",
 ) -> list[Any]:
     """The derivatives of the sum of `ys` with respect to each of `xs`; None where `ys` do not depend on it."""
+    if unconnected_gradients not in ("none", "zero"):
+        raise InvalidArgumentError('unconnected_gradients is "none" or "zero"', got=repr(unconnected_gradients)[:80])
     targets = tensors(ys, "ys")
     sources, keys = _sources(xs)
     stops = set(_sources([] if stop_gradients is None else stop_gradients)[1])

@@ -57,7 +57,7 @@ class Graph:
         inputs: tuple[Tensor, ...],
         attrs: dict[str, Any],
         known: Sequence[TensorSpec],
-        name: str | None,
+        name: Any,
         place: source.Source,
     ) -> Operation:
         """Append an op whose inference has been done; `opdef` is what calls this."""
@@ -152,7 +152,7 @@ class Graph:
         return self._scope
 
     @contextlib.contextmanager
-    def name_scope(self, name: str | None) -> Iterator[str]:
+    def name_scope(self, name: Any) -> Iterator[str]:
         """Prefix the names of the ops built inside; `None` or "" leaves all scopes, `name/` re-enters one."""
         if name is None or name == "":
             inner = ""

@@ -172,15 +172,17 @@ class RegisterGradient:
 
     def __call__(self, function: Gradient) -> Gradient:
         """Register the function and return it."""
+        if not callable(function):
+            raise InvalidArgumentError("a gradient is a function (op, grad)", got=repr(function)[:80])
         earlier: Any = _gradients.get(self._type)
         definition = OPS.get(self._type)
         if earlier is None and definition is not None and definition.rules is not None:
             earlier = definition.function
         if earlier is not None:
-            code = earlier.__code__
+            code = getattr(earlier, "__code__", None)
             raise AlreadyExistsError(
                 f"a gradient is registered for {self._type!r} already",
-                got=f"{code.co_filename}:{code.co_firstlineno}",
+                got=f"{code.co_filename}:{code.co_firstlineno}" if code else repr(earlier),
                 hint="register it under a name of your own and use graph.gradient_override_map",
             )
         _gradients[self._type] = function

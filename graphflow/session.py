@@ -10,21 +10,21 @@ take their counters.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphflow import spec
 from graphflow.backend import Backend, Cell, Executable, Run, load_backend
 from graphflow.compile import pipeline, place
 from graphflow.defaults import stacks
-from graphflow.errors import FailedPreconditionError, FeedError, InvalidArgumentError
+from graphflow.errors import FailedPreconditionError, FeedError, FetchError, InvalidArgumentError
 from graphflow.graph import Graph, get_default_graph
+from graphflow.nest import is_nested
 from graphflow.program import Program
-from graphflow.runtime.config import ConfigProto, mention
+from graphflow.runtime.config import ConfigProto, RunMetadata, RunOptions, mention
 from graphflow.runtime.feeds import Converter, converter, feed_tensor
 from graphflow.runtime.fetches import Fetches, structure_key
 from graphflow.tensor import Operation, Tensor
@@ -62,6 +62,8 @@ class BaseSession:
             raise InvalidArgumentError("a session runs a tf.Graph", got=repr(graph)[:80])
         if config is not None and not isinstance(config, ConfigProto):
             raise InvalidArgumentError("config takes a tf.ConfigProto", got=repr(config)[:80])
+        if not isinstance(target, str):
+            raise InvalidArgumentError("target is a string", got=repr(target)[:80], hint="tf.Session(graph=graph)")
         if target:
             mention("Session.target")
         self.graph = graph if graph is not None else get_default_graph()
@@ -80,10 +82,13 @@ class BaseSession:
 
     def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
         """Compute `fetches` with the values of `feed_dict`; see the README for what may be fetched and fed."""
+        if options is not None or run_metadata is not None:
+            _check_options(options, run_metadata)
         try:
-            key = (tuple(fetches), list) if type(fetches) is list else fetches
-            entry = self._entries[key, tuple(feed_dict) if feed_dict else ()]
-        except (KeyError, TypeError):
+            kind = type(fetches)
+            key = (tuple(fetches), kind) if kind is list or kind is tuple else fetches
+            entry = self._entries[key, () if feed_dict is None else tuple(feed_dict.keys())]
+        except (KeyError, TypeError, AttributeError):
             entry = self._prepare(fetches, feed_dict)
         if self._closed or self._mutations != self.graph.mutations:
             entry = self._prepare(fetches, feed_dict)
@@ -102,18 +107,21 @@ class BaseSession:
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Any:
         """A function of the values of `feed_list` that returns what `run(fetches, ...)` would, a little faster."""
         feeds = list(feed_list or ())
+        if any(f.__hash__ is None for f in feeds):
+            raise FeedError("feed_list is a list of tensors", got=repr(feeds)[:80])
         entry = self._prepare(fetches, dict.fromkeys(feeds))
         converters = entry.converters
         if len(converters) != len(feeds):
             raise FeedError("feed_list names a tensor twice")
         plan, rebuild, single, count = entry.plans.get, entry.fetches.rebuild, entry.single, len(feeds)
         entropy, runs = self._entropy, self._runs
+        graph, mutations = self.graph, self.graph.mutations
 
         def call(*args: Any) -> Any:
             if len(args) != count:
                 raise FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
-            if self._closed:
-                raise self._closed_error()
+            if self._closed or graph.mutations != mutations:
+                return self.run(fetches, dict(zip(feeds, args, strict=True)))
             values = [convert(value) for convert, value in zip(converters, args)]  # noqa: B905 - same length
             shapes = tuple([v.shape for v in values])
             executable = plan(shapes) or self._plan(entry, shapes)
@@ -135,7 +143,7 @@ class BaseSession:
         """The entry for these fetches and feeds, checked; the slow half of `run`."""
         if self._closed:
             raise self._closed_error()
-        if feed_dict is not None and not hasattr(feed_dict, "items"):
+        if feed_dict is not None and not isinstance(feed_dict, Mapping):
             raise FeedError("feed_dict is a dict from tensors to values", got=type(feed_dict).__name__)
         with self._lock:
             if self._mutations != self.graph.mutations:
@@ -147,6 +155,8 @@ class BaseSession:
                 found = self._entries.get(key)
             except TypeError:
                 key, found = None, None
+            except RecursionError:
+                raise FetchError("the fetches contain themselves, or are nested too deeply") from None
             if found is not None:
                 return found
             entry = self._new_entry(fetches, feed_keys)
@@ -154,8 +164,12 @@ class BaseSession:
                 while len(self._entries) >= MAX_ENTRIES:
                     self._entries.pop(next(iter(self._entries)))
                 self._entries[key] = entry
-                quick = (tuple(fetches), list) if type(fetches) is list else fetches
-                with contextlib.suppress(TypeError):  # a nested structure that cannot be hashed as it is
+                kind = type(fetches)
+                if kind not in (list, tuple):
+                    quick = None if is_nested(fetches) else fetches
+                else:  # named tuples further in equal plain ones
+                    quick = None if any(map(is_nested, fetches)) else (tuple(fetches), kind)
+                if quick is not None:
                     self._entries[quick, feed_keys] = entry
             return entry
 
@@ -209,6 +223,10 @@ class BaseSession:
 
     # -- life cycle ----------------------------------------------------------------------------------------------
 
+    def as_default(self) -> Any:
+        """A context in which this is the default session; it is not closed at its end."""
+        return _Default(self)
+
     @property
     def graph_def(self) -> Any:
         """The graph."""
@@ -250,10 +268,6 @@ class Session(BaseSession):
         _leave(self)
         self.close()
 
-    def as_default(self) -> Any:
-        """A context in which this is the default session; it is not closed at its end."""
-        return _Default(self)
-
 
 class _Default:
     def __init__(self, session: BaseSession) -> None:
@@ -292,6 +306,13 @@ class InteractiveSession(BaseSession):
             if self._pushed_graph:
                 stacks.graphs.remove(self.graph)
         super().close()
+
+
+def _check_options(options: Any, metadata: Any) -> None:
+    if options is not None and not isinstance(options, RunOptions):
+        raise InvalidArgumentError("options takes a tf.RunOptions", got=repr(options)[:80])
+    if metadata is not None and not isinstance(metadata, RunMetadata):
+        raise InvalidArgumentError("run_metadata takes a tf.RunMetadata", got=repr(metadata)[:80])
 
 
 def _backend_name(device: str | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphflow import spec
-from graphflow.errors import DTypeError, ShapeError, SymbolicUseError
+from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, SymbolicUseError
 
 
 class Dimension:
@@ -208,7 +208,11 @@ class TensorShape:
     def __getitem__(self, key: Any) -> Any:
         if self._dims is None:
             return TensorShape(None) if isinstance(key, slice) else Dimension(None)
-        found = self._dims[key]
+        try:
+            found = self._dims[key]
+        except IndexError:
+            rank = f"{len(self._dims)} dimensions"
+            raise OutOfRangeError("the shape has no such dimension", expected=rank, got=f"[{key!r}]") from None
         return TensorShape(found) if isinstance(key, slice) else Dimension(found)
 
     def __add__(self, other: Any) -> TensorShape:

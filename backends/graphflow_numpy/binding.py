@@ -72,8 +72,13 @@ class Bound:
         for position, ins in enumerate(program.instructions):
             row = row_of(ins)
             function, needs_run = self._bind(ins, row)
+            cells = self._cells(ins) if position in starts or position in ends else []
+            if position in starts:
+                steps.append(self._lock_step(_enter(cells), ins))
             if function is None:
                 keep.update(ins.outputs)
+                if position in ends:
+                    steps.append(self._lock_step(_leave(cells), ins))
                 continue
             drops = [v for v in dict.fromkeys(ins.inputs) if last_use[v] == position and v not in keep]
             drops += [v for v in ins.outputs if v not in last_use and v not in keep]
@@ -81,11 +86,9 @@ class Bound:
             if needs_run:
                 inputs = (self.run_slot, *inputs)
                 self.needs_run = True
-            if position in starts:
-                steps.append(self._lock_step(_enter(self._cells(ins)), ins))
             steps.append(Step(function, inputs, ins.outputs, tuple(drops), len(ins.outputs) != 1, ins))
             if position in ends:
-                steps.append(self._lock_step(_leave, ins))
+                steps.append(self._lock_step(_leave(cells), ins))
         return steps
 
     def _lock_step(self, function: Callable[[Run], None], ins: Instruction) -> Step:
@@ -173,6 +176,10 @@ def _enter(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
     return enter
 
 
-def _leave(run: Run) -> None:
-    while run.held:
-        run.held.pop().release()
+def _leave(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
+    def leave(run: Run) -> None:
+        for cell in reversed(cells):
+            run.held.remove(cell.lock)
+            cell.lock.release()
+
+    return leave

@@ -83,7 +83,9 @@ class NumpyCell:
     def combine(self, ufunc: Callable[..., Any], delta: Any) -> Any:
         """Replace the value by `ufunc(value, delta)`."""
         with self.lock:
-            self._check_fits(np.shape(delta), self.snapshot().shape)
+            own = self.snapshot().shape
+            if delta.shape != own:
+                self._check_fits(delta.shape, own)
             if type(self.array) is np.ndarray and self._alone():
                 ufunc(self.array, delta, self.array)
             else:
@@ -92,8 +94,6 @@ class NumpyCell:
 
     def _check_fits(self, delta: tuple[int, ...], own: tuple[int, ...]) -> None:
         """Raise unless the result of adding a `delta` of that shape has the variable's own shape."""
-        if delta == own or not delta:
-            return
         if broadcast(own, delta) != own:
             raise ShapeError(
                 f"variable {self.name!r} cannot be changed by a value of that shape",

@@ -6,7 +6,7 @@ along the last one neighbouring patches overlap in memory, and a strided view ta
 work goes through a scratch buffer of bounded size, a block of images at a time. The gradient with respect to
 the input is itself made of convolutions of stride one, so it reuses the forward kernel.
 
-Kernels work channels last, compute float16 in float32, never write to an argument and return fresh arrays.
+Kernels work channels last, compute float16 and bfloat16 in float32, never write to an argument and return fresh arrays.
 This module owns no state.
 """
 
@@ -103,7 +103,7 @@ def is_channels_first(data_format: str) -> bool:
 
 def working(x: Array) -> Array:
     """The array in the precision that kernels compute in."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x  # bfloat16 is a V
 
 
 def image_blocks(batch: int, bytes_per_image: int) -> Iterator[slice]:
@@ -266,7 +266,7 @@ def conv(
     images = _channels_last(x, data_format)
     _require((images.ndim, images.shape[-1]), (w.ndim, w.shape[-2]), "rank and channels of the input")
     axes = window_axes(images.shape[1:-1], w.shape[:-2], strides, dilations, padding)
-    return _restored(_correlate(images, working(w), axes), data_format, x.dtype)
+    return _restored(_correlate(images, working(w), axes), data_format, np.result_type(x, w))
 
 
 def conv_backprop_input(
@@ -281,7 +281,7 @@ def conv_backprop_input(
     _require(
         grads.shape, (shape[0], *(axis.out for axis in axes), w.shape[-1]), "shape of the output gradient"
     )
-    return _restored(_correlate_input(shape, working(w), grads, axes), data_format, dy.dtype)
+    return _restored(_correlate_input(shape, working(w), grads, axes), data_format, np.result_type(w, dy))
 
 
 def conv_backprop_filter(
@@ -296,7 +296,7 @@ def conv_backprop_filter(
     _require(
         grads.shape, (len(images), *(axis.out for axis in axes), filters), "shape of the output gradient"
     )
-    return np.ascontiguousarray(_correlate_filter(images, grads, axes), dtype=x.dtype)
+    return np.ascontiguousarray(_correlate_filter(images, grads, axes), dtype=np.result_type(x, dy))
 
 
 conv2d = conv3d = conv
@@ -322,13 +322,14 @@ def depthwise_conv2d_native(
     _require((images.ndim, images.shape[-1]), (w.ndim, channels), "rank and channels of the input")
     axes = window_axes(images.shape[1:-1], kernel, strides, dilations, padding)
     taps = working(w).reshape(*kernel, channels * multiplier)
-    out = np.zeros((len(images), *(axis.out for axis in axes), taps.shape[-1]), images.dtype)
+    shape = (len(images), *(axis.out for axis in axes), taps.shape[-1])
+    out = np.zeros(shape, np.result_type(images, taps))
     for block in image_blocks(len(images), out[:1].nbytes * 3):
         part, target = _repeated_channels(images[block], multiplier), out[block]
         scratch = np.empty_like(target)
         for position, outputs, inputs in window_taps(axes):
             target[outputs] += np.multiply(part[inputs], taps[position], out=scratch[outputs])
-    return _restored(out, data_format, x.dtype)
+    return _restored(out, data_format, np.result_type(x, w))
 
 
 def depthwise_conv2d_native_backprop_input(
@@ -344,14 +345,15 @@ def depthwise_conv2d_native_backprop_input(
     _require(
         grads.shape, (shape[0], *(axis.out for axis in axes), taps.shape[-1]), "shape of the output gradient"
     )
-    dx = np.empty(shape, grads.dtype)
+    dx = np.empty(shape, np.result_type(grads, taps))
     for block in image_blocks(shape[0], prod(shape[1:]) * multiplier * grads.itemsize * 3):
         part = grads[block]
-        wide, scratch = np.zeros((len(part), *shape[1:-1], taps.shape[-1]), dx.dtype), np.empty_like(part)
+        wide = np.zeros((len(part), *shape[1:-1], taps.shape[-1]), dx.dtype)
+        scratch = np.empty(part.shape, dx.dtype)
         for position, outputs, inputs in window_taps(axes):
             wide[inputs] += np.multiply(part[outputs], taps[position], out=scratch[outputs])
         dx[block] = wide.reshape(len(part), *shape[1:], multiplier).sum(axis=-1) if multiplier > 1 else wide
-    return _restored(dx, data_format, dy.dtype)
+    return _restored(dx, data_format, np.result_type(w, dy))
 
 
 def depthwise_conv2d_native_backprop_filter(
@@ -365,11 +367,11 @@ def depthwise_conv2d_native_backprop_filter(
     axes = window_axes(images.shape[1:-1], kernel, strides, dilations, padding)
     shape = (len(images), *(axis.out for axis in axes), channels * multiplier)
     _require(grads.shape, shape, "shape of the output gradient")
-    dw = np.zeros((*kernel, channels * multiplier), images.dtype)
+    dw = np.zeros((*kernel, channels * multiplier), np.result_type(images, grads))
     summed = tuple(range(len(kernel) + 1))
     for block in image_blocks(len(images), grads[:1].nbytes * 3):
         part, factor = _repeated_channels(images[block], multiplier), grads[block]
-        scratch = np.empty_like(factor)
+        scratch = np.empty(factor.shape, dw.dtype)
         for position, outputs, inputs in window_taps(axes):
             dw[position] += np.multiply(part[inputs], factor[outputs], out=scratch[outputs]).sum(axis=summed)
-    return dw.reshape(*kernel, channels, multiplier).astype(x.dtype, copy=False)
+    return dw.reshape(*kernel, channels, multiplier).astype(np.result_type(x, dy), copy=False)

@@ -101,14 +101,25 @@ def _integer_division(function: Callable[..., Any]) -> Callable[..., Any]:
     return divide
 
 
+def _scalar_division(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same on NumPy scalars."""
+
+    def divide(x: Any, y: Any) -> Any:
+        if y == 0 and y.dtype.kind in "iu":
+            raise InvalidArgumentError("integer division by zero", hint="tf.truediv divides integers as numbers")
+        return function(x, y)
+
+    return divide
+
+
 def _truncated(x: Any, y: Any) -> Any:
     if x.dtype.kind in "iu":
         return (x - np.fmod(x, y)) // y
     return np.trunc(np.true_divide(x, y))
 
 
-rows({"FloorDiv": _integer_division(np.floor_divide)}, scalar=_integer_division(operator.floordiv))
-rows({"FloorMod": _integer_division(np.remainder)}, scalar=_integer_division(operator.mod))
+rows({"FloorDiv": _integer_division(np.floor_divide)}, scalar=_scalar_division(operator.floordiv))
+rows({"FloorMod": _integer_division(np.remainder)}, scalar=_scalar_division(operator.mod))
 rows({"TruncateDiv": _integer_division(_truncated), "TruncateMod": _integer_division(np.fmod)})
 
 
@@ -153,11 +164,16 @@ def _sigmoid(x: Any) -> Any:
     return np.reciprocal(y, y)
 
 
+def _alike(own: Any, other: Any) -> bool:
+    """Whether a product of the two can be written into the first."""
+    return type(own) is np.ndarray and own.shape == np.shape(other) and own.dtype is other.dtype
+
+
 @kernel("SigmoidGrad")
 @in_float32
 def _sigmoid_grad(y: Any, dy: Any) -> Any:
     t = np.subtract(1, y)
-    if type(t) is not np.ndarray or np.shape(dy) != t.shape:
+    if not _alike(t, dy):
         return t * y * dy
     np.multiply(t, y, t)
     return np.multiply(t, dy, t)
@@ -167,7 +183,7 @@ def _sigmoid_grad(y: Any, dy: Any) -> Any:
 @in_float32
 def _tanh_grad(y: Any, dy: Any) -> Any:
     t = np.square(y)
-    if type(t) is not np.ndarray or np.shape(dy) != t.shape:
+    if not _alike(t, dy):
         return (1 - t) * dy
     np.subtract(1, t, t)
     return np.multiply(t, dy, t)
@@ -210,7 +226,7 @@ def _add_n(*inputs: Any) -> Any:
         return np.array(inputs[0])
     total = inputs[0] + inputs[1]
     for x in inputs[2:]:
-        if type(total) is np.ndarray:
+        if _alike(total, x):
             np.add(total, x, total)
         else:
             total = total + x

@@ -101,17 +101,20 @@ class NumpyExecutable:
 
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """Run once inside another program: the results may share memory with the feeds."""
+        held = len(run.held)  # by the program that we are inside of
         try:
             return self._inner(run, *feeds)
         except Exception as error:
             raise self._explained(error) from (None if isinstance(error, Error) else error)
         finally:
-            while run.held:
+            while len(run.held) > held:
                 run.held.pop().release()
 
     def _explained(self, error: Exception) -> Error:
         """The error as one of ours, with the op, its inputs and the user's line."""
         ins, values = self._where(error)
+        if ins is None:
+            return _outside(error)
         got = ", ".join(_describe_value(v) for v in values) or None
         if isinstance(error, FailedPreconditionError) and error.op_name is None:
             self._name_all_uninitialized(error)
@@ -170,15 +173,15 @@ class _StepLoop:
         slots = self._execute(run, feeds)
         return [finish(slots[slot]) for slot, finish in self._fetches]
 
-    def where(self, error: BaseException) -> tuple[Instruction, list[Any]]:
-        """The instruction that failed, and its inputs; read from the frame of the loop."""
+    def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+        """The instruction that failed, if it was one, and its inputs; read from the frame of the loop."""
         trace = error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code is _StepLoop._execute.__code__:
                 local = trace.tb_frame.f_locals
                 return local["_"], [local["slots"][i] for i in local["_"].inputs]
             trace = trace.tb_next
-        raise InternalError("a program failed outside its steps") from error
+        return None, []
 
 
 def _flat(step: Step) -> tuple[Any, ...]:
@@ -190,6 +193,15 @@ def _flat(step: Step) -> tuple[Any, ...]:
     kind = (len(inputs) if 0 < len(inputs) < 3 else 3) if single else 4
     out: Any = step.outputs[0] if single else step.outputs
     return step.function, kind, a, b, inputs, out, step.drops, step.instruction
+
+
+def _outside(error: Exception) -> Error:
+    """An error that no instruction raised: while the results were handed over."""
+    if isinstance(error, Error):
+        return error
+    if isinstance(error, MemoryError):
+        return ResourceExhaustedError("out of memory while copying what was fetched")
+    return InternalError(f"a program failed outside its steps: {type(error).__name__}: {error}")
 
 
 def _describe_value(value: Any) -> str:

@@ -2,12 +2,26 @@
 
 from graphflow_numpy import (
     arrays,
+    blocks,
     control,
     debugging,
     elementwise,
+    indexing,
     neural,
+    ordering,
     randoms,
     state,
 )
 
-__all__ = ["arrays", "control", "debugging", "elementwise", "neural", "randoms", "state"]
+__all__ = [
+    "arrays",
+    "blocks",
+    "control",
+    "debugging",
+    "elementwise",
+    "indexing",
+    "neural",
+    "ordering",
+    "randoms",
+    "state",
+]

@@ -4,7 +4,7 @@ Policy: one vectorised operation per window position, on slices of the arrays th
 materialised, so a padded cell can neither be a maximum nor count in a mean. Where several elements of a
 window are the maximum, the first one in window order gets the gradient. A NaN in a window is its maximum.
 
-Kernels compute float16 in float32, never write to an argument and return fresh arrays.
+Kernels compute float16 and bfloat16 in float32, never write to an argument and return fresh arrays.
 This module owns no state.
 """
 
@@ -97,7 +97,7 @@ def _first_maxima(x: Array, y: Array, pool: _Pool) -> Iterator[tuple[Array, Inde
     """For each window position, a mask of the windows whose first maximum is there."""
     pool.require_output(y, "the pooled output")
     pending = np.ones(y.shape, np.bool_)
-    has_nan = y.dtype.kind == "f" and bool(np.isnan(y).any())
+    has_nan = y.dtype.kind in "fV" and bool(np.isnan(y).any())
     for outputs, inputs in pool.taps():
         found = np.equal(x[inputs], y[outputs])
         if has_nan:  # a window with a NaN holds nothing equal to its maximum

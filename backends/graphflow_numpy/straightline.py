@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphflow.errors import InternalError
 from graphflow.program import Instruction
 from graphflow_numpy.binding import Bound, Step
 
@@ -68,8 +67,8 @@ class StraightLine:
                 self._lines.append(None)
         return out
 
-    def where(self, error: BaseException) -> tuple[Instruction, list[Any]]:
-        """The instruction that failed, and its inputs; read from the frame of the generated function."""
+    def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+        """The instruction that failed, if it was one, and its inputs; read from the frame of the generated function."""
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
@@ -81,4 +80,4 @@ class StraightLine:
                 local = {**trace.tb_frame.f_locals, **{f"c{v}": x for v, x in self._bound.fixed.items()}}
                 return step.instruction, [local.get(self._name(v)) for v in step.instruction.inputs]
             trace = trace.tb_next
-        raise InternalError("a program failed outside its steps") from error
+        return None, []

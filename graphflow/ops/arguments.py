@@ -159,8 +159,9 @@ def check_index(x: Any, what: str) -> None:
 
 def vector_hint(x: Any) -> tuple[Any, ...] | None:
     """What is known of the entries of a short integer vector: at least how many they are."""
-    if x.hint is not None:
-        return x.hint if isinstance(x.hint, tuple) else None
+    hint: Any = x.hint
+    if hint is not None:
+        return hint if isinstance(hint, tuple) else None
     if x.dims is None or len(x.dims) != 1 or x.dims[0] is None or x.dims[0] > constants.MAX_HINT:
         return None
     return (None,) * x.dims[0]

@@ -27,6 +27,7 @@ from graphflow.ops.arguments import (
     is_symbolic,
     known_integer,
     known_integers,
+    shape_vector,
     static_value,
     vector_hint,
 )
@@ -211,7 +212,7 @@ def _tiled(x: Any, multiples: Any) -> TensorSpec:
 @op("Tile", infer=_tiled, same_dtype=None)
 def tile(input: Any, multiples: Any, name: str | None = None) -> Any:
     """The tensor repeated `multiples[i]` times along axis i."""
-    return call((input, array.shape_vector(multiples, "vector of multiples")), name)
+    return call((input, shape_vector(multiples, "vector of multiples")), name)
 
 
 def _untiled(dy: Any, multiples: Any) -> TensorSpec:
@@ -280,7 +281,7 @@ def pad(
     if kind not in ("CONSTANT", "REFLECT", "SYMMETRIC"):
         raise InvalidArgumentError(f"unknown mode {mode!r}", expected="CONSTANT, REFLECT or SYMMETRIC")
     pairs = _pairs(paddings)
-    inputs = (x,) if pairs is not None else (x, array.shape_vector(paddings, "table of paddings"))
+    inputs = (x,) if pairs is not None else (x, shape_vector(paddings, "table of paddings"))
     if kind != "CONSTANT":
         out = _mirror_pad(inputs, pairs, kind, name=name or "MirrorPad")
     else:
@@ -358,8 +359,8 @@ def _linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Any:
 def linspace(start: Any, stop: Any, num: Any, name: str | None = "LinSpace") -> Tensor:
     """`num` numbers at equal distances, from start to stop inclusive."""
     given = next((v.dtype for v in (start, stop) if is_symbolic(v)), dtypes.float32)
-    ends = [v if is_symbolic(v) else convert_to_tensor(v, preferred=given) for v in (start, stop)]
-    found: Tensor = _linspace(*ends, num, name=name)
+    first, last = (v if is_symbolic(v) else convert_to_tensor(v, preferred=given) for v in (start, stop))
+    found: Tensor = _linspace(first, last, num, name=name)
     return found
 
 
@@ -401,7 +402,7 @@ def _broadcast_args(a: Any, b: Any) -> TensorSpec:
 @op("BroadcastArgs", infer=_broadcast_args, differentiable=False)
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any, name: str | None = None) -> Any:
     """The shape that two shapes broadcast to, as a vector of integers."""
-    return call((array.shape_vector(shape_x), array.shape_vector(shape_y)), name)
+    return call((shape_vector(shape_x), shape_vector(shape_y)), name)
 
 
 def identity_n(input: Any, name: str | None = None) -> list[Tensor]:

@@ -248,7 +248,7 @@ def _steps(start: Any, limit: Any, delta: Any) -> int:
             got=f"start {start}, limit {limit}, delta {delta}",
         )  # fmt: skip
     if isinstance(delta, int):
-        return -((start - limit) // delta)
+        return -int((start - limit) // delta)
     return int(np.ceil((limit - start) / delta))
 
 
@@ -282,7 +282,7 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
         target = max(found, key=order.index) if all(d in order for d in found) else found[0]
     literal = not any(is_symbolic(v) for v in given)
     values = [cast(v, target) if is_symbolic(v) else constants.convert_to_tensor(v, target) for v in given]
-    out = _range(*values, name=name)
+    out = _range(values[0], values[1], values[2], name=name)
     if literal and target.is_floating:
         out.set_shape((_steps(*[v.op.attrs["value"] for v in values]),))
     return out
@@ -300,7 +300,7 @@ def _concatenated(*xs: Any, axis: int) -> TensorSpec:
 
 
 @op("Concat", infer=_concatenated)
-def _concat(values: Sequence[Any], axis: int, name: str | None = None) -> Any:
+def _concat(values: tuple[Any, ...] | list[Any], axis: int, name: str | None = None) -> Any:
     return call(values, name, axis=axis)
 
 
@@ -321,7 +321,7 @@ def _concat_grad(op: Any, dy: Any) -> list[Any]:
     axis, inputs = op.attrs["axis"], op.inputs
     if len(inputs) == 1:
         return [dy]
-    sizes = [None if x.dims is None else x.dims[axis] for x in inputs]
+    sizes: list[Any] = [None if x.dims is None else x.dims[axis] for x in inputs]
     if None in sizes:
         return list(_pieces_like(dy, [shape(x) for x in inputs], axis))
     return list(_split(dy, None, axis, len(sizes), tuple(sizes)))
@@ -353,7 +353,7 @@ def _packed(*xs: Any, axis: int) -> TensorSpec:
 
 
 @op("Pack", infer=_packed)
-def _pack(values: Sequence[Any], axis: int, name: str | None = None) -> Any:
+def _pack(values: tuple[Any, ...] | list[Any], axis: int, name: str | None = None) -> Any:
     return call(values, name, axis=axis)
 
 
@@ -414,7 +414,7 @@ def _unpack_grad(op: Any, *dys: Any) -> list[Any]:
     return [_pack(dys, op.attrs["axis"])]
 
 
-def _split_sizes(total: int | None, num: int, sizes: Sequence[int | None] | None) -> list[int | None]:
+def _split_sizes(total: int | None, num: int, sizes: Any) -> list[int | None]:
     """The sizes of the pieces along the axis, as far as they are known; one of them may be -1."""
     if sizes is None:
         if total is not None and total % num:
@@ -436,7 +436,7 @@ def _pieces(x: Any, at: Any = None, *, axis: int, num: int, sizes: tuple[int, ..
     if x.dims is None:
         return (TensorSpec(x.dtype, None),) * num
     axis = spec.normal_axis(axis, len(x.dims))
-    found = _split_sizes(x.dims[axis], num, known)
+    found: list[Any] = _split_sizes(x.dims[axis], num, known)
     out, start = [], 0
     for s in found:
         hint = x.hint[start : start + s] if isinstance(x.hint, tuple) and None not in found else None

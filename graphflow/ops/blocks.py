@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from graphflow import spec
-from graphflow.dtypes import as_dtype, float32
+from graphflow.dtypes import float32
 from graphflow.errors import InvalidArgumentError, ShapeError
-from graphflow.opdef import RegisterGradient, call, op
+from graphflow.opdef import call, op
 from graphflow.ops import array
 from graphflow.ops.arguments import (
     check_index,
@@ -23,6 +23,7 @@ from graphflow.ops.arguments import (
     is_integer,
     known_integer,
     known_integers,
+    shape_vector,
 )
 from graphflow.ops.core import name_scope
 from graphflow.ops.inference import hinted_dims
@@ -125,19 +126,20 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any, name: str | Non
     return call((input, num_lower, num_upper), name)
 
 
-matrix_band_part.vjp(lambda op, dy: matrix_band_part(dy, *op.inputs[1:]), None, None)
+matrix_band_part.vjp(lambda op, dy: matrix_band_part(dy, op.inputs[1], op.inputs[2]), None, None)
 
 
 def eye(
     num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str | None = None
 ) -> Tensor:
-    """Unit matrices."""
+    """Unit matrices: ones on the main diagonal."""
     with name_scope(name, "eye"):
         columns = num_rows if num_columns is None else num_columns
-        both = [integers_or_none(n, "the size of a matrix") for n in (num_rows, columns)]
-        if None in both:
-            shorter = array.size(array.range_(array.stack([num_rows, columns]).graph and num_rows))
-        return shorter
+        shape: Any = [num_rows, columns]
+        if batch_shape is not None:
+            shape = array.concat([shape_vector(batch_shape), shape], 0)
+        found: Tensor = matrix_band_part(array.ones(shape, dtype), 0, 0)
+        return found
 
 
 # -- pictures in blocks ----------------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def _times(size: int | None, factor: int) -> int | None:
 
 def _part(size: int | None, factor: int, what: str) -> int | None:
     if size is not None and size % factor:
-        raise ShapeError(f"the {what} must be a multiple of the block", expected=f"a multiple of {factor}", got=str(size))
+        raise ShapeError(f"the {what} is not made of whole blocks", expected=f"a multiple of {factor}", got=str(size))
     return None if size is None else size // factor
 
 
@@ -221,8 +223,10 @@ def _blocks(block_shape: Any, margins: Any, what: str) -> dict[str, Any]:
     pairs = integers_or_none(margins, what)
     if pairs is None:
         known_integer(margins, what)
-    if isinstance(pairs, int) or len(pairs) != len(block) or any(not isinstance(p, tuple) or len(p) != 2 for p in pairs):
-        raise ShapeError(f"{what} are pairs, one for each axis of the block", expected=f"[{len(block)}, 2]", got=str(pairs))
+    good = isinstance(pairs, tuple) and len(pairs) == len(block)
+    if not good or any(not isinstance(p, tuple) or len(p) != 2 for p in pairs):
+        wanted = f"[{len(block)}, 2]"
+        raise ShapeError(f"{what} are pairs, one for each axis of the block", expected=wanted, got=str(pairs))
     if any(b < 1 for b in block) or any(n < 0 for p in pairs for n in p):
         raise InvalidArgumentError(f"blocks are at least 1 and {what} at least 0", got=f"{block} and {pairs}")
     return {"block_shape": block, what: tuple(pairs)}
@@ -294,7 +298,7 @@ def _window(value: Any, what: str) -> tuple[int, int]:
     found = known_integers(value, what)
     if is_integer(value) or len(found) != 4 or found[0] != 1 or found[3] != 1 or min(found) < 1:
         raise InvalidArgumentError(f"{what} are [1, height, width, 1]", got=repr(value)[:80])
-    return found[1:3]  # type: ignore[return-value]
+    return found[1:3]
 
 
 @op("ExtractImagePatches", infer=_patched)
@@ -325,8 +329,3 @@ def _patches_grad(shape: Any, dy: Any, ksizes: Any, strides: Any, rates: Any, pa
 
 _patches.vjp(lambda op, dy: _patches_grad(array.shape(op.inputs[0]), dy, **op.attrs))
 _patches_grad.vjp(None, lambda op, dy: _patches(dy, **op.attrs))
-
-
-@RegisterGradient("_unused")
-def _unused(op: Any, dy: Any) -> Any:
-    return dy

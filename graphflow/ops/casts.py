@@ -20,7 +20,7 @@ from graphflow.ops.arguments import as_tensor
 from graphflow.spec import TensorSpec
 
 
-def _casted(x: Any, *, dtype: dtypes.DType) -> TensorSpec:
+def _casted(x: Any, *, dtype: Any) -> TensorSpec:
     for end in (x.dtype, dtype):
         if not (end.is_numeric or end.is_bool):
             raise DTypeError(f"cannot cast {x.dtype.name} to {dtype.name}", expected="numbers or bools",
@@ -37,9 +37,6 @@ def _cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     return call((x,), name, dtype=dtype)
 
 
-_cast.vjp(lambda op, dy: cast(dy, op.inputs[0].dtype))
-
-
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """The tensor in another dtype; a tensor that has it already is returned as it is."""
     target = as_dtype(dtype)
@@ -47,6 +44,13 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
         return IndexedSlices(cast(x.values, target, name), x.indices, x.dense_shape)
     x = as_tensor(x)
     return x if x.dtype is target else _cast(x, target, name=name)
+
+
+def _cast_back(op: Any, dy: Any) -> Any:
+    return cast(dy, op.inputs[0].dtype)
+
+
+_cast.vjp(_cast_back)
 
 
 def to_float(x: Any, name: str | None = "ToFloat") -> Any:

@@ -10,7 +10,7 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from graphflow import constants, dtypes, nest, spec
@@ -18,7 +18,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, get_default_graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
-from graphflow.ops import core
+from graphflow.ops import core, state
 from graphflow.spec import Dims, TensorSpec
 from graphflow.tensor import Operation, Scope, Tensor
 
@@ -45,7 +45,7 @@ def trace(
         found = function(*arguments)
         graph.structure = found
         graph.results = [_result(leaf, graph) for leaf in nest.flatten(found)]
-    _localise_reads(graph)
+    _localise_reads(graph, state.written_in(graph))
     return graph  # type: ignore[no-any-return]
 
 
@@ -62,9 +62,8 @@ def _result(leaf: Any, graph: FuncGraph) -> Tensor:
     return constants.convert_to_tensor(leaf, graph=graph)
 
 
-def _localise_reads(graph: FuncGraph) -> None:
+def _localise_reads(graph: FuncGraph, written: Collection[Tensor]) -> None:
     """A variable that the function writes is read inside it, not before it: turn hoisted reads into local ones."""
-    written = graph.store.get("written", ())
     hoisted = graph.store.get("hoisted_reads", {})
     for handle in [h for h in hoisted if h in written]:
         argument = hoisted.pop(handle)
@@ -346,6 +345,8 @@ def loop(
         raise ShapeError("the condition of a loop must be a scalar", got=spec.describe(condition.results[0].dims))
     traced = trace(lambda *a: as_list(body(*a), len(like)), "body", known, like)
     _check_body(traced, known, like)
+    for function, other in ((condition, traced), (traced, condition)):
+        _localise_reads(function, state.written_in(other))
     outputs = while_op(list(start), condition, traced)
     return list(outputs[: len(known)]), outputs[0].op
 

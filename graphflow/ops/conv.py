@@ -128,10 +128,10 @@ def conv2d_transpose(
     dilations: Any = None,
 ) -> Any:
     """The transpose (gradient) of `conv2d`, sometimes called deconvolution; the filter is [height, width, out, in]."""
-    value = _either(value, input, "value input")
-    weights = _either(filter, filters, "filter filters")
-    _check_output_shape(output_shape)
     with core.name_scope(name, "conv2d_transpose") as scope:
+        value = _either(value, input, "value input")
+        weights = _either(filter, filters, "filter filters")
+        _check_output_shape(output_shape)
         return conv2d_backprop_input(
             output_shape, weights, value, strides, padding, True, data_format, dilations, name=scope
         )
@@ -156,8 +156,9 @@ def atrous_conv2d_transpose(
     value: Any, filters: Any, output_shape: Any, rate: Any, padding: Any, name: str | None = None
 ) -> Any:
     """The transpose (gradient) of `atrous_conv2d`; the filter is [height, width, out, in]."""
-    _check_output_shape(output_shape)
-    return conv2d_backprop_input(output_shape, filters, value, 1, padding, dilations=rate, name=name)
+    with core.name_scope(name, "atrous_conv2d_transpose") as scope:
+        _check_output_shape(output_shape)
+        return conv2d_backprop_input(output_shape, filters, value, 1, padding, dilations=rate, name=scope)
 
 
 # -- each channel by itself ------------------------------------------------------------------------------------------
@@ -241,9 +242,8 @@ def depthwise_conv2d(
     filters: Any = None,
 ) -> Any:
     """2-d convolution of each channel with filters of its own, whose elements lie `rate` pixels apart."""
-    weights = _either(filter, filters, "filter filters")
     rate = dilations if rate is None else rate
-    return depthwise_conv2d_native(input, weights, strides, padding, data_format, rate, name)
+    return depthwise_conv2d_native(input, filter, strides, padding, data_format, rate, name, filters)
 
 
 def separable_conv2d(
@@ -342,10 +342,10 @@ def conv3d_transpose(
     dilations: Any = None,
 ) -> Any:
     """The transpose (gradient) of `conv3d`; the filter is [depth, height, width, out, in]."""
-    value = _either(value, input, "value input")
-    weights = _either(filter, filters, "filter filters")
-    _check_output_shape(output_shape)
     with core.name_scope(name, "conv3d_transpose") as scope:
+        value = _either(value, input, "value input")
+        weights = _either(filter, filters, "filter filters")
+        _check_output_shape(output_shape)
         return conv3d_backprop_input(
             output_shape, weights, value, strides, padding, data_format, dilations, name=scope
         )
@@ -363,14 +363,13 @@ def conv1d(
     dilations: Any = None,
 ) -> Any:
     """1-d convolution of sequences [batch, width, channels] with a filter [width, in, out]: a conv2d of height 1."""
-    value = _either(value, input, "value input")
-    layout = data_format_of(data_format, 1)
-    one = _window(1, stride, padding, layout, dilations)
-    if not isinstance(one["padding"], str):
-        one["padding"] = ((0, 0), *one["padding"])
-    images_format, height = ("NCHW", 2) if layout == "NCW" else ("NHWC", 1)
     with core.name_scope(name, "conv1d") as scope:
-        value = core.convert_to_tensor(value)
+        layout = data_format_of(data_format, 1)
+        one = _window(1, stride, padding, layout, dilations)
+        if not isinstance(one["padding"], str):
+            one["padding"] = ((0, 0), *one["padding"])
+        images_format, height = ("NCHW", 2) if layout == "NCW" else ("NHWC", 1)
+        value = core.convert_to_tensor(_either(value, input, "value input"))
         check_images(value, "input of conv1d", layout)
         found = conv2d(
             array.expand_dims(value, height),
@@ -395,18 +394,19 @@ def convolution(
     dilations: Any = None,
 ) -> Any:
     """Convolution over one, two or three axes, by the rank of the filter."""
-    weights = _either(filter, filters, "filter filters")
-    input, weights = core.convert_to_tensor(input), core.convert_to_tensor(weights)
-    dims = input.dims if weights.dims is None else weights.dims
-    if dims is None or not 3 <= len(dims) <= 5:
-        raise ShapeError(
-            "a convolution has one, two or three spatial axes",
-            expected="input and filter of rank 3, 4 or 5",
-            got=f"input {spec.describe(input.dims)}, filter {spec.describe(weights.dims)}",
+    with core.name_scope(name, "convolution") as scope:
+        weights = core.convert_to_tensor(_either(filter, filters, "filter filters"))
+        input = core.convert_to_tensor(input)
+        dims = input.dims if weights.dims is None else weights.dims
+        if dims is None or not 3 <= len(dims) <= 5:
+            raise ShapeError(
+                "a convolution has one, two or three spatial axes",
+                expected="input and filter of rank 3, 4 or 5",
+                got=f"input {spec.describe(input.dims)}, filter {spec.describe(weights.dims)}",
+            )
+        function = (conv1d, conv2d, conv3d)[len(dims) - 3]
+        rate = dilations if dilation_rate is None else dilation_rate
+        step = {"stride" if function is conv1d else "strides": 1 if strides is None else strides}
+        return function(
+            input, filters=weights, padding=padding, data_format=data_format, dilations=rate, name=scope, **step
         )
-    function = (conv1d, conv2d, conv3d)[len(dims) - 3]
-    rate = dilations if dilation_rate is None else dilation_rate
-    step = {"stride" if function is conv1d else "strides": 1 if strides is None else strides}
-    return function(
-        input, filters=weights, padding=padding, data_format=data_format, dilations=rate, name=name, **step
-    )

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphflow import casting, constants, dtypes, source, spec
 from graphflow.dtypes import as_dtype
-from graphflow.errors import DTypeError, GradientLookupError, InvalidArgumentError, ShapeError
+from graphflow.errors import DTypeError, Error, GradientLookupError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
 from graphflow.ops.inference import like_first
@@ -24,9 +24,16 @@ from graphflow.tensor_shape import as_dims
 
 @contextlib.contextmanager
 def name_scope(name: str | None, default_name: str | None = None, values: Any = None) -> Iterator[str]:
-    """Prefix the names of the ops built inside; `default_name` is used where `name` is None."""
+    """Prefix the names of the ops built inside; `default_name` is used where `name` is None.
+
+    An error that was raised inside and knows no line is the caller's: it gets the line of the call.
+    """
     with get_default_graph().name_scope(default_name if name is None else name) as scope:
-        yield scope
+        try:
+            yield scope
+        except Error as error:
+            error.source = error.source or str(source.user_frame())
+            raise
 
 
 def _known(*, dtype: dtypes.DType, dims: spec.Dims = None, **attrs: Any) -> TensorSpec:

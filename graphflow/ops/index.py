@@ -18,7 +18,15 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, Unimp
 from graphflow.indexed_slices import IndexedSlices, bind_densify
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array
-from graphflow.ops.arguments import as_tensor, check_index, check_scalar, is_symbolic, known_integer, useful_hint
+from graphflow.ops.arguments import (
+    as_tensor,
+    check_index,
+    check_scalar,
+    is_symbolic,
+    known_integer,
+    shape_vector,
+    useful_hint,
+)
 from graphflow.ops.core import name_scope
 from graphflow.ops.inference import hinted_dims
 from graphflow.spec import TensorSpec
@@ -101,7 +109,7 @@ _gather_back.vjp(lambda op, dy: _gather(dy, op.inputs[1], op.attrs["axis"]), Non
 
 
 def _dense(rows: IndexedSlices) -> Tensor:
-    found: Tensor = _gather_back(rows.values, rows.indices, array.shape_vector(rows.dense_shape), 0)
+    found: Tensor = _gather_back(rows.values, rows.indices, shape_vector(rows.dense_shape), 0)
     return found
 
 
@@ -169,7 +177,7 @@ def _check_updates(indices: Any, updates: Any, dims: spec.Dims) -> None:
 @op("ScatterNd", infer=_scattered, same_dtype=None)
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
     """Zeros of that shape, to which `updates` are added at the coordinates along the last axis of `indices`."""
-    return call((indices, updates, array.shape_vector(shape)), name)
+    return call((indices, updates, shape_vector(shape)), name)
 
 
 scatter_nd.vjp(None, lambda op, dy: gather_nd(dy, op.inputs[0]), None)

@@ -42,8 +42,8 @@ def sigmoid_cross_entropy_with_logits(
 ) -> Any:
     """-labels * log(sigmoid(logits)) - (1 - labels) * log(1 - sigmoid(logits)), elementwise and stable."""
     labels = targets if labels is None else labels
-    check_named(_sentinel, labels, logits, "sigmoid_cross_entropy_with_logits")
     with core.name_scope(name, "logistic_loss") as scope:
+        check_named(_sentinel, labels, logits, "sigmoid_cross_entropy_with_logits")
         x, z = _logistic(labels, logits, "sigmoid_cross_entropy_with_logits")
         # Each softplus is small where its label is right: saturated logits and their gradients keep all digits.
         return math.add(z * softplus(-x), (1 - z) * softplus(x), name=scope)
@@ -54,10 +54,10 @@ def weighted_cross_entropy_with_logits(
 ) -> Any:
     """`sigmoid_cross_entropy_with_logits` with the term of the positive labels times `pos_weight`."""
     targets = labels if targets is None else targets
-    check_named(None, targets, logits, "weighted_cross_entropy_with_logits", "targets")
-    if pos_weight is None:
-        raise InvalidArgumentError("weighted_cross_entropy_with_logits needs pos_weight")
     with core.name_scope(name, "logistic_loss") as scope:
+        check_named(None, targets, logits, "weighted_cross_entropy_with_logits", "targets")
+        if pos_weight is None:
+            raise InvalidArgumentError("weighted_cross_entropy_with_logits needs pos_weight")
         x, z = _logistic(targets, logits, "weighted_cross_entropy_with_logits")
         return math.add(z * pos_weight * softplus(-x), (1 - z) * softplus(x), name=scope)
 

@@ -16,7 +16,6 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, UnimplementedError
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array, core
-from graphflow.ops.inference import check_kind
 from graphflow.ops.window import (
     FORMATS,
     channels,
@@ -188,7 +187,8 @@ def max_pool3d(
     name: str | None = None,
 ) -> Any:
     """The largest element of each window of volumes [batch, depth, height, width, channels]."""
-    return max_pool(input, ksize, strides, padding, data_format_of(data_format, 3), name or "MaxPool3D")
+    with core.name_scope(name, "MaxPool3D") as scope:
+        return max_pool(input, ksize, strides, padding, data_format_of(data_format, 3), scope)
 
 
 # -- the mean --------------------------------------------------------------------------------------------------------
@@ -243,21 +243,24 @@ def avg_pool3d(
     name: str | None = None,
 ) -> Any:
     """The mean of each window of volumes [batch, depth, height, width, channels]."""
-    return avg_pool(input, ksize, strides, padding, data_format_of(data_format, 3), name or "AvgPool3D")
+    with core.name_scope(name, "AvgPool3D") as scope:
+        return avg_pool(input, ksize, strides, padding, data_format_of(data_format, 3), scope)
 
 
 def max_pool1d(
     input: Any, ksize: Any, strides: Any, padding: Any, data_format: Any = "NWC", name: str | None = None
 ) -> Any:
     """The largest element of each window of sequences [batch, width, channels]."""
-    return max_pool(input, ksize, strides, padding, data_format_of(data_format, 1), name or "MaxPool1D")
+    with core.name_scope(name, "MaxPool1D") as scope:
+        return max_pool(input, ksize, strides, padding, data_format_of(data_format, 1), scope)
 
 
 def avg_pool1d(
     input: Any, ksize: Any, strides: Any, padding: Any, data_format: Any = "NWC", name: str | None = None
 ) -> Any:
     """The mean of each window of sequences [batch, width, channels]."""
-    return avg_pool(input, ksize, strides, padding, data_format_of(data_format, 1), name or "AvgPool1D")
+    with core.name_scope(name, "AvgPool1D") as scope:
+        return avg_pool(input, ksize, strides, padding, data_format_of(data_format, 1), scope)
 
 
 def pool(
@@ -272,18 +275,17 @@ def pool(
     dilations: Any = None,
 ) -> Any:
     """Pooling over as many axes as `window_shape` has entries; `pooling_type` is "MAX" or "AVG"."""
-    window = list(window_shape) if hasattr(window_shape, "__iter__") else [window_shape]
-    if not 1 <= len(window) <= 3:
-        raise InvalidArgumentError("a pooling has one, two or three spatial axes", got=repr(window_shape))
-    functions = {"MAX": max_pool, "AVG": avg_pool}
-    if pooling_type not in functions:
-        raise InvalidArgumentError("unknown pooling_type", expected="'MAX' or 'AVG'", got=repr(pooling_type))
-    layout = data_format_of(data_format, len(window))
-    rate = dilations if dilation_rate is None else dilation_rate
-    if set(per_axis(1 if rate is None else rate, len(window), layout, "dilation_rate")) != {1}:
-        raise UnimplementedError(
-            "pooling has no dilation", expected="dilation_rate 1", hint="tf.space_to_batch_nd before, and back after it"
-        )
-    input = core.convert_to_tensor(input)
-    check_kind(input, "real")
-    return functions[pooling_type](input, window, 1 if strides is None else strides, padding, layout, name or "pool")
+    with core.name_scope(name, "pool") as scope:
+        window = list(window_shape) if hasattr(window_shape, "__iter__") else [window_shape]
+        if not 1 <= len(window) <= 3:
+            raise InvalidArgumentError("a pooling has one, two or three spatial axes", got=repr(window_shape))
+        functions = {"MAX": max_pool, "AVG": avg_pool}
+        if pooling_type not in functions:
+            raise InvalidArgumentError("unknown pooling_type", expected="'MAX' or 'AVG'", got=repr(pooling_type))
+        layout = data_format_of(data_format, len(window))
+        rate = dilations if dilation_rate is None else dilation_rate
+        if set(per_axis(1 if rate is None else rate, len(window), layout, "dilation_rate")) != {1}:
+            raise UnimplementedError(
+                "pooling has no dilation", expected="dilation_rate 1", hint="tf.space_to_batch_nd before, and back after"
+            )
+        return functions[pooling_type](input, window, 1 if strides is None else strides, padding, layout, scope)

@@ -20,7 +20,7 @@ from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
-from graphflow.ops import array, compare, control, core, math, state
+from graphflow.ops import array, compare, control, core, math, slicing, state
 from graphflow.ops.arguments import as_tensor, check_scalar, shape_vector
 from graphflow.ops.inference import check_kind, like_first
 from graphflow.spec import Dims, TensorSpec
@@ -305,7 +305,7 @@ def random_crop(value: Any, size: Any, seed: Any = None, name: str | None = None
             rank = array.shape(wanted)
             zero = constants.convert_to_tensor(0, wanted.dtype)
             offset = uniform_integers(rank, zero, room + 1, seed_pair(seed), name="offset")
-        return array.slice_(value, offset, wanted, name=scope)
+        return slicing.slice_(value, offset, wanted, name=scope)
 
 
 def _check_room(value: Any, wanted: Any, room: Any) -> list[Any]:

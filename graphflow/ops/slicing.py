@@ -30,6 +30,7 @@ from graphflow.ops.arguments import (
     integers_or_none,
     is_integer,
     is_symbolic,
+    shape_vector,
     useful_hint,
     vector_hint,
 )
@@ -119,11 +120,6 @@ def _strided_slice(x: Any, bounds: Sequence[Any], key: Key, name: str | None = N
     return call((x, *bounds), name, key=key)
 
 
-_strided_slice.vjp(
-    lambda op, dy: _strided_slice_grad(dy, array.shape(op.inputs[0]), op.inputs[1:], op.attrs["key"]), None
-)
-
-
 def _unsliced(dy: Any, shape: Any, *bounds: Any, key: Key) -> TensorSpec:
     return TensorSpec(dy.dtype, hinted_dims(shape))
 
@@ -133,6 +129,9 @@ def _strided_slice_grad(dy: Any, shape: Any, bounds: Sequence[Any], key: Key, na
     return call((dy, shape, *bounds), name, key=key)
 
 
+_strided_slice.vjp(
+    lambda op, dy: _strided_slice_grad(dy, array.shape(op.inputs[0]), op.inputs[1:], op.attrs["key"]), None
+)
 _strided_slice_grad.vjp(lambda op, dy: _strided_slice(dy, op.inputs[2:], op.attrs["key"]), None)
 
 # -- Python's brackets -----------------------------------------------------------------------------------------------
@@ -154,8 +153,8 @@ def _is_mask(item: Any) -> bool:
     if is_symbolic(item):
         return as_tensor(item).dtype.is_bool
     if isinstance(item, list):
-        return len(item) > 0 and all(isinstance(v, (bool, np.bool_)) or isinstance(v, list) and _is_mask(v) for v in item)
-    return isinstance(item, np.ndarray) and item.dtype == bool
+        return len(item) > 0 and all(isinstance(v, (bool, np.bool_)) or _is_mask(v) for v in item)
+    return isinstance(item, np.ndarray) and item.dtype == bool and item.ndim > 0
 
 
 def _part(item: Any, bounds: list[Any]) -> Any:
@@ -167,7 +166,8 @@ def _part(item: Any, bounds: list[Any]) -> Any:
     if item is Ellipsis:
         return "..."
     if isinstance(item, (bool, np.bool_)) or _is_mask(item):
-        raise DTypeError("a mask stands alone in an index", got=repr(item)[:80], hint="tf.boolean_mask(x, mask, axis=1)")
+        hint = "tf.boolean_mask(x, mask, axis=1)"
+        raise DTypeError("a mask stands alone in an index", got=repr(item)[:80], hint=hint)
     return _bound(item, bounds)
 
 
@@ -284,10 +284,7 @@ def _cut(x: Any, begin: Any, size: Any) -> TensorSpec:
 @op("Slice", infer=_cut, same_dtype=None)
 def slice_(input_: Any, begin: Any, size: Any, name: str | None = None) -> Any:
     """The part of a tensor that begins at `begin` and has the shape `size`, where -1 means up to the end."""
-    return call((input_, array.shape_vector(begin, "begin"), array.shape_vector(size, "size")), name)
-
-
-slice_.vjp(lambda op, dy: _slice_grad(dy, op.inputs[1], array.shape(op.inputs[0])), None, None)
+    return call((input_, shape_vector(begin, "begin"), shape_vector(size, "size")), name)
 
 
 def _uncut(dy: Any, begin: Any, shape: Any) -> TensorSpec:
@@ -299,5 +296,6 @@ def _slice_grad(dy: Any, begin: Any, shape: Any, name: str | None = None) -> Any
     return call((dy, begin, shape), name)
 
 
+slice_.vjp(lambda op, dy: _slice_grad(dy, op.inputs[1], array.shape(op.inputs[0])), None, None)
 _slice_grad.vjp(lambda op, dy: slice_(dy, op.inputs[1], array.shape(op.inputs[0])), None, None)
 

@@ -76,24 +76,26 @@ def one_axis(axis: Any, dim: Any, default: int = -1) -> int:
     return default if given is None else known_integer(given)
 
 
-def _along(function: Any, logits: Any, axis: int, name: str | None) -> Any:
+def _along(function: Any, logits: Any, axis: Any, dim: Any, name: str | None) -> Any:
     """A function of the last axis, along another one."""
-    x = core.convert_to_tensor(logits)
-    to_end, back = _axis_last(x, axis)
-    if to_end is None:
-        return function(x, name=name)
+    if axis in (None, -1) and dim in (None, -1):
+        return function(logits, name=name)
     with core.name_scope(name, function.definition.type) as scope:
+        x = core.convert_to_tensor(logits)
+        to_end, back = _axis_last(x, one_axis(axis, dim))
+        if to_end is None:
+            return function(x, name=scope)
         return arrange.transpose(function(arrange.transpose(x, to_end)), back, name=scope)
 
 
 def softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
     """exp(logits) / sum(exp(logits)) along an axis, without overflow."""
-    return _along(_softmax, logits, one_axis(axis, dim), name)
+    return _along(_softmax, logits, axis, dim, name)
 
 
 def log_softmax(logits: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
     """log(softmax(logits)) along an axis, without underflow."""
-    return _along(_log_softmax, logits, one_axis(axis, dim), name)
+    return _along(_log_softmax, logits, axis, dim, name)
 
 
 # -- softmax cross-entropy -------------------------------------------------------------------------------------------
@@ -161,8 +163,8 @@ def softmax_cross_entropy_with_logits_v2(
     axis: Any = None,
 ) -> Any:
     """-sum(labels * log_softmax(logits)) along an axis; the gradient goes to logits and labels."""
-    check_named(_sentinel, labels, logits, "softmax_cross_entropy_with_logits_v2")
     with core.name_scope(name, "softmax_cross_entropy_with_logits") as scope:
+        check_named(_sentinel, labels, logits, "softmax_cross_entropy_with_logits_v2")
         return _loss_along(logits, labels, one_axis(axis, dim), scope)
 
 
@@ -175,8 +177,8 @@ def softmax_cross_entropy_with_logits(
     axis: Any = None,
 ) -> Any:
     """-sum(labels * log_softmax(logits)) along an axis; the gradient goes to the logits alone."""
-    check_named(_sentinel, labels, logits, "softmax_cross_entropy_with_logits")
     with core.name_scope(name, "softmax_cross_entropy_with_logits_sg") as scope:
+        check_named(_sentinel, labels, logits, "softmax_cross_entropy_with_logits")
         return _loss_along(logits, core.stop_gradient(labels), one_axis(axis, dim), scope)
 
 
@@ -235,5 +237,6 @@ def sparse_softmax_cross_entropy_with_logits(
     _sentinel: Any = None, labels: Any = None, logits: Any = None, name: str | None = None
 ) -> Any:
     """-log_softmax(logits) at the class that `labels` names; a label that is no class is an error."""
-    check_named(_sentinel, labels, logits, "sparse_softmax_cross_entropy_with_logits")
-    return _sparse_softmax_cross_entropy(logits, labels, name=name)[0]
+    with core.name_scope(name, "SparseSoftmaxCrossEntropyWithLogits") as scope:
+        check_named(_sentinel, labels, logits, "sparse_softmax_cross_entropy_with_logits")
+        return _sparse_softmax_cross_entropy(logits, labels, name=scope)[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
-from graphflow.errors import InvalidArgumentError
+from graphflow.errors import DTypeError, InvalidArgumentError
 
 logger = logging.getLogger("graphflow")
 _mentioned: set[str] = set()
@@ -38,17 +38,34 @@ class _Options:
         nested = isinstance(default, type) and issubclass(default, (_Options, dict))
         if nested and isinstance(default, type) and not isinstance(value, default):
             raise InvalidArgumentError(f"{name} takes a {default.__name__}", got=repr(value))
+        if not nested and default is not None and not _fits(value, default):
+            raise DTypeError(f"{name} takes {_KINDS[type(default)]}", got=repr(value)[:80])
         object.__setattr__(self, name, value)
         if name not in self.HONOURED and not nested and value != default:
             mention(f"{type(self).__name__}.{name}")
 
     def CopyFrom(self, other: Any) -> None:
         """Take over all fields of another one."""
+        if not isinstance(other, type(self)):
+            raise DTypeError(f"a {type(self).__name__} takes over the fields of another one", got=repr(other)[:80])
         for name in self.FIELDS:
             object.__setattr__(self, name, getattr(other, name))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in self.FIELDS)})"
+
+
+_KINDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string"}
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of the field's default."""
+    if isinstance(default, bool):
+        return isinstance(value, bool) or type(value) is int and value in (0, 1)
+    if isinstance(default, (int, float)):
+        numbers = (int, float) if isinstance(default, float) else int
+        return isinstance(value.item() if getattr(value, "shape", None) == () else value, numbers)
+    return isinstance(value, type(default))
 
 
 def mention(field: str) -> None:

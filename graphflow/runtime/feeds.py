@@ -50,7 +50,7 @@ def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
     if tensor.dtype is dtypes.resource:
         return _variable_converter(tensor, new_cell)
     dtype, dims = tensor.dtype, tensor.dims
-    wanted = tensor.dtype.np if dtype is not dtypes.string else None  # the elements of an object array must be looked at
+    wanted = dtype.np if dtype is not dtypes.string else None  # text must be looked at, element by element
     scalar = dims == () and dtype is not dtypes.string
     python: Any = float if dtype is dtypes.float32 or dtype is dtypes.float64 else None
     make, limit = dtype.type, float(dtype.max) if python else 0.0
@@ -93,7 +93,7 @@ def _converted(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
             f"out of memory while converting what was fed for {tensor.name!r}",
             op=tensor.op,
             expected=f"{tensor.dtype.name}{spec.describe(tensor.dims)}",
-            got=f"{type(value).__name__} of shape {spec.describe(np.shape(value))}",
+            got=f"{type(value).__name__} of shape {spec.describe(getattr(value, 'shape', None))}",
         ) from None
     except Exception as error:
         summary = error.summary if isinstance(error, Error) else str(error)

@@ -34,7 +34,8 @@ class Arg:
         if dtype.kind == "b":
             return generator.random(self.shape) < 0.5
         if dtype.kind in "iu":
-            return np.asarray(generator.integers(int(self.low), int(self.high), self.shape), dtype)
+            low = int(self.low)
+            return np.asarray(generator.integers(low, max(int(self.high), low + 1), self.shape), dtype)
         drawn = np.asarray(generator.uniform(self.low, self.high, self.shape))
         if dtype.kind == "c":
             drawn = drawn + 1j * generator.uniform(self.low, self.high, self.shape)
@@ -112,7 +113,7 @@ def _dtype_of(item: Any) -> str:
 def _draw(item: Any, shape: tuple[int, ...] | None, generator: np.random.Generator, dtype: str) -> np.ndarray[Any, Any]:
     if isinstance(item, Arg):
         # Integers and complex numbers are drawn as such; the floating dtypes round one and the same draw.
-        other = item.dtype == "float64" and np.dtype(_numpy(dtype)).kind in "iuc"
+        other = item.dtype == "float64" and np.dtype(_numpy(dtype)).kind in "biuc"
         wanted = replace(item, shape=item.shape if shape is None else shape, dtype=dtype if other else item.dtype)
         return wanted.draw(generator)
     array = np.asarray(item)

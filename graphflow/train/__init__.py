@@ -1,1 +1,44 @@
-"""`tf.train`."""
+"""`tf.train`: optimizers, learning-rate schedules, averages, the global step, checkpoints and graphs in files."""
+
+from graphflow.train.averages import ExponentialMovingAverage as ExponentialMovingAverage
+from graphflow.train.checkpoint_state import CheckpointReader as CheckpointReader
+from graphflow.train.checkpoint_state import CheckpointState as CheckpointState
+from graphflow.train.checkpoint_state import NewCheckpointReader as NewCheckpointReader
+from graphflow.train.checkpoint_state import checkpoint_exists as checkpoint_exists
+from graphflow.train.checkpoint_state import get_checkpoint_mtimes as get_checkpoint_mtimes
+from graphflow.train.checkpoint_state import get_checkpoint_state as get_checkpoint_state
+from graphflow.train.checkpoint_state import latest_checkpoint as latest_checkpoint
+from graphflow.train.checkpoint_state import list_variables as list_variables
+from graphflow.train.checkpoint_state import load_checkpoint as load_checkpoint
+from graphflow.train.checkpoint_state import load_variable as load_variable
+from graphflow.train.checkpoint_state import remove_checkpoint as remove_checkpoint
+from graphflow.train.checkpoint_state import update_checkpoint_state as update_checkpoint_state
+from graphflow.train.global_step import assert_global_step as assert_global_step
+from graphflow.train.global_step import create_global_step as create_global_step
+from graphflow.train.global_step import get_global_step as get_global_step
+from graphflow.train.global_step import get_or_create_global_step as get_or_create_global_step
+from graphflow.train.global_step import global_step as global_step  # the function hides its module
+from graphflow.train.graph_json import write_graph as write_graph
+from graphflow.train.optimizer import Optimizer as Optimizer
+from graphflow.train.optimizers import AdadeltaOptimizer as AdadeltaOptimizer
+from graphflow.train.optimizers import AdagradOptimizer as AdagradOptimizer
+from graphflow.train.optimizers import AdamOptimizer as AdamOptimizer
+from graphflow.train.optimizers import FtrlOptimizer as FtrlOptimizer
+from graphflow.train.optimizers import GradientDescentOptimizer as GradientDescentOptimizer
+from graphflow.train.optimizers import MomentumOptimizer as MomentumOptimizer
+from graphflow.train.optimizers import ProximalAdagradOptimizer as ProximalAdagradOptimizer
+from graphflow.train.optimizers import ProximalGradientDescentOptimizer as ProximalGradientDescentOptimizer
+from graphflow.train.optimizers import RMSPropOptimizer as RMSPropOptimizer
+from graphflow.train.saver import Saver as Saver
+from graphflow.train.saver import export_meta_graph as export_meta_graph
+from graphflow.train.saver import import_meta_graph as import_meta_graph
+from graphflow.train.schedules import cosine_decay as cosine_decay
+from graphflow.train.schedules import cosine_decay_restarts as cosine_decay_restarts
+from graphflow.train.schedules import exponential_decay as exponential_decay
+from graphflow.train.schedules import inverse_time_decay as inverse_time_decay
+from graphflow.train.schedules import linear_cosine_decay as linear_cosine_decay
+from graphflow.train.schedules import natural_exp_decay as natural_exp_decay
+from graphflow.train.schedules import noisy_linear_cosine_decay as noisy_linear_cosine_decay
+from graphflow.train.schedules import piecewise_constant as piecewise_constant
+from graphflow.train.schedules import piecewise_constant_decay as piecewise_constant_decay
+from graphflow.train.schedules import polynomial_decay as polynomial_decay

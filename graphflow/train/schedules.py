@@ -15,7 +15,7 @@ from typing import Any
 from graphflow.constants import convert_to_tensor
 from graphflow.dtypes import DType
 from graphflow.errors import DTypeError, InvalidArgumentError
-from graphflow.ops import arithmetic, array, casts, compare, core, math, random, reduce, select, trigonometry
+from graphflow.ops import arithmetic, array, casts, compare, core, index, math, random, reduce, trigonometry
 from graphflow.tensor import Tensor
 
 
@@ -143,6 +143,9 @@ def piecewise_constant(x: Any, boundaries: Sequence[Any], values: Sequence[Any],
         return core.identity(choices[which], name=scope)
 
 
+piecewise_constant_decay = piecewise_constant
+
+
 def _boundary(value: Any, dtype: DType) -> Tensor:
     found = convert_to_tensor(value, preferred=None if isinstance(value, Tensor) else dtype)
     if found.dtype is not dtype and dtype.is_integer and found.dtype.is_integer:
@@ -187,7 +190,7 @@ def cosine_decay_restarts(
         else:
             growth = _number(t_mul, dtype)
             pairs = zip(_equal_periods(completed), _periods(completed, growth), strict=True)
-            restart, inside = [select.where(compare.equal(growth, 1.0), a, b) for a, b in pairs]
+            restart, inside = [index.where(compare.equal(growth, 1.0), a, b) for a, b in pairs]
         height = math.pow(_number(m_mul, dtype), restart)
         floor = _number(alpha, dtype)
         return arithmetic.multiply(rate, (1.0 - floor) * (height * _wave(inside)) + floor, name=scope)

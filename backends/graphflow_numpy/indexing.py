@@ -1,0 +1,210 @@
+"""Kernels of slices, gathers, scatters and choices.
+
+Policy: an index out of range is an error that names it and where it stands; nothing is clamped.  Rows are added at
+repeated indices by one unbuffered pass over a flat view, in the order in which they come.
+
+State: a cache of compiled index expressions, bounded, by their keys.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphflow.errors import InvalidArgumentError, ShapeError
+from graphflow_numpy.table import kernel, rows
+
+# -- slices ----------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)
+def _index(key: tuple[Any, ...]) -> Callable[..., Any]:
+    """The function from the bounds that are tensors to a NumPy index."""
+    fixed = tuple([slice(*p) if isinstance(p, tuple) else Ellipsis if p == "..." else p for p in key])
+    if "t" not in key and not any(isinstance(p, tuple) and "t" in p for p in key):
+        return lambda: fixed
+    if key == ("t",):
+        return int
+
+    def filled(*bounds: Any) -> tuple[Any, ...]:
+        values = iter(bounds)
+        out: list[Any] = []
+        for part, plain in zip(key, fixed, strict=True):
+            if part == "t":
+                out.append(int(next(values)))
+            elif isinstance(part, tuple) and "t" in part:
+                out.append(slice(*[int(next(values)) if p == "t" else p for p in part]))
+            else:
+                out.append(plain)
+        return tuple(out)
+
+    return filled
+
+
+@kernel("StridedSlice", view=True)
+def _strided_slice(x: Any, *bounds: Any, key: tuple[Any, ...]) -> Any:
+    try:
+        return x[_index(key)(*bounds)]
+    except IndexError as error:
+        raise _outside(error, x) from None
+
+
+@kernel("StridedSliceGrad")
+def _strided_slice_grad(dy: Any, shape: Any, *bounds: Any, key: tuple[Any, ...]) -> Any:
+    out = np.zeros(shape.tolist(), dy.dtype)
+    out[_index(key)(*bounds)] = dy
+    return out
+
+
+def _outside(error: IndexError, x: Any) -> InvalidArgumentError:
+    return InvalidArgumentError(str(error), got=f"a tensor of shape {list(np.shape(x))}")
+
+
+def _extent(x: Any, begin: Any, size: Any) -> tuple[slice, ...]:
+    starts, sizes, shape = begin.tolist(), size.tolist(), np.shape(x)
+    if not len(starts) == len(sizes) == len(shape):
+        got = f"{len(starts)} and {len(sizes)}"
+        raise ShapeError("a slice needs one begin and one size for each axis", expected=str(len(shape)), got=got)
+    out = []
+    for axis, (a, n, d) in enumerate(zip(starts, sizes, shape, strict=True)):
+        stop = d if n == -1 else a + n
+        if not 0 <= a <= stop <= d:
+            raise InvalidArgumentError(
+                f"a slice leaves axis {axis}", expected=f"0 <= begin, begin + size <= {d}", got=f"begin {a}, size {n}"
+            )
+        out.append(slice(a, stop))
+    return tuple(out)
+
+
+rows({"Slice": lambda x, begin, size: x[_extent(x, begin, size)]}, view=True)
+
+
+@kernel("SliceGrad")
+def _slice_grad(dy: Any, begin: Any, shape: Any) -> Any:
+    out = np.zeros(shape.tolist(), dy.dtype)
+    out[tuple([slice(a, a + n) for a, n in zip(begin.tolist(), np.shape(dy), strict=True)])] = dy
+    return out
+
+
+# -- gather and scatter ----------------------------------------------------------------------------------------------
+
+
+def check_range(indices: Any, bound: int) -> None:
+    """Raise unless 0 <= every index < bound."""
+    if np.size(indices) and (int(indices.min()) < 0 or int(indices.max()) >= bound):
+        place = np.argwhere((np.asarray(indices) < 0) | (np.asarray(indices) >= bound))[0].tolist()
+        value = np.asarray(indices)[tuple(place)]
+        where = f"indices{place} = " if place else "index "
+        raise InvalidArgumentError(f"{where}{value} is out of range", expected=f"0 <= index < {bound}")
+
+
+def add_rows(out: Any, indices: Any, values: Any) -> None:
+    """out[indices[i]] += values[i] for every i in turn; `out` and `values` are contiguous, no index leaves `out`."""
+    width = out[:1].size
+    flat = indices if width == 1 else (indices.astype(np.intp)[:, None] * width + np.arange(width)).ravel()
+    np.add.at(out.reshape(-1), flat, values.reshape(-1))
+
+
+@kernel("Gather")
+def _gather(params: Any, indices: Any, *, axis: int) -> Any:
+    check_range(indices, params.shape[axis])
+    return np.take(params, indices, axis, None, "clip")
+
+
+@kernel("GatherGrad")
+def _gather_grad(dy: Any, indices: Any, shape: Any, *, axis: int) -> Any:
+    sizes = shape.tolist()
+    axis = axis + len(sizes) if axis < 0 else axis
+    check_range(indices, sizes[axis])
+    out = np.zeros(sizes, dy.dtype)
+    if not out.size or not np.size(dy):
+        return out
+    outer = int(np.prod(sizes[:axis], dtype=np.intp))
+    places = (np.arange(outer)[:, None] * sizes[axis] + np.ravel(indices)).ravel()
+    add_rows(out.reshape(outer * sizes[axis], -1), places, np.ascontiguousarray(dy).reshape(places.size, -1))
+    return out
+
+
+def flat_places(indices: Any, shape: tuple[int, ...]) -> tuple[Any, int]:
+    """For coordinates along the last axis of `indices`: the number of each addressed slice, and how many slices."""
+    depth = indices.shape[-1]
+    if depth > len(shape):
+        raise ShapeError(f"an index has {depth} coordinates", expected=f"at most {len(shape)}", got=str(list(shape)))
+    places: Any = np.zeros(indices.shape[:-1], np.intp)
+    for i, bound in enumerate(shape[:depth]):
+        column = indices[..., i]
+        if column.size and (int(column.min()) < 0 or int(column.max()) >= bound):
+            bad = np.argwhere((column < 0) | (column >= bound))[0].tolist()
+            where = f"indices{bad} = {indices[tuple(bad)].tolist()}"
+            raise InvalidArgumentError(f"{where} is out of range", expected=f"coordinates in {list(shape)}")
+        places = places * bound + column
+    return places, int(np.prod(shape[:depth], dtype=np.intp))
+
+
+@kernel("GatherNd")
+def _gather_nd(params: Any, indices: Any) -> Any:
+    places, count = flat_places(indices, np.shape(params))
+    rest = np.shape(params)[indices.shape[-1] :]
+    if not np.size(params):
+        return np.zeros((*places.shape, *rest), params.dtype)
+    return np.take(np.reshape(params, (count, *rest)), places, 0, None, "clip")
+
+
+@kernel("ScatterNd")
+def _scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
+    out = np.zeros(shape.tolist(), updates.dtype)
+    places, count = flat_places(indices, out.shape)
+    _check_updates(updates, (*places.shape, *out.shape[indices.shape[-1] :]))
+    if out.size and np.size(updates):
+        add_rows(out.reshape(count, -1), places.ravel(), np.ascontiguousarray(updates))
+    return out
+
+
+def _check_updates(updates: Any, shape: tuple[int, ...]) -> None:
+    if np.shape(updates) != shape:
+        got = str(list(np.shape(updates)))
+        raise ShapeError("updates do not fit their indices", expected=str(list(shape)), got=got)
+
+
+@kernel("TensorScatterUpdate")
+def _tensor_scatter_update(tensor: Any, indices: Any, updates: Any) -> Any:
+    out = np.array(tensor, order="C")
+    places, count = flat_places(indices, out.shape)
+    rest = out.shape[indices.shape[-1] :]
+    _check_updates(updates, (*places.shape, *rest))
+    if out.size:
+        out.reshape(count, *rest)[places] = updates
+    return out
+
+
+# -- choices ---------------------------------------------------------------------------------------------------------
+
+
+def _select(condition: Any, x: Any, y: Any) -> Any:
+    if np.ndim(condition) == 1:
+        rank = max(np.ndim(x), np.ndim(y))
+        if rank > 1:
+            condition = condition.reshape(-1, *(1,) * (rank - 1))
+    return np.where(condition, x, y)
+
+
+rows({"Select": _select}, scalar=lambda condition, x, y: x if condition else y)
+rows({"Where": np.argwhere})
+
+
+@kernel("OneHot")
+def _one_hot(indices: Any, depth: Any, on_value: Any, off_value: Any, *, axis: int) -> Any:
+    if depth < 0:
+        raise InvalidArgumentError("depth cannot be negative", got=str(depth))
+    count, size = np.size(indices), int(depth)
+    flat = np.ravel(indices)
+    out = np.zeros(count * size, on_value.dtype) if off_value == 0 else np.full(count * size, off_value)
+    places = np.arange(count) * size + flat
+    if count and (int(flat.min()) < 0 or int(flat.max()) >= size):
+        places = places[(flat >= 0) & (flat < size)]
+    out[places] = on_value
+    out = out.reshape(*np.shape(indices), size)
+    return out if axis in (-1, np.ndim(indices)) else np.moveaxis(out, -1, axis)

@@ -1,0 +1,102 @@
+"""Derivatives of what has none, and gradients that do not fit.
+
+State: none; the gradients registered here belong to op types of this module.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import graphflow as tf
+from tests.bad_inputs.world import Bad, World
+
+DTypeError, ShapeError, Invalid = tf.errors.DTypeError, tf.errors.ShapeError, tf.errors.InvalidArgumentError
+Exists, Lookup = tf.errors.AlreadyExistsError, tf.errors.GradientLookupError
+PARTS = ("Fill", "OnesLike", "ZerosLike", "Shape", "Identity", "Neg")
+
+
+@tf.RegisterGradient("BadInputsTwoForOne")
+def _two_for_one(op: Any, dy: Any) -> Any:
+    return [dy, dy]
+
+
+@tf.RegisterGradient("BadInputsWrongShape")
+def _wrong_shape(op: Any, dy: Any) -> Any:
+    return tf.zeros([5, 5])
+
+
+@tf.RegisterGradient("BadInputsText")
+def _text(op: Any, dy: Any) -> Any:
+    return "not a gradient"
+
+
+def _grad(name: str, build: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
+          line: bool = True) -> Bad:  # fmt: skip
+    return Bad(name, build, error, builtin, words, line, PARTS)
+
+
+def _override(gradient: str) -> Callable[[World], Any]:
+    def build(world: World) -> Any:
+        with world.graph.gradient_override_map({"Identity": gradient}):
+            y = tf.identity(world.twice, name="overridden")
+        return tf.gradients(y, world.s)
+
+    return build
+
+
+    return unused
+
+
+def _prevented(world: World) -> Any:
+    from graphflow.ops.core import prevent_gradient
+
+    return tf.gradients(prevent_gradient(world.twice, message="use the other loss", name="wall"), world.s)
+
+
+ROWS = [
+    _grad("ys-integer-tensor", lambda w: tf.gradients(w.next_n, w.n), DTypeError, TypeError, "ys", "int32", "'next_n'"),
+    _grad("ys-integer-literal", lambda w: tf.gradients(3, w.s), DTypeError, TypeError, "ys", "int32"),
+    _grad("ys-bool", lambda w: tf.gradients(w.flag, w.s), DTypeError, TypeError, "bool", "'flag'"),
+    _grad("ys-text", lambda w: tf.gradients("loss", w.s), DTypeError, TypeError, "string"),
+    _grad("ys-None", lambda w: tf.gradients(None, w.s), DTypeError, TypeError, "ys must be tensors", line=False),
+    _grad("ys-list-with-None", lambda w: tf.gradients([w.twice, None], w.s), DTypeError, TypeError, "ys must be tensors", line=False),
+    _grad("ys-operation", lambda w: tf.gradients(w.twice.op, w.s), DTypeError, TypeError, "an Operation has no value", line=False),
+    _grad("ys-dict", lambda w: tf.gradients({"loss": w.twice}, w.s), DTypeError, TypeError, "dict", line=False),
+    _grad("xs-None", lambda w: tf.gradients(w.twice, None), DTypeError, TypeError, "xs must be tensors", "None", line=False),
+    _grad("xs-number", lambda w: tf.gradients(w.twice, 1.0), DTypeError, TypeError, "xs must be tensors", "1.0", line=False),
+    _grad("xs-array", lambda w: tf.gradients(w.twice, np.zeros(2)), DTypeError, TypeError, "xs must be tensors", line=False),
+    _grad("xs-name", lambda w: tf.gradients(w.twice, "s:0"), DTypeError, TypeError, "xs must be tensors", "'s:0'", line=False),
+    _grad("xs-operation", lambda w: tf.gradients(w.twice, w.s.op), DTypeError, TypeError, "xs must be tensors", line=False),
+    _grad("xs-list-with-None", lambda w: tf.gradients(w.twice, [w.s, None]), DTypeError, TypeError, "None", line=False),
+    _grad("stop-number", lambda w: tf.gradients(w.twice, w.s, stop_gradients=[3]), DTypeError, TypeError, "3", line=False),
+    _grad("grad_ys-shape", lambda w: tf.gradients(w.y, w.w, grad_ys=np.ones((4, 3), np.float32)), ShapeError, ValueError,
+          "shape of its tensor", "[?, 2]", "[4, 3]", "'y'"),
+    _grad("grad_ys-rank", lambda w: tf.gradients(w.twice, w.s, grad_ys=[[1.0]]), ShapeError, ValueError, "[]", "[1]", "'twice'"),
+    _grad("grad_ys-too-few", lambda w: tf.gradients([w.twice, w.y], w.s, grad_ys=[1.0]), Invalid, ValueError, "one entry for each",
+          "expected: 2", "got:      1", line=False),
+    _grad("grad_ys-too-many", lambda w: tf.gradients(w.twice, w.s, grad_ys=[1.0, 2.0]), Invalid, ValueError, "got:      2", line=False),
+    _grad("grad_ys-dtype", lambda w: tf.gradients(w.twice, w.s, grad_ys=[w.n]), DTypeError, TypeError, "float32", "int32", "'twice'"),
+    _grad("grad_ys-text", lambda w: tf.gradients(w.twice, w.s, grad_ys=["a"]), DTypeError, TypeError, "float32", line=False),
+    _grad("grad_ys-complex", lambda w: tf.gradients(w.twice, w.s, grad_ys=[1j]), DTypeError, TypeError, "complex", line=False),
+    _grad("unconnected", lambda w: tf.gradients(w.twice, w.s, unconnected_gradients="zeros"), Invalid, ValueError, "'zeros'", line=False),
+    _grad("override-unregistered", _override("BadInputsNobody"), Lookup, LookupError, "no gradient is registered",
+          "'BadInputsNobody'", "'overridden'", "tf.RegisterGradient"),
+    _grad("override-count", _override("BadInputsTwoForOne"), Invalid, ValueError, "returned 2 gradients", "1, one for each",
+          "'overridden'"),
+    _grad("override-shape", _override("BadInputsWrongShape"), ShapeError, ValueError, "wrong shape", "[5, 5]", "'overridden'"),
+    _grad("override-text", _override("BadInputsText"), DTypeError, TypeError, "'overridden'"),
+    _grad("prevented", _prevented, Lookup, LookupError, "use the other loss", "'wall'"),
+    _grad("register-twice", lambda w: tf.RegisterGradient("BadInputsText")(_text), Exists, ValueError, "'BadInputsText'",
+          "gradients.py:", "gradient_override_map", line=False),
+    _grad("register-ours", lambda w: tf.RegisterGradient("Mul")(_text), Exists, ValueError, "'Mul'", "gradient_override_map", line=False),
+    _grad("register-ours-partial", lambda w: tf.RegisterGradient("Mul")(functools.partial(_text)), Exists, ValueError, "'Mul'", line=False),
+    _grad("register-number", lambda w: tf.RegisterGradient(3), Invalid, ValueError, "name of an op type", "3", line=False),
+    _grad("register-empty", lambda w: tf.RegisterGradient(""), Invalid, ValueError, "name of an op type", line=False),
+    _grad("register-function", lambda w: tf.RegisterGradient(_text), Invalid, ValueError, "name of an op type", line=False),
+    _grad("register-no-function", lambda w: tf.RegisterGradient("BadInputsNew")(3), Invalid, ValueError, "a function", "3", line=False),
+    _grad("hessian-integer", lambda w: tf.hessians(w.next_n, w.n), DTypeError, TypeError, "int32", "'next_n'"),
+]  # fmt: skip

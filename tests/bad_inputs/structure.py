@@ -1,0 +1,193 @@
+"""Graphs: foreign elements, finalized graphs, cycles, scopes of all kinds, default graphs.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import graphflow as tf
+from tests.bad_inputs.world import Bad, World
+
+GraphError, Finalized, Failed = tf.errors.GraphError, tf.errors.FinalizedError, tf.errors.FailedPreconditionError
+Invalid, DTypeError = tf.errors.InvalidArgumentError, tf.errors.DTypeError
+
+
+def _finalized(name: str, build: Callable[[World], Any], *words: str, line: bool = True) -> Bad:
+    def do(world: World) -> Any:
+        world.graph.finalize()
+        try:
+            return build(world)
+        finally:
+            world.graph._unsafe_unfinalize()
+
+    return Bad(f"finalized-{name}", do, Finalized, RuntimeError, ("the graph is finalized", *words), line)
+
+
+def _foreign(name: str, build: Callable[[World], Any], *words: str) -> Bad:
+    words = ("stranger:0", "belongs to another graph", *words)
+    return Bad(f"foreign-{name}", build, GraphError, ValueError, words, leaves=("Identity",))
+
+
+def _cycle(name: str, edges: Callable[[World], Any], *words: str) -> Bad:
+    return Bad(f"cycle-{name}", edges, GraphError, ValueError, ("would close a cycle", *words), leaves=("NoOp", "Identity"))
+
+
+def _itself(world: World) -> None:
+    world.twice.op._add_control_input(world.twice.op)
+
+
+def _through_data(world: World) -> None:
+    a = tf.identity(world.s, name="a")
+    b = tf.identity(a, name="b")
+    a.op._add_control_input(b.op)
+
+
+def _through_control(world: World) -> None:
+    a = tf.no_op(name="a")
+    with tf.control_dependencies([a]):
+        b = tf.no_op(name="b")
+    a._add_control_input(b)
+
+
+def _long(world: World) -> None:
+    first = last = tf.identity(world.s, name="first")
+    for _ in range(2000):
+        last = tf.identity(last)
+    first.op._add_control_input(last.op)
+
+
+def _late_then_forward(world: World) -> None:
+    """1 waits for 3 (a late edge), and 3 for 2; then 2 for 1 would close a circle whose last edge looks harmless."""
+    one, two, three = (tf.no_op(name=f"op_{i}") for i in (1, 2, 3))
+    three._add_control_input(two)
+    one._add_control_input(three)
+    try:
+        two._add_control_input(one)
+    finally:
+        one.control_inputs = ()
+
+
+def _late_pair(world: World) -> None:
+    one, two, three = (tf.no_op(name=f"op_{i}") for i in (1, 2, 3))
+    one._add_control_input(three)
+    try:
+        three._add_control_input(one)
+    finally:
+        one.control_inputs = ()
+
+
+def _forged(world: World) -> None:
+    """An edge that nobody has checked, as a file might bring it."""
+    a = tf.identity(world.s, name="a")
+    b = tf.identity(a, name="b")
+    a.op.control_inputs = (b.op,)
+    world.session.run(b, {world.s: 1.0})
+
+
+def _wrong_exit(world: World) -> None:
+    first, second = tf.Graph().as_default(), tf.Graph().as_default()
+    first.__enter__()
+    second.__enter__()
+    try:
+        first.__exit__(None, None, None)
+    finally:
+        # the context that was left too early is spent: the stack is put right by hand
+        from graphflow.defaults import stacks
+
+        del stacks.graphs[-2:]
+
+
+def _reset_inside(world: World) -> None:
+    with tf.Graph().as_default():
+        tf.reset_default_graph()
+
+
+def _scope(name: str, scope: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
+    def do(world: World) -> None:
+        with scope(world):
+            tf.no_op()
+
+    return Bad(f"scope-{name}", do, error, builtin, words, line=False)
+
+
+def _foreign_control(world: World) -> None:
+    with tf.control_dependencies([world.stranger]):
+        tf.no_op()
+
+
+
+ROWS = [
+    _foreign("binary", lambda w: tf.add(w.x, w.stranger)),
+    _foreign("binary-first", lambda w: w.stranger + w.s),
+    _foreign("unary-list", lambda w: tf.add_n([w.x, w.stranger])),
+    _foreign("stack", lambda w: tf.stack([w.x, w.stranger])),
+    _foreign("assign", lambda w: w.count.assign(w.stranger)),
+    _foreign("matmul", lambda w: tf.matmul(w.stranger, w.w)),
+    Bad(
+        "foreign-variable", lambda w: w.s + w.strange_variable, GraphError, ValueError,
+        ("strange_variable", "belongs to another graph"),
+    ),
+    Bad(
+        "foreign-control", _foreign_control, GraphError, ValueError, ("stranger", "not an element of this graph"),
+    ),
+    Bad(
+        "foreign-control-edge", lambda w: w.twice.op._add_control_input(w.stranger.op), GraphError, ValueError,
+        ("joins two ops of one graph",),
+    ),
+    Bad(
+        "control-edge-of-a-tensor", lambda w: w.twice.op._add_control_input(w.s), GraphError, ValueError,
+        ("joins two ops", "'twice'", "s:0"),
+    ),
+    Bad(
+        "control-edge-of-None", lambda w: w.twice.op._add_control_input(None), GraphError, ValueError,
+        ("joins two ops", "None"),
+    ),
+    _finalized("op", lambda w: tf.add(w.s, w.s), "Add", "build once and feed different values"),
+    _finalized("constant", lambda w: tf.constant(1.0), "Const"),
+    _finalized("placeholder", lambda w: tf.placeholder(tf.float32), "Placeholder"),
+    _finalized("variable", lambda w: tf.Variable(1.0)),
+    _finalized("literal", lambda w: w.s + 1.0, "Const"),
+    _finalized("gradients", lambda w: tf.gradients(w.twice, w.s)),
+    _finalized("no_op", lambda w: tf.no_op(), "NoOp"),
+    _finalized("assign", lambda w: w.count.assign(3)),
+    _finalized("control-edge", lambda w: w.y.op._add_control_input(w.s.op), "control edge", "'y'"),
+    _finalized("collection", lambda w: w.graph.add_to_collection("losses", w.y), "collections", line=False),
+    _cycle("itself", _itself, "'twice'"),
+    _cycle("through-data", _through_data, "'b' already waits for 'a'"),
+    _cycle("through-control", _through_control, "'b' already waits for 'a'"),
+    _cycle("2000-ops", _long, "'first'"),
+    _cycle("late-pair", _late_pair, "'op_1'", "'op_3'"),
+    _cycle("late-then-forward", _late_then_forward, "'op_1'", "'op_2'"),
+    Bad("cycle-forged", _forged, GraphError, ValueError, ("wait for each other", "a <- b <- a"), True, ("Identity",)),
+    Bad("graphs-left-in-wrong-order", _wrong_exit, Failed, RuntimeError, ("order in which they were entered",), False),
+    Bad("reset-inside-as_default", _reset_inside, Failed, RuntimeError, ("as_default()", "leave the block first"), False),
+    _scope("device-number", lambda w: tf.device(3), GraphError, ValueError, "a device is a string", "3"),
+    _scope("device-list", lambda w: tf.device(["/cpu:0"]), GraphError, ValueError, "a device is a string"),
+    _scope("device-function", lambda w: tf.device(lambda op: 3), GraphError, ValueError, "a device is a string"),
+    _scope("controls-number", lambda w: tf.control_dependencies(5), GraphError, ValueError, "int"),
+    _scope("controls-None-inside", lambda w: tf.control_dependencies([None]), GraphError, ValueError, "NoneType"),
+    _scope("controls-nested", lambda w: tf.control_dependencies([[w.twice]]), GraphError, ValueError, "list"),
+    _scope("controls-name", lambda w: tf.control_dependencies(["nothing"]), tf.errors.MissingNameError, KeyError, "nothing"),
+    _scope("controls-function", lambda w: tf.control_dependencies([lambda: 1]), GraphError, ValueError, "function"),
+    _scope("override-text", lambda w: w.graph.gradient_override_map("Add"), Invalid, ValueError, "dict of strings"),
+    _scope("override-None", lambda w: w.graph.gradient_override_map(None), Invalid, ValueError, "dict of strings"),
+    _scope("override-function", lambda w: w.graph.gradient_override_map({"Add": print}), Invalid, ValueError, "dict of strings"),
+    _scope("override-key", lambda w: w.graph.gradient_override_map({1: "Add"}), Invalid, ValueError, "dict of strings"),
+    _scope("colocate-None", lambda w: tf.colocate_with(None), GraphError, ValueError, "colocate_with"),
+    _scope("colocate-text", lambda w: tf.colocate_with("y"), GraphError, ValueError, "colocate_with", "'y'"),
+    Bad("attr-unknown", lambda w: w.y.op.get_attr("nothing"), Invalid, ValueError, ("no attribute 'nothing'", "'y'")),
+    Bad(
+        "set_shape-conflict", lambda w: w.y.set_shape([None, 5]), tf.errors.ShapeError, ValueError,
+        ("shapes do not agree", "[?, 2]", "[?, 5]", "'y'"),
+    ),
+    Bad(
+        "set_shape-rank", lambda w: w.y.set_shape([2]), tf.errors.ShapeError, ValueError, ("shapes do not agree", "[2]"),
+    ),
+    Bad("set_shape-text", lambda w: w.any.set_shape("ab"), DTypeError, TypeError, ("'ab'",), line=False),
+    Bad("set_shape-negative", lambda w: w.any.set_shape([-1]), tf.errors.ShapeError, ValueError, ("negative",), line=False),
+    Bad("group-parameter", lambda w: tf.group(w.step, nam="x"), Invalid, ValueError, ("no parameter", "nam"), line=False),
+    Bad("group-number", lambda w: tf.group(3), GraphError, ValueError, ("int",), line=False),
+]  # fmt: skip
