@@ -15,7 +15,7 @@ import numpy as np
 
 from graphflow import dtypes
 from graphflow.dtypes import DType
-from graphflow.errors import DTypeError, Error
+from graphflow.errors import DTypeError, Error, shown
 
 
 def literal_dtype(array: np.ndarray[Any, Any], from_python: bool) -> DType:
@@ -60,14 +60,14 @@ def _read(value: Any, dtype: DType | None) -> tuple[np.ndarray[Any, Any], bool]:
     if value is None:
         raise DTypeError("None is not a value")
     if not isinstance(value, (int, float, complex, bool, str, bytes, list, tuple)) and not hasattr(value, "__array__"):
-        raise DTypeError("cannot make an array of this object", got=f"{type(value).__name__}: {_short(value)}")
+        raise DTypeError("cannot make an array of this object", got=f"{type(value).__name__}: {shown(value)}")
     try:
         array = np.asarray(value, object if dtype is dtypes.string else None)
     except MemoryError:
         raise
     except Exception as error:
         reason = str(error).split(". The detected")[0]
-        raise DTypeError("cannot make an array of this value", got=_short(value), hint=reason) from None
+        raise DTypeError("cannot make an array of this value", got=shown(value), hint=reason) from None
     if array.size == 0 and isinstance(value, (list, tuple)) and array.dtype == np.float64 and dtype is not None:
         array = array.astype(dtype.np)
     return array.view(np.ndarray), not hasattr(value, "dtype") and not _has_numpy(value)
@@ -80,23 +80,15 @@ def _has_numpy(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic))
 
 
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _as_text(array: np.ndarray[Any, Any], value: Any) -> np.ndarray[Any, Any]:
     if array.dtype.kind in "SU":
         array = array.astype(object)
     elif array.dtype.kind != "O":
-        raise DTypeError("a string tensor holds text or bytes", expected="string", got=f"{array.dtype}: {_short(value)}")
+        raise DTypeError("a string tensor holds text or bytes", expected="string", got=f"{array.dtype}: {shown(value)}")
     flat = [v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()]
     for v in flat:
         if not isinstance(v, bytes):
-            raise DTypeError("a string tensor holds text or bytes", expected="string", got=_short(v))
+            raise DTypeError("a string tensor holds text or bytes", expected="string", got=shown(v))
     out = np.empty(array.shape, object)
     out.ravel()[:] = flat
     return out
@@ -106,7 +98,7 @@ def _cast(array: np.ndarray[Any, Any], target: DType) -> np.ndarray[Any, Any]:
     source = dtypes.from_numpy(array.dtype)
     if source is None or source is dtypes.string:
         what = "an object or ragged array" if array.dtype.kind == "O" else f"NumPy dtype {array.dtype}"
-        raise DTypeError(f"cannot convert {what} to {target.name}", expected=target.name, got=_short(array.tolist()))
+        raise DTypeError(f"cannot convert {what} to {target.name}", expected=target.name, got=shown(array.tolist()))
     if source is target:
         return array.astype(target.np)  # byte order only
     with np.errstate(all="ignore"):

@@ -169,7 +169,7 @@ def as_dtype(value: Any) -> DType:
             found = from_numpy(np.dtype(value))
         if found is not None:
             return found
-    except TypeError:
+    except (TypeError, ValueError):
         pass
     names = ", ".join(sorted(k for k in _TABLE if isinstance(k, str)))
     raise errors.DTypeError(f"cannot convert {value!r} to a dtype", expected=f"one of {names}", got=repr(value))

@@ -31,6 +31,15 @@ DATA_LOSS = 15
 UNAUTHENTICATED = 16
 
 
+def shown(value: Any, limit: int = 80) -> str:
+    """The value as a short piece of an error's text, whatever its `__repr__` does."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 class Error(Exception):
     """The root of everything that graphflow raises; `except tf.errors.OpError` catches it as well.
 

@@ -28,7 +28,7 @@ from graphflow.errors import (
 )
 from graphflow.graph import get_default_graph
 from graphflow.indexed_slices import IndexedSlices
-from graphflow.opdef import OPS, OpDef, definition_of, gradient_of
+from graphflow.opdef import OPS, OpDef, definition_of, gradient_of, takes_none
 from graphflow.ops import array, math
 from graphflow.tensor import Operation, Tensor
 
@@ -200,10 +200,10 @@ class _Walk:
         )
 
     def _whole(self, op: Operation, function: Callable[..., Any], dys: list[Any]) -> Sequence[Any]:
-        filled = [
+        filled = dys if takes_none(op.gradient_type) else [
             array.zeros_like(t) if g is None and t.dtype.kind in DIFFERENTIABLE[:2] else g
             for g, t in zip(dys, op.outputs, strict=True)
-        ]
+        ]  # fmt: skip
         result = function(op, *filled)
         grads = list(result) if isinstance(result, (list, tuple)) else [result]
         if len(grads) != len(op.inputs):

@@ -27,6 +27,7 @@ from graphflow.errors import (
     GraphError,
     InvalidArgumentError,
     MissingNameError,
+    shown,
 )
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Region, Scope, Tensor
@@ -262,7 +263,7 @@ class Graph:
         found = self._by_name.get(name)
         if found is None:
             hint = f"'{name}' names a tensor; its op is '{name.split(':', maxsplit=1)[0]}'" if ":" in name else self._nearest(name)
-            raise MissingNameError(f"the graph has no op named {name!r}", hint=hint)
+            raise MissingNameError(f"the graph has no op named {shown(name)}", hint=hint)
         return found
 
     def get_tensor_by_name(self, name: str) -> Tensor:
@@ -270,17 +271,16 @@ class Graph:
         if not isinstance(name, str):
             raise DTypeError("a tensor is looked up by its name", expected="a string", got=repr(name))
         op_name, colon, index = name.rpartition(":")
-        if not colon or not index.isdigit():
-            raise GraphError(
-                f"{name!r} does not name a tensor", expected="'op_name:output'", hint=f"did you mean '{name}:0'?"
-            )
+        if not colon or not (index.isascii() and index.isdigit()):
+            hint = None if colon else f"did you mean '{name}:0'?"
+            raise GraphError(f"{shown(name)} does not name a tensor", expected="'op_name:output'", hint=hint)
         op = self.get_operation_by_name(op_name)
         if int(index) >= len(op.outputs):
-            raise MissingNameError(f"{op_name!r} has {len(op.outputs)} outputs, so there is no {name!r}", op=op)
+            raise MissingNameError(f"{op_name!r} has {len(op.outputs)} outputs, so there is no {shown(name)}", op=op)
         return op.outputs[int(index)]
 
     def _nearest(self, name: str) -> str | None:
-        near = difflib.get_close_matches(name, list(self._by_name)[:10000], n=1)
+        near = difflib.get_close_matches(name[: names.MAX_LENGTH], list(self._by_name)[:10000], n=1)
         return f"did you mean {near[0]!r}?" if near else None
 
     def as_graph_element(self, item: Any, allow_tensor: bool = True, allow_operation: bool = True) -> Any:
@@ -290,7 +290,7 @@ class Graph:
                 return self.get_tensor_by_name(item)
             if allow_operation and ":" not in item:
                 return self.get_operation_by_name(item)
-            raise GraphError(f"{item!r} does not name what is wanted here", hint=f"a tensor's name is '{item}:0'")
+            raise GraphError(f"{shown(item)} does not name what is wanted here", hint="a tensor's name is 'op_name:0'")
         convert = getattr(item, "_as_graph_element", None)
         if convert is not None:
             item = convert()
@@ -301,7 +301,7 @@ class Graph:
                 raise GraphError(f"{kind} {item.name!r} is not an element of this graph", op=op)
             return item
         wanted = " or ".join(w for w, on in (("a tensor", allow_tensor), ("an op", allow_operation)) if on)
-        raise GraphError(f"not an element of a graph: {type(item).__name__}", expected=wanted, got=repr(item)[:80])
+        raise GraphError(f"not an element of a graph: {type(item).__name__}", expected=wanted, got=shown(item))
 
     def encloses(self, other: Graph) -> bool:
         """Whether tensors of `other` can be used here (a loop body may use its surroundings)."""

@@ -17,11 +17,13 @@ from graphflow import constants, dtypes
 from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.ops import array, core, math, random
+from graphflow.source import names_the_line
 from graphflow.tensor_shape import as_dims
 
 TRUNCATION = 0.87962566103423978  # the standard deviation of a standard normal truncated at two sigma
 
 
+@names_the_line
 def _floating(dtype: Any) -> DType:
     found = as_dtype(dtype)
     if not found.is_floating:
@@ -29,6 +31,7 @@ def _floating(dtype: Any) -> DType:
     return found
 
 
+@names_the_line
 def _sizes(shape: Any) -> list[int]:
     """The complete shape as a list."""
     dims = as_dims(shape)
@@ -94,14 +97,20 @@ class Ones(Initializer):
 class Constant(Initializer):
     """A given value: a number everywhere, or an array, whose last element fills what is left of the shape."""
 
+    @names_the_line
     def __init__(self, value: Any = 0, dtype: Any = dtypes.float32, verify_shape: bool = False) -> None:
         if not (np.isscalar(value) or isinstance(value, (list, tuple, np.ndarray))):
-            raise DTypeError("Invalid type for initial value", expected="a number, a list or an array", got=repr(value)[:80])
+            raise DTypeError(
+                "Invalid type for initial value", expected="a number, a list or an array", got=repr(value)[:80]
+            )
         self.value = value
         self.dtype = as_dtype(dtype)
         self.verify_shape = verify_shape
 
-    def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None, verify_shape: bool | None = None) -> Any:
+    @names_the_line
+    def __call__(
+        self, shape: Any, dtype: Any = None, partition_info: Any = None, verify_shape: bool | None = None
+    ) -> Any:
         """The value in that shape."""
         verify = self.verify_shape if verify_shape is None else verify_shape
         dtype = self._dtype(dtype)
@@ -164,6 +173,7 @@ class UniformUnitScaling(Initializer):
 class VarianceScaling(Initializer):
     """Random, with the variance `scale / n`, where n is the number of inputs, of outputs, or their mean."""
 
+    @names_the_line
     def __init__(
         self,
         scale: float = 1.0,
@@ -236,6 +246,7 @@ class Orthogonal(Initializer):
         self.seed = seed
         self.dtype = _floating(dtype)
 
+    @names_the_line
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Any:
         """A random matrix in that shape."""
         sizes = _sizes(shape)
@@ -252,17 +263,19 @@ class Identity(Initializer):
         self.gain = gain
         self.dtype = _floating(dtype)
 
+    @names_the_line
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Any:
         """The identity in that shape."""
         sizes = _sizes(shape)
         if len(sizes) != 2:
             raise ShapeError("Identity matrix initializer can only be used for 2D matrices.", got=str(sizes))
-        return core.constant(np.eye(*sizes) * self.gain, self._dtype(dtype))
+        return core.constant(np.eye(sizes[0], sizes[1]) * self.gain, self._dtype(dtype))
 
 
 class ContribVarianceScaling(Initializer):
-    """`tf.contrib.layers.variance_scaling_initializer`: like VarianceScaling, with contrib's arguments and constants."""
+    """`tf.contrib.layers.variance_scaling_initializer`: VarianceScaling with contrib's arguments."""
 
+    @names_the_line
     def __init__(
         self,
         factor: float = 2.0,

@@ -82,6 +82,7 @@ class OpFunction(Generic[P]):
 
 OPS: dict[str, OpDef] = {}
 _gradients: dict[str, Gradient] = {}
+_unused_as_none: set[str] = set()
 
 
 def call(inputs: tuple[Any, ...] | list[Any], name: str | None = None, **attrs: Any) -> Call:
@@ -163,12 +164,15 @@ class RegisterGradient:
     @tf.RegisterGradient("Neg")
     def _(op, grad):
         return -grad
+
+    An output that has no gradient comes as zeros, or as None with `unused_as_none=True`.
     """
 
-    def __init__(self, op_type: str) -> None:
+    def __init__(self, op_type: str, unused_as_none: bool = False) -> None:
         if not isinstance(op_type, str) or not op_type:
             raise InvalidArgumentError("RegisterGradient takes the name of an op type", got=repr(op_type))
         self._type = op_type
+        self._unused_as_none = unused_as_none
 
     def __call__(self, function: Gradient) -> Gradient:
         """Register the function and return it."""
@@ -186,7 +190,23 @@ class RegisterGradient:
                 hint="register it under a name of your own and use graph.gradient_override_map",
             )
         _gradients[self._type] = function
+        if self._unused_as_none:
+            _unused_as_none.add(self._type)
         return function
+
+
+def takes_none(type: str) -> bool:
+    """Whether the gradient function registered under a name takes None for an output without gradient."""
+    return type in _unused_as_none
+
+
+def NotDifferentiable(op_type: str) -> None:
+    """State that an op type of yours has no gradient."""
+    definition = OPS.get(op_type)
+    if definition is not None:
+        definition.differentiable = False
+    elif not isinstance(op_type, str):
+        raise InvalidArgumentError("NotDifferentiable takes the name of an op type", got=repr(op_type))
 
 
 def gradient_of(type: str) -> Gradient | None:
@@ -239,7 +259,7 @@ def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | 
     elif error.op_name is None:
         error.summary = f"{definition.type}: {error.summary}"
     if error.op_name is None:
-        error.op_name = graph.scope.name + (name or definition.type)
+        error.op_name = f"{graph.scope.name}{name or definition.type}"
         error.op_type = definition.type
         error.source = str(place)
     return error
@@ -252,6 +272,12 @@ def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple
             if x.graph is not graph and not graph.encloses(x.graph):
                 if isinstance(graph, FuncGraph):
                     graph.capture(convert_to_tensor(x))  # raises: a branch cannot use the tensors of a stranger
+                if isinstance(x.graph, FuncGraph):
+                    raise GraphError(
+                        f"tensor {x.name!r} belongs to another graph: that of a branch or loop body",
+                        op=x.op,
+                        hint="return it from the branch or body, and use what cond or while_loop returns",
+                    )
                 graph = x.graph
             break
     group = definition.same_dtype

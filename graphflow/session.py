@@ -156,7 +156,7 @@ class BaseSession:
             except TypeError:
                 key, found = None, None
             except RecursionError:
-                raise FetchError("the fetches contain themselves, or are nested too deeply") from None
+                raise FetchError("cannot fetch what contains itself, or is nested too deeply") from None
             if found is not None:
                 return found
             entry = self._new_entry(fetches, feed_keys)

@@ -22,6 +22,7 @@ from graphflow.indexed_slices import IndexedSlices
 from graphflow.keys import GraphKeys
 from graphflow.operators import Operators
 from graphflow.ops import core, state
+from graphflow.source import names_the_line
 from graphflow.tensor import Operation, Tensor
 from graphflow.tensor_shape import TensorShape, as_dims
 
@@ -29,6 +30,7 @@ from graphflow.tensor_shape import TensorShape, as_dims
 class Variable(Operators):
     """A tensor that keeps its value between runs and can be assigned to."""
 
+    @names_the_line
     def __init__(
         self,
         initial_value: Any = None,
@@ -58,14 +60,14 @@ class Variable(Operators):
         self.graph: Graph = state.outermost(get_default_graph())
         self.trainable = trainable
         self.constraint = constraint
-        with self.graph.as_default(), self.graph.scoped(controls=(), region=None):
-            with self.graph.name_scope(name or "Variable") as scope:
-                value = _initial(initial_value, wanted, self.graph)
-                self.dtype: DType = value.dtype
-                self.dims = _dims_of(value, validate_shape, shape if shape is not None else expected_shape)
-                handle: Any = state.variable_handle(dtype=value.dtype, dims=self.dims, name=scope)
-                assign: Any = state.assign_variable(handle, value, dtype=value.dtype, dims=self.dims, name="Assign")
-                snapshot: Any = state.read_variable(handle, dtype=value.dtype, dims=self.dims, name="read")
+        graph = self.graph
+        with graph.as_default(), graph.scoped(controls=(), region=None), graph.name_scope(name or "Variable") as scope:
+            value = _initial(initial_value, wanted, graph)
+            self.dtype: DType = value.dtype
+            self.dims = _dims_of(value, validate_shape, shape if shape is not None else expected_shape)
+            handle: Any = state.variable_handle(dtype=value.dtype, dims=self.dims, name=scope)
+            assign: Any = state.assign_variable(handle, value, dtype=value.dtype, dims=self.dims, name="Assign")
+            snapshot: Any = state.read_variable(handle, dtype=value.dtype, dims=self.dims, name="read")
         self.handle: Tensor = handle
         self._initial_value = value
         self._initializer: Operation = assign.op
@@ -167,11 +169,15 @@ class Variable(Operators):
         """Replace the value; the result is the new value, or the op if `read_value` is False."""
         return _result(state.assign(self, value, name=name), read_value)
 
-    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_add(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Add to the value, atomically; the result is the new value, or the op if `read_value` is False."""
         return _result(state.assign_add(self, delta, name=name), read_value)
 
-    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+    def assign_sub(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
         """Subtract from the value, atomically; the result is the new value, or the op if `read_value` is False."""
         return _result(state.assign_sub(self, delta, name=name), read_value)
 
@@ -334,7 +340,9 @@ def is_variable_initialized(variable: Any) -> Any:
         return state.variable_is_initialized(variable.handle)
 
 
-def report_uninitialized_variables(var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables") -> Any:
+def report_uninitialized_variables(
+    var_list: Sequence[Any] | None = None, name: str = "report_uninitialized_variables"
+) -> Any:
     """The names of the variables that have no value, as a vector of strings; all variables are looked at by default."""
     found = global_variables() + local_variables() if var_list is None else list(var_list)
     found = list(dict.fromkeys(found))
@@ -344,7 +352,7 @@ def report_uninitialized_variables(var_list: Sequence[Any] | None = None, name: 
 
 
 def assert_variables_initialized(var_list: Sequence[Any] | None = None) -> Operation | None:
-    """An op that fails with FailedPreconditionError, naming them, if variables have no value; None without variables."""
+    """An op that fails with FailedPreconditionError if a variable has no value; None where there is no variable."""
     found = global_variables() + local_variables() if var_list is None else list(var_list)
     if not found:
         return None

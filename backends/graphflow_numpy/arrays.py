@@ -158,7 +158,12 @@ rows({"Concat": lambda *xs, axis: np.concatenate(xs, axis)})
 
 @kernel("Pack")
 def _pack(*xs: Any, axis: int) -> Any:
-    return np.stack(xs, axis) if np.ndim(xs[0]) else np.array(xs, xs[0].dtype)
+    return np.array(xs) if isinstance(xs[0], np.generic) else np.stack(xs, axis)
+
+
+def boxed(value: Any) -> Any:
+    """A single text, which NumPy hands out bare, as an array of rank 0."""
+    return np.array(value, object) if type(value) is bytes else value
 
 
 def _one_or_all(pieces: Sequence[Any]) -> Any:
@@ -181,7 +186,7 @@ def _cut(x: Any, axis: int, sizes: Sequence[int]) -> Any:
 def _unpack(x: Any, *, num: int, axis: int) -> Any:
     if x.shape[axis] != num:
         raise ShapeError(f"cannot unstack into {num} tensors", expected=f"size {num}", got=f"size {x.shape[axis]}")
-    return _one_or_all(list(x if axis == 0 else np.moveaxis(x, axis, 0)))
+    return _one_or_all([boxed(v) for v in (x if axis == 0 else np.moveaxis(x, axis, 0))])
 
 
 @kernel("Split", view=True)

@@ -98,7 +98,8 @@ def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
             raise errors.InvalidArgumentError(
                 f"py_func {name} returned {len(results)} values", expected=f"{len(wanted)}, one for each of Tout"
             )
-        return tuple(_checked(value, dtype, i, name) for i, (value, dtype) in enumerate(zip(results, wanted, strict=True)))
+        checked = [_checked(v, dtype, i, name) for i, (v, dtype) in enumerate(zip(results, wanted, strict=True))]
+        return checked[0] if len(checked) == 1 else tuple(checked)
 
     return call_python
 
@@ -116,7 +117,12 @@ def _checked(value: Any, dtype: Any, number: int, name: str) -> Any:
                 got=str(array.dtype),
                 hint=f"return value.astype(numpy.{dtype.name})",
             )
-        array = array.astype(dtype.np)
+        as_promised = array.astype(dtype.np)
+        if not (np.isfinite(as_promised) >= np.isfinite(array)).all() or array.dtype.kind == "i" and (as_promised != array).any():
+            raise errors.InvalidArgumentError(
+                f"result {number} of py_func {name} does not fit {dtype.name}", got=errors.shown(value)
+            )
+        array = as_promised
     if dtype.name == "string":
         out = np.empty(array.shape, object)
         out.ravel()[:] = [v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
+from graphflow_numpy.arrays import boxed
 from graphflow_numpy.table import kernel, rows
 
 # -- slices ----------------------------------------------------------------------------------------------------------
@@ -47,7 +48,7 @@ def _index(key: tuple[Any, ...]) -> Callable[..., Any]:
 @kernel("StridedSlice", view=True)
 def _strided_slice(x: Any, *bounds: Any, key: tuple[Any, ...]) -> Any:
     try:
-        return x[_index(key)(*bounds)]
+        return boxed(x[_index(key)(*bounds)])
     except IndexError as error:
         raise _outside(error, x) from None
 
@@ -111,7 +112,7 @@ def add_rows(out: Any, indices: Any, values: Any) -> None:
 @kernel("Gather")
 def _gather(params: Any, indices: Any, *, axis: int) -> Any:
     check_range(indices, params.shape[axis])
-    return np.take(params, indices, axis, None, "clip")
+    return boxed(np.take(params, indices, axis, None, "clip"))
 
 
 @kernel("GatherGrad")
@@ -150,7 +151,7 @@ def _gather_nd(params: Any, indices: Any) -> Any:
     rest = np.shape(params)[indices.shape[-1] :]
     if not np.size(params):
         return np.zeros((*places.shape, *rest), params.dtype)
-    return np.take(np.reshape(params, (count, *rest)), places, 0, None, "clip")
+    return boxed(np.take(np.reshape(params, (count, *rest)), places, 0, None, "clip"))
 
 
 @kernel("ScatterNd")

@@ -7,9 +7,13 @@ from graphflow_numpy import (
     debugging,
     elementwise,
     indexing,
+    linalg,
     neural,
     ordering,
     randoms,
+    reductions,
+    segments,
+    special,
     state,
 )
 
@@ -20,8 +24,12 @@ __all__ = [
     "debugging",
     "elementwise",
     "indexing",
+    "linalg",
     "neural",
     "ordering",
     "randoms",
+    "reductions",
+    "segments",
+    "special",
     "state",
 ]

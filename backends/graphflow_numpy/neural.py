@@ -8,6 +8,7 @@ State: none.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -111,25 +112,45 @@ rows({"SoftsignGrad": lambda dy, x: dy / np.square(np.abs(x) + x.dtype.type(1))}
 # -- softmax and cross-entropy ---------------------------------------------------------------------------------------
 
 
+_FEW_CLASSES = 32
+
+
+def _rows(x: Any) -> Any:
+    """The last axis as rows, in the precision that sums are made in."""
+    return _wide(x).reshape(prod(x.shape[:-1]), x.shape[-1])
+
+
+def _by_row(reduce: Any, x: Any, **start: Any) -> Any:
+    """A reduction of each row to a column; few classes are done for all rows at once, class after class."""
+    if x.shape[1] > _FEW_CLASSES:
+        return reduce(x, 1, keepdims=True, **start)
+    return reduce(np.ascontiguousarray(x.T), 0, **start)[:, None]
+
+
 def _shifted(x: Any) -> Any:
-    """The logits less the largest of their row; -inf where that leaves -inf - -inf is NaN, as it must be."""
-    x = _wide(x)
-    return x - np.maximum.reduce(x, -1, keepdims=True, initial=-np.inf)
+    """The logits as rows, less the largest of each; a row of -inf alone gives NaN, as it must."""
+    logits = _rows(x)
+    return logits - _by_row(np.maximum.reduce, logits, initial=-np.inf)
+
+
+def _like(found: Any, x: Any) -> Any:
+    """The result in dtype and shape of `x`."""
+    return found.astype(x.dtype, copy=False).reshape(x.shape)
 
 
 @kernel("Softmax")
 def _softmax(x: Any) -> Any:
     e = _shifted(x)
     np.exp(e, e)
-    e /= np.add.reduce(e, -1, keepdims=True)
-    return e.astype(x.dtype, copy=False)
+    e /= _by_row(np.add.reduce, e)
+    return _like(e, x)
 
 
 @kernel("LogSoftmax")
 def _log_softmax(x: Any) -> Any:
     shifted = _shifted(x)
-    shifted -= np.log(np.add.reduce(np.exp(shifted), -1, keepdims=True))
-    return shifted.astype(x.dtype, copy=False)
+    shifted -= np.log(_by_row(np.add.reduce, np.exp(shifted)))
+    return _like(shifted, x)
 
 
 @kernel("SoftmaxCrossEntropyWithLogits")
@@ -138,18 +159,18 @@ def _softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
         raise ShapeError(
             "logits and labels must have the same shape", expected=describe(x.shape), got=describe(labels.shape)
         )
-    wanted, shifted = _wide(labels), _shifted(x)
+    wanted, shifted = _rows(labels), _shifted(x)
     e = np.exp(shifted)
-    total = np.add.reduce(e, -1, keepdims=True)
+    total = _by_row(np.add.reduce, e)
     np.subtract(np.log(total), shifted, shifted)
     shifted *= wanted
-    loss = np.add.reduce(shifted, -1)
+    loss = _by_row(np.add.reduce, shifted)
     if not np.isfinite(loss).all():  # a class that is impossible and unlabelled: 0 * inf counts as 0
         np.copyto(shifted, 0, where=wanted == 0)
-        loss = np.add.reduce(shifted, -1)
-    e *= np.add.reduce(wanted, -1, keepdims=True) / total
+        loss = _by_row(np.add.reduce, shifted)
+    e *= _by_row(np.add.reduce, wanted) / total
     e -= wanted
-    return loss.astype(x.dtype, copy=False), e.astype(x.dtype, copy=False)
+    return loss.astype(x.dtype, copy=False).reshape(x.shape[:-1]), _like(e, x)
 
 
 @kernel("SparseSoftmaxCrossEntropyWithLogits")
@@ -168,15 +189,14 @@ def _sparse_softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
             expected=f"0 <= label < {classes}, the size of the logits' last axis",
             got=str(bad),
         )
-    shifted = _shifted(x).reshape(flat.size, classes)
+    shifted = _shifted(x)
     place = np.arange(flat.size), flat
     e = np.exp(shifted)
-    total = np.add.reduce(e, -1, keepdims=True)
+    total = _by_row(np.add.reduce, e)
     loss = np.log(total[:, 0]) - shifted[place]
     e /= total
     e[place] -= 1
-    dtype = x.dtype
-    return loss.astype(dtype, copy=False).reshape(x.shape[:-1]), e.astype(dtype, copy=False).reshape(x.shape)
+    return loss.astype(x.dtype, copy=False).reshape(x.shape[:-1]), _like(e, x)
 
 
 @kernel("L2Loss")

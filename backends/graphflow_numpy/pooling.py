@@ -237,4 +237,5 @@ def lrn_grad(
     grads, source, result = working(dy), working(x), working(y)
     norm = bias + alpha * _neighbour_sum(np.square(source), depth_radius)
     shared = _neighbour_sum(grads * result / norm, depth_radius)
-    return np.asarray(grads * norm**-beta - 2 * alpha * beta * source * shared).astype(dy.dtype, copy=False)
+    found = np.asarray(grads * norm**-beta - 2 * alpha * beta * source * shared)
+    return found.astype(np.result_type(dy, x, y), copy=False)

@@ -182,5 +182,3 @@ def _divide_integers(array: Any, indices: Any, updates: Any) -> None:
     _combine_rows(np.multiply, sign, indices, np.sign(updates))
     changed = np.unique(indices)
     array[changed] = quotient[changed] * sign[changed]
-
-

@@ -8,14 +8,33 @@ State: none.
 
 from __future__ import annotations
 
+import functools
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from graphflow import constants, dtypes, spec
-from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
+from graphflow import constants, dtypes, source, spec
+from graphflow.errors import DTypeError, Error, InvalidArgumentError, ShapeError
 from graphflow.tensor import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def at_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator for functions that are no ops themselves: their errors, too, name the line that called them."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Error as error:
+            error.source = error.source or str(source.user_frame())
+            raise
+
+    return wrapper
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -161,7 +180,7 @@ def vector_hint(x: Any) -> tuple[Any, ...] | None:
     """What is known of the entries of a short integer vector: at least how many they are."""
     hint: Any = x.hint
     if hint is not None:
-        return hint if isinstance(hint, tuple) else None
+        return hint if isinstance(hint, tuple) else None  # type: ignore[no-any-return]
     if x.dims is None or len(x.dims) != 1 or x.dims[0] is None or x.dims[0] > constants.MAX_HINT:
         return None
     return (None,) * x.dims[0]

@@ -19,7 +19,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare
-from graphflow.ops.arguments import as_tensor, is_symbolic
+from graphflow.ops.arguments import as_tensor, at_the_users_line, is_symbolic
 from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
@@ -78,7 +78,7 @@ def sum_to(x: Any, shape: Any, name: str | None = None) -> Any:
 
 sum_to.vjp(lambda op, dy: array.broadcast_to(dy, array.shape(op.inputs[0])), None)
 array.broadcast_to.vjp(lambda op, dy: sum_to(dy, array.shape(op.inputs[0])), None)
-array.fill.vjp(None, lambda op, dy: sum_to(dy, []))
+array.fill.vjp(None, lambda op, dy: sum_to(dy, array.shape(op.inputs[1])))
 
 
 def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
@@ -128,6 +128,7 @@ def _add_n(inputs: Any, name: str | None = None) -> Any:
 _add_n.vjp(lambda op, dy: dy)
 
 
+@at_the_users_line
 def add_n(inputs: Any, name: str | None = None) -> Any:
     """The sum of a list of tensors of one shape."""
     items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -136,6 +137,7 @@ def add_n(inputs: Any, name: str | None = None) -> Any:
     return _add_n(items, name=name)
 
 
+@at_the_users_line
 def accumulate_n(inputs: Any, shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Any:
     """The sum of a list of tensors of one shape; `shape` and `tensor_dtype` say what they have."""
     total = add_n(inputs, name=name or "AccumulateNV2")
@@ -147,6 +149,7 @@ def accumulate_n(inputs: Any, shape: Any = None, tensor_dtype: Any = None, name:
     return total
 
 
+@at_the_users_line
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Any:
     """A scalar times a tensor, or times the rows of an IndexedSlices."""
     dtype = x.dtype if is_symbolic(x) else None

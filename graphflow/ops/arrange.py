@@ -20,6 +20,7 @@ from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array, core, slicing
 from graphflow.ops.arguments import (
     as_tensor,
+    at_the_users_line,
     check_index,
     check_scalar,
     check_vector,
@@ -81,6 +82,7 @@ def _conjugate_transpose(a: Any, perm: Any = None, name: str | None = None) -> A
     return call(inputs, name, perm=order)
 
 
+@at_the_users_line
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
     """The tensor with its axes in another order (reversed without `perm`)."""
     a = as_tensor(a)
@@ -272,6 +274,7 @@ def _mirror_pad(inputs: tuple[Any, ...], paddings: Any, mode: str, name: str | N
     return call(inputs, name, paddings=paddings, mode=mode)
 
 
+@at_the_users_line
 def pad(
     tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None, constant_values: Any = 0
 ) -> Tensor:
@@ -356,6 +359,7 @@ def _linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Any:
     return call((start, stop, num), name)
 
 
+@at_the_users_line
 def linspace(start: Any, stop: Any, num: Any, name: str | None = "LinSpace") -> Tensor:
     """`num` numbers at equal distances, from start to stop inclusive."""
     given = next((v.dtype for v in (start, stop) if is_symbolic(v)), dtypes.float32)
@@ -364,6 +368,7 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = "LinSpace") -> 
     return found
 
 
+@at_the_users_line
 @core.composite("meshgrid")
 def meshgrid(*args: Any, indexing: str = "xy") -> list[Tensor]:
     """For vectors of coordinates, each coordinate at every point of the grid that they span."""
@@ -385,6 +390,7 @@ def meshgrid(*args: Any, indexing: str = "xy") -> list[Tensor]:
 # -- shapes and identities -------------------------------------------------------------------------------------------
 
 
+@at_the_users_line
 def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
     """The shape that two known shapes broadcast to."""
     return TensorShape(spec.broadcast(as_dims(shape_x), as_dims(shape_y)))

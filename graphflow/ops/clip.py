@@ -15,7 +15,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare, core, math, reduce
-from graphflow.ops.arguments import as_tensor
+from graphflow.ops.arguments import as_tensor, at_the_users_line
 from graphflow.ops.casts import cast
 from graphflow.ops.index import where
 from graphflow.ops.inference import elementwise
@@ -89,6 +89,7 @@ def _listed(t_list: Any) -> list[Any]:
     return list(t_list)
 
 
+@at_the_users_line
 def global_norm(t_list: Any, name: str | None = None) -> Any:
     """The Euclidean norm of all the elements of a list of tensors; None in the list counts as nothing."""
     items = [_values(t) for t in _listed(t_list) if t is not None]
@@ -99,6 +100,12 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
         return math.sqrt(squares[0] if len(squares) == 1 else math.add_n(squares))
 
 
+def _norm_like(norm: Any, items: list[Any]) -> Any:
+    first = next(t for t in items if t is not None)
+    return core.convert_to_tensor(norm, preferred_dtype=_values(first).dtype)
+
+
+@at_the_users_line
 def clip_by_global_norm(
     t_list: Any, clip_norm: Any, use_norm: Any = None, name: str | None = None
 ) -> tuple[list[Any], Any]:
@@ -107,7 +114,7 @@ def clip_by_global_norm(
     if not any(t is not None for t in items):
         return items, global_norm(items) if use_norm is None else use_norm
     with core.name_scope(name, "clip_by_global_norm"):
-        norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
+        norm = global_norm(items) if use_norm is None else _norm_like(use_norm, items)
         limit = core.convert_to_tensor(clip_norm, preferred_dtype=norm.dtype)
         scale = math.multiply(limit, math.minimum(math.reciprocal(norm), math.reciprocal(limit)))
         scale = where(compare.is_finite(norm), scale, float("nan"))

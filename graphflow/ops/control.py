@@ -138,7 +138,7 @@ def cond(
     fn2: Callable[[], Any] | None = None,
 ) -> Any:
     """`true_fn()` where `pred` holds and `false_fn()` where not; only the taken branch is run."""
-    true_fn, false_fn = true_fn or fn1, false_fn or fn2
+    true_fn, false_fn = fn1 if true_fn is None else true_fn, fn2 if false_fn is None else false_fn
     if not callable(true_fn) or not callable(false_fn):
         raise DTypeError("cond takes two functions without parameters", hint="tf.cond(p, lambda: x, lambda: y)")
     if isinstance(pred, bool):

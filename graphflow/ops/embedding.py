@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from graphflow import dtypes, spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, casts, compare, core, index, math, random, reduce, scans
+from graphflow.ops import array, casts, compare, core, index, linalg, math, random, reduce, scans
 from graphflow.ops.nn import sigmoid_cross_entropy_with_logits
 from graphflow.ops.softmax import softmax_cross_entropy_with_logits_v2
 from graphflow.spec import TensorSpec
@@ -204,7 +204,7 @@ def _sampled_logits(
 
     weights, biases = tables
     true = reduce.reduce_sum(array.expand_dims(inputs, 1) * rows(weights, labels), 2) + rows(biases, labels)
-    other = math.matmul(inputs, rows(weights, sampled), transpose_b=True) + rows(biases, sampled)
+    other = linalg.matmul(inputs, rows(weights, sampled), transpose_b=True) + rows(biases, sampled)
     if remove_accidental_hits:
         hits = reduce.reduce_any(compare.equal(array.expand_dims(labels, 2), sampled), 1)
         other += casts.cast(hits, other.dtype) * other.dtype.min

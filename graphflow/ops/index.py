@@ -20,6 +20,7 @@ from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array
 from graphflow.ops.arguments import (
     as_tensor,
+    at_the_users_line,
     check_index,
     check_scalar,
     is_symbolic,
@@ -63,6 +64,7 @@ def _gather(params: Any, indices: Any, axis: int, name: str | None = None) -> An
     return call((params, indices), name, axis=axis)
 
 
+@at_the_users_line
 def gather(
     params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = 0, batch_dims: Any = 0
 ) -> Any:
@@ -255,6 +257,7 @@ def _where(condition: Any, name: str | None = None) -> Any:
     return call((condition,), name)
 
 
+@at_the_users_line
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
     """`x` where the condition holds and `y` elsewhere; without these the coordinates at which it holds, one a row.
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math as scalar
 import operator
-from collections.abc import Callable
 from typing import Any
 
-from graphflow import dtypes, spec
-from graphflow.dtypes import as_dtype
+from graphflow import spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
-from graphflow.ops import arrange, array, compare, math, reduce
-from graphflow.ops.arguments import as_tensor, check_scalar, known_integer, known_integers
+from graphflow.ops import arrange, array, blocks, compare, math, reduce
+from graphflow.ops.arguments import as_tensor, at_the_users_line, known_integers
+from graphflow.ops.blocks import eye as eye
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
 from graphflow.ops.inference import check_kind, elementwise
@@ -131,47 +130,10 @@ cross.vjp(
 )
 
 
-# -- matrices made of little -----------------------------------------------------------------------------------------
-
-
-def _identity(rows: Any, columns: Any, *, dtype: dtypes.DType) -> TensorSpec:
-    for x, what in ((rows, "num_rows"), (columns, "num_columns")):
-        check_scalar(x, what)
-        check_kind(x, "integer")
-        if x.hint is not None and x.hint < 0:
-            raise ShapeError(f"{what} cannot be negative", got=str(x.hint))
-    return TensorSpec(dtype, (rows.hint, columns.hint))
-
-
-@op("Eye", infer=_identity, same_dtype=None, differentiable=False)
-def _eye(rows: Any, columns: Any, dtype: Any, name: str | None = None) -> Any:
-    return call((rows, columns), name, dtype=dtype)
-
-
-def eye(
-    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = dtypes.float32, name: str | None = None
-) -> Any:
-    """The identity matrix, or a batch of them."""
-    with name_scope(name, "eye"):
-        matrix = _eye(num_rows, num_rows if num_columns is None else num_columns, as_dtype(dtype))
-        if batch_shape is None:
-            return matrix
-        sizes = array.concat([as_tensor(batch_shape), array.shape(matrix)], 0)
-        return array.broadcast_to(matrix, sizes)
-
-
-def _lower(x: Any, compared: Callable[..., Any] = compare.greater_equal) -> Any:
-    """The lower triangle, zero above; with `compare.greater` without the diagonal."""
-    n = array.range_(array.shape(x)[-1])
-    return where(compared(array.expand_dims(n, 1), array.expand_dims(n, 0)), x, 0.0)
-
-
 def trace(x: Any, name: str | None = None) -> Any:
     """The sum of the diagonal."""
     with name_scope(name, "Trace"):
-        x = as_tensor(x)
-        rows = array.shape(x)
-        return reduce.reduce_sum(math.multiply(x, _eye(rows[-2], rows[-1], x.dtype)), [-2, -1])
+        return reduce.reduce_sum(blocks.matrix_diag_part(x), -1)
 
 
 # -- inverses --------------------------------------------------------------------------------------------------------
@@ -288,7 +250,7 @@ def _triangular_gradient(op: Any, dy: Any) -> list[Any]:
     lower = op.attrs["lower"]
     grad = _triangular_solve(math.conj(op.inputs[0]), dy, lower, not op.attrs["transpose"])
     whole = _matrix_gradient(op, grad)
-    return [_lower(whole) if lower else math.subtract(whole, _lower(whole, compare.greater)), grad]
+    return [blocks.matrix_band_part(whole, *((-1, 0) if lower else (0, -1))), grad]
 
 
 # -- decompositions --------------------------------------------------------------------------------------------------
@@ -304,10 +266,11 @@ def _cholesky_gradient(op: Any, dy: Any) -> Any:
     # Murray, 2016: the lower triangle of L* dL, its diagonal halved, between the inverses of L* and L.
     factor = op.outputs[0]
     middle = matmul(factor, dy, adjoint_a=True)
-    middle = math.add(_lower(middle), _lower(middle, compare.greater))
+    middle = blocks.matrix_band_part(middle, -1, 0)
+    middle = blocks.matrix_set_diag(middle, math.multiply(blocks.matrix_diag_part(middle), 0.5))
     left = matrix_triangular_solve(factor, middle, adjoint=True)
     both = matrix_triangular_solve(factor, adjoint(left), adjoint=True)
-    return math.multiply(math.add(both, adjoint(both)), 0.25)
+    return math.multiply(math.add(both, adjoint(both)), 0.5)
 
 
 cholesky.vjp(_cholesky_gradient)
@@ -331,8 +294,7 @@ def self_adjoint_eigvals(tensor: Any, name: str | None = None) -> Any:
 
 def _gaps(values: Any) -> Any:
     """1 / (values[j] - values[i]), and 0 on the diagonal."""
-    side = array.shape(values)[-1]
-    one = _eye(side, side, values.dtype)
+    one = blocks.matrix_diag(array.ones_like(values))
     difference = math.subtract(array.expand_dims(values, -2), array.expand_dims(values, -1))
     return math.subtract(math.reciprocal(math.add(difference, one)), one)
 
@@ -341,15 +303,11 @@ def _gaps(values: Any) -> Any:
 def _eigen_gradient(op: Any, de: Any, dv: Any) -> Any:
     e, v = op.outputs
     inner = math.multiply(_gaps(e), matmul(v, dv, adjoint_a=True))
-    inner = math.add(inner, _diagonal(de))
+    inner = math.add(inner, blocks.matrix_diag(de))
     grad = matmul(v, matmul(inner, v, adjoint_b=True))
     # Only the lower triangle was read, so it answers for both.
-    return math.add(_lower(grad), adjoint(math.subtract(grad, _lower(grad))))
-
-
-def _diagonal(values: Any) -> Any:
-    side = array.shape(values)[-1]
-    return math.multiply(array.expand_dims(values, -1), _eye(side, side, values.dtype))
+    lower = blocks.matrix_band_part(grad, -1, 0)
+    return math.add(lower, adjoint(math.subtract(grad, lower)))
 
 
 def _singular(x: Any, *, full: bool, vectors: bool) -> tuple[TensorSpec, ...]:
@@ -373,6 +331,7 @@ def _svd(tensor: Any, full: bool, vectors: bool, name: str | None = None) -> Any
     return call((tensor,), name, full=full, vectors=vectors)
 
 
+@at_the_users_line
 def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: str | None = None) -> Any:
     """s, u, v such that tensor = u diag(s) v*, s in descending order; or s alone."""
     found = _svd(tensor, bool(full_matrices), bool(compute_uv), name=name)
@@ -385,7 +344,7 @@ def _svd_gradient(op: Any, ds: Any, du: Any = None, dv: Any = None) -> Any:
     if x.dtype.is_complex or op.attrs["full"]:
         raise InvalidArgumentError("svd has a gradient only for real tensors, without full_matrices")
     s, u, v = op.outputs if du is not None else _svd(x, False, True)
-    inner = _diagonal(ds)
+    inner = blocks.matrix_diag(ds)
     if du is None:
         return matmul(u, matmul(inner, v, transpose_b=True))
     # Townsend, 2016: what turns u and v inside of the space that they span, and what turns them out of it.
@@ -405,6 +364,7 @@ def _svd_gradient(op: Any, ds: Any, du: Any = None, dv: Any = None) -> Any:
 # -- norms -----------------------------------------------------------------------------------------------------------
 
 
+@at_the_users_line
 def norm(
     tensor: Any,
     ord: Any = "euclidean",

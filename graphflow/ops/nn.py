@@ -13,7 +13,7 @@ from typing import Any
 from graphflow import dtypes, spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, casts, compare, core, math, random, reduce
+from graphflow.ops import array, casts, compare, core, linalg, math, random, reduce
 from graphflow.ops.activations import relu, softplus
 from graphflow.ops.inference import check_kind
 from graphflow.ops.softmax import check_named
@@ -155,13 +155,13 @@ bias_add_grad.vjp(lambda op, d: bias_add(array.zeros_like(op.inputs[0]), d, _for
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """matmul(x, weights) + biases."""
     with core.name_scope(name, "xw_plus_b") as scope:
-        return bias_add(math.matmul(x, weights), biases, name=scope)
+        return bias_add(linalg.matmul(x, weights), biases, name=scope)
 
 
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Any:
     """relu(matmul(x, weights) + biases)."""
     with core.name_scope(name, "relu_layer") as scope:
-        return relu(bias_add(math.matmul(x, weights), biases), name=scope)
+        return relu(bias_add(linalg.matmul(x, weights), biases), name=scope)
 
 
 # -- dropout ---------------------------------------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from typing import Any
 from graphflow import dtypes, spec
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
-from graphflow.ops import array, casts, compare, core, math, reduce
+from graphflow.ops import array, casts, compare, core, linalg, math, reduce
 from graphflow.ops.inference import check_kind
 from graphflow.spec import TensorSpec
-from graphflow.tensor import Tensor
 
 
 def _keep(keep_dims: Any, keepdims: Any) -> bool:
@@ -25,7 +24,7 @@ def _keep(keep_dims: Any, keepdims: Any) -> bool:
     return bool(keep_dims or keepdims)
 
 
-def _wide(x: Any) -> Tensor:
+def _wide(x: Any) -> Any:
     """The tensor in the precision that sums are made in."""
     x = core.convert_to_tensor(x)
     return casts.cast(x, dtypes.float32) if x.dtype.size == 2 and x.dtype.is_floating else x
@@ -35,8 +34,8 @@ def moments(
     x: Any, axes: Any, shift: Any = None, name: str | None = None, keep_dims: Any = None, keepdims: Any = None
 ) -> tuple[Any, Any]:
     """Mean and variance over `axes`; `shift` is accepted and not needed."""
-    keep = _keep(keep_dims, keepdims)
     with core.name_scope(name, "moments"):
+        keep = _keep(keep_dims, keepdims)
         x = core.convert_to_tensor(x)
         y = _wide(x)
         mean = reduce.reduce_mean(y, axes, keepdims=True, name="mean")
@@ -54,8 +53,8 @@ def weighted_moments(
     keepdims: Any = None,
 ) -> tuple[Any, Any]:
     """Mean and variance over `axes`, each element counted as often as `frequency_weights` says."""
-    keep = _keep(keep_dims, keepdims)
     with core.name_scope(name, "weighted_moments"):
+        keep = _keep(keep_dims, keepdims)
         x = core.convert_to_tensor(x)
         y = _wide(x)
         weights = casts.cast(core.convert_to_tensor(frequency_weights, preferred_dtype=y.dtype), y.dtype)
@@ -71,8 +70,8 @@ def sufficient_statistics(
     x: Any, axes: Any, shift: Any = None, keep_dims: Any = None, name: str | None = None, keepdims: Any = None
 ) -> tuple[Any, Any, Any, Any]:
     """Count, sum, sum of squares and shift, from which `normalize_moments` makes mean and variance."""
-    keep = _keep(keep_dims, keepdims)
     with core.name_scope(name, "sufficient_statistics"):
+        keep = _keep(keep_dims, keepdims)
         x = core.convert_to_tensor(x)
         summed = reduce.reduce_sum(array.ones_like(x), axes, keepdims=True)
         count = array.reshape(summed, [-1])[0]
@@ -141,11 +140,11 @@ def fused_batch_norm(
 
     As in TensorFlow 1, y is made with the variance of the batch, and what is returned is its unbiased estimate.
     """
-    if data_format not in ("NHWC", "NCHW"):
-        raise InvalidArgumentError("unknown data_format", expected="'NHWC' or 'NCHW'", got=repr(data_format))
-    if not is_training and (mean is None or variance is None):
-        raise InvalidArgumentError("with is_training=False, mean and variance must be given")
     with core.name_scope(name, "FusedBatchNorm"):
+        if data_format not in ("NHWC", "NCHW"):
+            raise InvalidArgumentError("unknown data_format", expected="'NHWC' or 'NCHW'", got=repr(data_format))
+        if not is_training and (mean is None or variance is None):
+            raise InvalidArgumentError("with is_training=False, mean and variance must be given")
         x = core.convert_to_tensor(x)
         if x.dims is not None and len(x.dims) != 4:
             raise ShapeError("fused_batch_norm takes images", expected="rank 4", got=spec.describe(x.dims))
@@ -159,10 +158,11 @@ def fused_batch_norm(
         else:
             mean, variance = (casts.cast(core.convert_to_tensor(v), y.dtype) for v in (mean, variance))
             reported = variance
-        parts = [mean, variance, *(casts.cast(core.convert_to_tensor(v), y.dtype) for v in (offset, scale))]
+        shift, factor = (casts.cast(core.convert_to_tensor(v), y.dtype) for v in (offset, scale))
+        parts: list[Any] = [mean, variance, shift, factor]
         if not last:
             parts = [array.reshape(v, [1, -1, 1, 1]) for v in parts]
-        normal = batch_normalization(y, *parts, epsilon)
+        normal = batch_normalization(y, parts[0], parts[1], parts[2], parts[3], epsilon)
         return casts.cast(normal, x.dtype), mean, reported
 
 
@@ -235,14 +235,14 @@ def _lrn_grad_gradient(op: Any, d: Any) -> list[Any]:
     dy, x, y = op.inputs
     alpha, beta = op.attrs["alpha"], op.attrs["beta"]
     near = _neighbours(x, op.attrs["depth_radius"])
-    n = op.attrs["bias"] + alpha * math.matmul(math.square(x), near)
+    n = op.attrs["bias"] + alpha * linalg.matmul(math.square(x), near)
     power = math.pow(n, -beta)
-    summed = math.matmul(d * x, near)
+    summed = linalg.matmul(d * x, near)
     ratio = y / n
     c = 2.0 * alpha * beta
     ddy = d * power - c * ratio * summed
-    inner = 2.0 * alpha * math.matmul(summed * dy * ratio / n, near) - math.matmul(d * dy * power / n, near)
-    dx = c * (x * inner - d * math.matmul(dy * ratio, near))
+    inner = 2.0 * alpha * linalg.matmul(summed * dy * ratio / n, near) - linalg.matmul(d * dy * power / n, near)
+    dx = c * (x * inner - d * linalg.matmul(dy * ratio, near))
     return [ddy, dx, -c * dy / n * summed]
 
 

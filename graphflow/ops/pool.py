@@ -132,8 +132,8 @@ def max_pool_grad_grad(
 
 
 max_pool.vjp(lambda op, dy: max_pool_grad(op.inputs[0], op.outputs[0], dy, **op.attrs))
-max_pool_grad.vjp(None, None, lambda op, dx: max_pool_grad_grad(*op.inputs[:2], dx, **op.attrs))
-max_pool_grad_grad.vjp(None, None, lambda op, dy: max_pool_grad(*op.inputs[:2], dy, **op.attrs))
+max_pool_grad.vjp(None, None, lambda op, dx: max_pool_grad_grad(op.inputs[0], op.inputs[1], dx, **op.attrs))
+max_pool_grad_grad.vjp(None, None, lambda op, dy: max_pool_grad(op.inputs[0], op.inputs[1], dy, **op.attrs))
 
 
 class MaxPoolWithArgmax(NamedTuple):
@@ -286,6 +286,8 @@ def pool(
         rate = dilations if dilation_rate is None else dilation_rate
         if set(per_axis(1 if rate is None else rate, len(window), layout, "dilation_rate")) != {1}:
             raise UnimplementedError(
-                "pooling has no dilation", expected="dilation_rate 1", hint="tf.space_to_batch_nd before, and back after"
+                "pooling has no dilation",
+                expected="dilation_rate 1",
+                hint="tf.space_to_batch_nd before it, and tf.batch_to_space_nd after",
             )
         return functions[pooling_type](input, window, 1 if strides is None else strides, padding, layout, scope)

@@ -135,23 +135,30 @@ def _softmax_cross_entropy(features: Any, labels: Any, name: str | None = None) 
     return call((features, labels), name)
 
 
-def _is_zero(gradient: Tensor) -> bool:
-    """Whether this is the zero that `gradients` puts where an output has no gradient."""
-    return gradient.op.type == "ZerosLike"
+def _sum(parts: list[Any]) -> Any:
+    """What is there of two gradients."""
+    found = [part for part in parts if part is not None]
+    return None if not found else found[0] if len(found) == 1 else math.add(*found)
 
 
-@RegisterGradient("SoftmaxCrossEntropyWithLogits")
+@RegisterGradient("SoftmaxCrossEntropyWithLogits", unused_as_none=True)
 def _softmax_cross_entropy_gradient(op: Any, dloss: Any, dback: Any) -> list[Any]:
     logits, labels = op.inputs
-    column = array.expand_dims(dloss, -1)
-    dlogits = column * op.outputs[1]
-    dlabels = None if labels.op.type == "StopGradient" else -(column * _log_softmax(logits))
-    if not _is_zero(dback):  # the second output, softmax(logits) * sum(labels) - labels, has derivatives too
+    wanted = labels.op.type != "StopGradient"
+    dlogits: list[Any] = []
+    dlabels: list[Any] = []
+    if dloss is not None:
+        column = array.expand_dims(dloss, -1)
+        dlogits.append(column * op.outputs[1])
+        if wanted:
+            dlabels.append(-(column * _log_softmax(logits)))
+    if dback is not None:  # the second output, softmax(logits) * sum(labels) - labels, has derivatives too
         share = _softmax(logits)
         mean = reduce.reduce_sum(dback * share, -1, keepdims=True)
-        dlogits += reduce.reduce_sum(labels, -1, keepdims=True) * share * (dback - mean)
-        dlabels = None if dlabels is None else dlabels + (mean - dback)
-    return [dlogits, dlabels]
+        dlogits.append(reduce.reduce_sum(labels, -1, keepdims=True) * share * (dback - mean))
+        if wanted:
+            dlabels.append(mean - dback)
+    return [_sum(dlogits), _sum(dlabels)]
 
 
 def softmax_cross_entropy_with_logits_v2(
@@ -224,13 +231,15 @@ def _sparse_softmax_cross_entropy(features: Any, labels: Any, name: str | None =
     return call((features, labels), name)
 
 
-@RegisterGradient("SparseSoftmaxCrossEntropyWithLogits")
+@RegisterGradient("SparseSoftmaxCrossEntropyWithLogits", unused_as_none=True)
 def _sparse_softmax_cross_entropy_gradient(op: Any, dloss: Any, dback: Any) -> list[Any]:
-    dlogits = array.expand_dims(dloss, -1) * op.outputs[1]
-    if not _is_zero(dback):
+    dlogits: list[Any] = []
+    if dloss is not None:
+        dlogits.append(array.expand_dims(dloss, -1) * op.outputs[1])
+    if dback is not None:
         share = _softmax(op.inputs[0])
-        dlogits += share * (dback - reduce.reduce_sum(dback * share, -1, keepdims=True))
-    return [dlogits, None]
+        dlogits.append(share * (dback - reduce.reduce_sum(dback * share, -1, keepdims=True)))
+    return [_sum(dlogits), None]
 
 
 def sparse_softmax_cross_entropy_with_logits(

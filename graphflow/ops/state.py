@@ -22,6 +22,7 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, Graph, get_default_graph
 from graphflow.opdef import OPS, call, op
+from graphflow.source import names_the_line
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -151,11 +152,13 @@ def _scatter(handle: Any, indices: Any, updates: Any, *, dtype: dtypes.DType, di
 def scatter_variable(
     handle: Any, indices: Any, updates: Any, dtype: Any, dims: Any, kind: str, name: str | None = None
 ) -> Any:
-    """Change rows of the variable: kind is update, add, sub, mul, div, min or max; later duplicates act after earlier."""
+    """Change rows of the variable: kind is update, add, sub, mul, div, min or max, one index after another."""
     return call((handle, indices, updates), name, dtype=dtype, dims=dims, kind=kind)
 
 
-def _scatter_nd(handle: Any, indices: Any, updates: Any, *, dtype: dtypes.DType, dims: spec.Dims, kind: str) -> TensorSpec:
+def _scatter_nd(
+    handle: Any, indices: Any, updates: Any, *, dtype: dtypes.DType, dims: spec.Dims, kind: str
+) -> TensorSpec:
     _check_scatter(indices, updates, dtype, kind)
     if indices.dims == ():
         raise ShapeError("indices name the elements along their last axis", expected="rank 1 or more", got="[]")
@@ -289,7 +292,7 @@ def outermost(graph: Graph) -> Graph:
 def home_of(variable: Any) -> Graph:
     """Where an op on the variable is built: the default graph if it can see the variable, else the variable's own."""
     graph = get_default_graph()
-    return graph if graph is variable.graph or graph.encloses(variable.graph) else variable.graph  # type: ignore[no-any-return]
+    return graph if graph is variable.graph or graph.encloses(variable.graph) else variable.graph
 
 
 def variable_of(ref: Any, what: str = "assign") -> Any:
@@ -310,11 +313,16 @@ def variable_of(ref: Any, what: str = "assign") -> Any:
     )
 
 
-def _write(build: Callable[..., Any], what: str, ref: Any, inputs: tuple[Any, ...], name: str | None, **attrs: Any) -> Any:
+@names_the_line
+def _write(
+    build: Callable[..., Any], what: str, ref: Any, inputs: tuple[Any, ...], name: str | None, **attrs: Any
+) -> Any:
     """Build a write; the last of its inputs is a value, those before are indices."""
     variable = variable_of(ref, what)
     graph = home_of(variable)
-    converted = [convert_to_tensor(x, preferred=dtypes.int32, graph=graph) if not isinstance(x, Tensor) else x for x in inputs[:-1]]
+    converted = [
+        x if isinstance(x, Tensor) else convert_to_tensor(x, preferred=dtypes.int32, graph=graph) for x in inputs[:-1]
+    ]
     converted += [convert_to_tensor(x, variable.dtype, graph=graph) for x in inputs[-1:]]
     with graph.as_default():
         found = build(variable.handle, *converted, dtype=variable.dtype, dims=variable.dims, name=name, **attrs)

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphflow import casting, dtypes, spec
 from graphflow.constants import _plain
-from graphflow.errors import Error, FeedError, ResourceExhaustedError, ShapeError
+from graphflow.errors import Error, FeedError, ResourceExhaustedError, ShapeError, shown
 from graphflow.graph import Graph
 from graphflow.tensor import Tensor
 
@@ -42,7 +42,7 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
 
 def _name(key: Any) -> str:
     name = getattr(key, "name", None)
-    return repr(name if isinstance(name, str) else key)[:80]
+    return shown(name if isinstance(name, str) else key)
 
 
 def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
@@ -82,7 +82,7 @@ def _converted(tensor: Tensor, value: Any) -> np.ndarray[Any, Any]:
         raise FeedError(
             f"the value fed for {tensor.name!r} is a tensor",
             op=tensor.op,
-            expected="a number, a list or a NumPy array",
+            expected=f"{tensor.dtype.name}{spec.describe(tensor.dims)}: a number, a list or a NumPy array",
             got=repr(value),
             hint="run it first and feed the result",
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphflow import dtypes
-from graphflow.errors import Error, FetchError
+from graphflow.errors import Error, FetchError, shown
 from graphflow.graph import Graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.tensor import Operation, Tensor
@@ -66,7 +66,7 @@ class Fetches:
             raise FetchError(
                 f"cannot fetch {text}: {error.summary}",
                 expected="tensors, ops, variables, their names, or lists, tuples and dicts of these",
-                got=repr(item)[:80],
+                got=shown(item),
                 hint=hint if item is None else error.hint,
             ) from None
         if isinstance(element, Operation):

@@ -32,7 +32,7 @@ class Arg:
         """The array."""
         dtype = np.dtype(self.dtype)
         if dtype.kind == "b":
-            return generator.random(self.shape) < 0.5
+            return np.asarray(generator.random(self.shape) < 0.5)
         if dtype.kind in "iu":
             low = int(self.low)
             return np.asarray(generator.integers(low, max(int(self.high), low + 1), self.shape), dtype)

@@ -288,7 +288,7 @@ def summed(grad: IndexedSlices) -> tuple[Tensor, Tensor]:
     graph = get_default_graph()
     with graph.scoped(region=None):
         once = ordering.unique(grad.indices)
-        values: Tensor = segment.unsorted_segment_sum(grad.values, once.idx, array.shape(once.y)[0])
+        values: Tensor = segment.unsorted_segment_sum(grad.values, once.idx, array.size(once.y))
     return values, once.y
 
 

@@ -48,9 +48,6 @@ def _override(gradient: str) -> Callable[[World], Any]:
     return build
 
 
-    return unused
-
-
 def _prevented(world: World) -> Any:
     from graphflow.ops.core import prevent_gradient
 

@@ -60,7 +60,7 @@ _ENDLESS = {"Softsign"}  # infinity over infinity
 def _activation_rows() -> list[OpCase]:
     found = []
     for type, (function, reference) in ACTIVATIONS.items():
-        one = {"op": type, "build": function, "reference": reference, "analytic": False}
+        one: dict[str, Any] = {"op": type, "build": function, "reference": reference, "analytic": False}
         special = SPECIAL[np.isfinite(SPECIAL)] if type in _ENDLESS else SPECIAL
         found += [
             OpCase(id="matrix", inputs=(Arg((3, 4), -3.0, 9.0),), dtypes=HALF, zero=(((0, 4),),), **one),
@@ -281,10 +281,10 @@ def _loss_rows() -> list[OpCase]:
 
 
 def _dropped(x: Any) -> Any:
-    """How much is kept in the mean, and whether what is kept is x / 0.25: the draw itself is not known."""
+    """0 where an element is 0 or x / 0.25: the draw itself is not known."""
     y = nn.dropout(x, keep_prob=0.25, seed=1)
-    kept = activations.relu(y)
-    return [kept * (kept - 4.0 * x)]
+    wrong = y * (y - 4.0 * x)
+    return [wrong * wrong]
 
 
 def _bias_rows() -> list[OpCase]:

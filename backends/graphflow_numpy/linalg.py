@@ -1,0 +1,202 @@
+"""Kernels of matrix products, contractions and decompositions.
+
+Policy: two matrices go to BLAS by `dot`, with transposed views for the flags: no copy, and half of what `matmul` costs
+for small ones.  The bits of a product depend on the shapes and values alone, never on whether both operands happen to
+share memory: NumPy would then call another routine, which rounds differently.  Half precision is computed in float32.
+
+State: the plans of contractions seen so far, by equation; bounded.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphflow_numpy.elementwise import is_half
+from graphflow_numpy.table import kernel
+
+# -- products --------------------------------------------------------------------------------------------------------
+
+
+def product(a: Any, b: Any) -> Any:
+    """The matrix product, of batches too."""
+    if (a if a.base is None else a.base) is (b if b.base is None else b.base):
+        b = b.copy()
+    if a.ndim == 2 and b.ndim == 2:
+        return a.dot(b)
+    return np.matmul(a, b)
+
+
+@kernel("MatMul")
+def _matmul(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
+    if is_half(a):
+        return product(
+            _turned(a.astype(np.float32), transpose_a), _turned(b.astype(np.float32), transpose_b)
+        ).astype(a.dtype)
+    return product(_turned(a, transpose_a) if transpose_a else a, _turned(b, transpose_b) if transpose_b else b)
+
+
+def _turned(x: Any, turn: bool) -> Any:
+    return (x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)) if turn else x
+
+
+@kernel("Cross")
+def _cross(a: Any, b: Any) -> Any:
+    out = np.empty(a.shape, np.result_type(a, b))
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        out[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    return out
+
+
+# -- contractions ----------------------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """How two operands without repeated letters become one (batched) matrix product."""
+
+    sums: tuple[tuple[int, ...], tuple[int, ...]]  # axes of each that meet nothing
+    orders: tuple[tuple[int, ...], tuple[int, ...]]  # axes of each: batch, rows, inner and batch, inner, columns
+    counts: tuple[int, int, int, int]  # how many axes are batch, rows, inner, columns
+    back: tuple[int, ...]  # the axes of the result
+
+
+@functools.lru_cache(256)
+def _plan(left: str, right: str, result: str) -> _Plan:
+    kept_left = [c for c in left if c in right or c in result]
+    kept_right = [c for c in right if c in left or c in result]
+    batch = [c for c in kept_left if c in right and c in result]
+    inner = [c for c in kept_left if c in right and c not in result]
+    rows = [c for c in kept_left if c not in right]
+    columns = [c for c in kept_right if c not in left]
+    made = batch + rows + columns
+    return _Plan(
+        (tuple(i for i, c in enumerate(left) if c not in kept_left), tuple(i for i, c in enumerate(right) if c not in kept_right)),
+        (tuple(kept_left.index(c) for c in batch + rows + inner), tuple(kept_right.index(c) for c in batch + inner + columns)),
+        (len(batch), len(rows), len(inner), len(columns)),
+        tuple(made.index(c) for c in result),
+    )  # fmt: skip
+
+
+def _contract(a: Any, left: str, b: Any, right: str, result: str) -> Any:
+    plan = _plan(left, right, result)
+    if plan.sums[0]:
+        a = np.add.reduce(a, plan.sums[0], a.dtype)
+    if plan.sums[1]:
+        b = np.add.reduce(b, plan.sums[1], b.dtype)
+    a, b = np.transpose(a, plan.orders[0]), np.transpose(b, plan.orders[1])
+    batch, rows, inner, columns = plan.counts
+    sizes = (*a.shape[: batch + rows], *b.shape[batch + inner :])
+    if not inner:
+        a = np.reshape(a, a.shape + (1,) * columns)
+        found = a * np.reshape(b, (*b.shape[:batch], *(1,) * rows, *b.shape[batch:]))
+    else:
+        lead = a.shape[:batch]
+        middle = _size(a.shape[batch + rows :])
+        a = np.reshape(a, (*lead, _size(a.shape[batch : batch + rows]), middle))
+        b = np.reshape(b, (*lead, middle, _size(b.shape[batch + inner :])))
+        found = np.reshape(product(a, b), sizes)
+    return np.transpose(found, plan.back)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total
+
+
+@functools.lru_cache(256)
+def _order(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """In which order to contract more than two operands, pair by pair."""
+    path, _ = np.einsum_path(equation, *[np.broadcast_to(0.0, s) for s in shapes], optimize="greedy")
+    return tuple(tuple(sorted(p)) for p in path[1:])
+
+
+def _distinct(x: Any, letters: str) -> tuple[Any, str]:
+    """The operand with the diagonal in place of letters that it names twice."""
+    found = "".join(dict.fromkeys(letters))
+    return (x, letters) if found == letters else (np.einsum(f"{letters}->{found}", x), found)
+
+
+@kernel("Einsum", view=True)
+def _einsum(*operands: Any, equation: str) -> Any:
+    if is_half(operands[0]):
+        wide = _einsum(*[x.astype(np.float32) for x in operands], equation=equation)
+        return wide.astype(operands[0].dtype)
+    left, result = equation.split("->")
+    terms = [_distinct(x, letters) for x, letters in zip(operands, left.split(","), strict=True)]
+    if len(terms) == 1:
+        return np.einsum(f"{terms[0][1]}->{result}", terms[0][0])
+    steps: Any = ((0, 1),)
+    if len(terms) > 2:
+        steps = _order(",".join(t[1] for t in terms) + "->" + result, tuple(np.shape(t[0]) for t in terms))
+    for step in steps:
+        while len(step) > 1:  # the planner may ask for more than two at once
+            (b, right), (a, first) = terms.pop(step[-1]), terms.pop(step[-2])
+            wanted = set(result).union(*(t[1] for t in terms))
+            joined = "".join(c for c in dict.fromkeys(first + right) if c in wanted)
+            terms.append((_contract(a, first, b, right, joined if terms else result), joined))
+            step = (*step[:-2], len(terms) - 1)
+    return terms[0][0]
+
+
+# -- inverses and decompositions -------------------------------------------------------------------------------------
+
+BLOCK = 64
+
+
+@kernel("MatrixInverse")
+def _inverse(x: Any) -> Any:
+    return np.linalg.inv(x)
+
+
+@kernel("MatrixDeterminant")
+def _determinant(x: Any) -> Any:
+    return np.linalg.det(x)
+
+
+@kernel("MatrixSolve")
+def _solve(matrix: Any, rhs: Any, *, transpose: bool) -> Any:
+    return np.linalg.solve(_turned(matrix, transpose), rhs)
+
+
+@kernel("MatrixTriangularSolve")
+def _triangular_solve(matrix: Any, rhs: Any, *, lower: bool, transpose: bool) -> Any:
+    """Substitution by blocks, forwards or backwards."""
+    if transpose:
+        matrix, lower = np.swapaxes(matrix, -1, -2), not lower
+    size = matrix.shape[-1]
+    x = np.array(rhs, np.result_type(matrix, rhs), order="C")
+    starts = range(0, size, BLOCK)
+    for start in starts if lower else reversed(starts):
+        stop = min(start + BLOCK, size)
+        block = matrix[..., start:stop, start:stop]
+        part = x[..., start:stop, :]
+        if lower and start:
+            part -= np.matmul(matrix[..., start:stop, :start], x[..., :start, :])
+        elif not lower and stop < size:
+            part -= np.matmul(matrix[..., start:stop, stop:], x[..., stop:, :])
+        part[...] = np.linalg.solve(np.tril(block) if lower else np.triu(block), part)
+    return x
+
+
+@kernel("Cholesky")
+def _cholesky(x: Any) -> Any:
+    return np.linalg.cholesky(x)
+
+
+@kernel("SelfAdjointEig")
+def _eigen(x: Any) -> Any:
+    values, vectors = np.linalg.eigh(x)
+    return values.astype(x.dtype), vectors
+
+
+@kernel("Svd")
+def _svd(x: Any, *, full: bool, vectors: bool) -> Any:
+    if not vectors:
+        return np.linalg.svd(x, full, False)
+    u, s, v = np.linalg.svd(x, full)
+    return s, u, np.conj(np.swapaxes(v, -1, -2))

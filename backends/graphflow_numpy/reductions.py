@@ -1,0 +1,165 @@
+"""Kernels of the reductions, and of their gradients.
+
+Policy: the ufuncs' own `reduce`, which costs half of what the functions around it do.  The dtype stays that of the
+input; half precision is summed in float32 and rounded once.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphflow.errors import InvalidArgumentError
+from graphflow_numpy.elementwise import is_half
+from graphflow_numpy.table import kernel
+
+Axis = Any  # a tuple of ints, or None for all axes
+
+
+def total(x: Any, axis: Axis, keepdims: bool) -> Any:
+    """The sum over the axes in the dtype of `x`."""
+    if is_half(x):
+        return np.add.reduce(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
+    return np.add.reduce(x, axis, x.dtype, None, keepdims)
+
+
+def count_along(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements are reduced to one."""
+    found = 1
+    for i in range(len(shape)) if axis is None else axis:
+        found *= shape[i]
+    return found
+
+
+def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape after a reduction that keeps its axes."""
+    if axis is None:
+        return (1,) * len(shape)
+    out = list(shape)
+    for i in axis:
+        out[i] = 1
+    return tuple(out)
+
+
+@kernel("Sum")
+def _sum(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return total(x, axis, keepdims)
+
+
+@kernel("Mean")
+def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    count = count_along(x.shape, axis)
+    if x.dtype.kind in "iu":
+        return _integer_mean(x, axis, keepdims, count)
+    if is_half(x):
+        return (np.add.reduce(x.astype(np.float32), axis, None, None, keepdims) / np.float32(count)).astype(x.dtype)
+    found = np.add.reduce(x, axis, x.dtype, None, keepdims)
+    divisor = x.dtype.type(count)
+    return np.true_divide(found, divisor, found) if type(found) is np.ndarray else found / divisor
+
+
+def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
+    if not count:
+        raise InvalidArgumentError("the mean of no integers", hint="tf.cast them to tf.float32 for a NaN")
+    wide = np.add.reduce(x, axis, np.uint64 if x.dtype.kind == "u" else np.int64, None, keepdims)
+    # Rounded towards zero, and not down.
+    return (np.sign(wide) * (np.abs(wide) // wide.dtype.type(count))).astype(x.dtype)
+
+
+@kernel("Prod")
+def _prod(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    if is_half(x):
+        return np.multiply.reduce(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
+    return np.multiply.reduce(x, axis, x.dtype, None, keepdims)
+
+
+def _limit(dtype: Any, largest: bool) -> Any:
+    """Where a search for the largest (or smallest) element ends that began with none."""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return dtype.type(info.max if largest else info.min)
+    return dtype.type(np.inf if largest else -np.inf)
+
+
+@kernel("Max")
+def _max(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    if not x.size:
+        return np.maximum.reduce(x, axis, None, None, keepdims, _limit(x.dtype, False))
+    return np.maximum.reduce(x, axis, None, None, keepdims)
+
+
+@kernel("Min")
+def _min(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    if not x.size:
+        return np.minimum.reduce(x, axis, None, None, keepdims, _limit(x.dtype, True))
+    return np.minimum.reduce(x, axis, None, None, keepdims)
+
+
+@kernel("ExtremumGrad")
+def _extremum_grad(x: Any, y: Any, dy: Any, *, axis: Axis, keepdims: bool) -> Any:
+    shape = kept(x.shape, axis)
+    chosen = x == np.reshape(y, shape)
+    counter = np.dtype(np.float32) if is_half(dy) else dy.dtype
+    count = np.add.reduce(chosen, axis, counter, None, True)
+    share = (np.reshape(dy, shape) / count).astype(dy.dtype, copy=False)
+    return np.where(chosen, share, dy.dtype.type(0))
+
+
+@kernel("ArgMax")
+def _argmax(x: Any, *, axis: int, output_type: Any) -> Any:
+    return x.argmax(axis).astype(output_type.np, copy=False)
+
+
+@kernel("ArgMin")
+def _argmin(x: Any, *, axis: int, output_type: Any) -> Any:
+    return x.argmin(axis).astype(output_type.np, copy=False)
+
+
+@kernel("All")
+def _all(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return np.logical_and.reduce(x, axis, None, None, keepdims)
+
+
+@kernel("Any")
+def _any(x: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return np.logical_or.reduce(x, axis, None, None, keepdims)
+
+
+# -- gradients of broadcasting and of sums ---------------------------------------------------------------------------
+
+
+@kernel("SumTo")
+def _sum_to(x: Any, shape: Any) -> Any:
+    sizes = tuple(shape.tolist())
+    own = x.shape
+    lead = len(own) - len(sizes)
+    axes = [*range(lead), *[lead + i for i, d in enumerate(sizes) if d != own[lead + i]]]
+    if not axes:
+        return np.array(x)
+    for i in axes[lead:]:
+        if sizes[i - lead] != 1:
+            raise InvalidArgumentError("a shape that was not broadcast to this one", got=f"{list(sizes)} and {list(own)}")
+    found = total(x, tuple(axes), False)
+    return found if len(axes) == lead else np.reshape(found, sizes)
+
+
+def repeated(x: Any, shape: tuple[int, ...]) -> Any:
+    """`x`, of the same rank, repeated to `shape` without a copy; a tenth of the cost of `np.broadcast_to`."""
+    if x.dtype.kind == "V" or not x.flags.c_contiguous or 0 in shape:
+        return np.broadcast_to(x, shape)
+    strides = [0 if n == 1 else s for n, s in zip(x.shape, x.strides, strict=True)]
+    out: Any = np.ndarray(shape, x.dtype, x, 0, strides)
+    out.flags.writeable = False
+    return out
+
+
+@kernel("Spread", view=True)
+def _spread(x: Any, shape: Any, *, axis: Axis, keepdims: bool, mean: bool) -> Any:
+    sizes = tuple(shape.tolist())
+    if mean:
+        count = count_along(sizes, axis)
+        x = (x.astype(np.float32) / count).astype(x.dtype) if is_half(x) else x / x.dtype.type(count)
+    return repeated(x if keepdims else np.reshape(x, kept(sizes, axis)), sizes)

@@ -1,0 +1,136 @@
+"""Variables: uninitialised, of the wrong shape or dtype, written wrongly.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import graphflow as tf
+from tests.bad_inputs.world import Bad, World
+
+Failed, ShapeError, DTypeError = tf.errors.FailedPreconditionError, tf.errors.ShapeError, tf.errors.DTypeError
+Invalid, GraphError, Exists = tf.errors.InvalidArgumentError, tf.errors.GraphError, tf.errors.AlreadyExistsError
+MADE = ("VariableHandle", "Assign", "ReadVariable", "Identity", "NoOp", "Fill")
+READ = ("ReadVariable", "AddN", "Add", "Neg", "MatMul")
+
+
+def _fresh(name: str, fetch: Callable[[World], Any], *words: str) -> Bad:
+    """In a session that has initialised nothing."""
+
+    def do(world: World) -> Any:
+        with tf.Session(graph=world.graph) as session:
+            return session.run(fetch(world), {world.s: 1.0, world.n: 1, world.x: np.zeros((1, 3)), world.flag: True})
+
+    return Bad(f"uninitialized-{name}", do, Failed, RuntimeError, ("not initialized", *words), leaves=(*READ, "If", "While"))
+
+
+def _two(world: World) -> Any:
+    return [world.y, world.count]
+
+
+def _in_a_long_program(world: World) -> Any:
+    y = world.s
+    for _ in range(600):
+        y = -y
+    return tf.add(y, tf.cast(world.count, tf.float32)) if hasattr(tf, "cast") else y
+
+
+def _new(name: str, make: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
+         line: bool = True) -> Bad:  # fmt: skip
+    return Bad(f"new-{name}", make, error, builtin, words, line, MADE)
+
+
+def _write(name: str, build: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
+           line: bool = True) -> Bad:  # fmt: skip
+    return Bad(f"write-{name}", build, error, builtin, words, line)
+
+
+def _run(name: str, build: Callable[[World], Any], value: Any, error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
+    """What only the run can tell: the shape of a value from Python is not known before."""
+
+    def do(world: World) -> Any:
+        given = tf.py_func(lambda: value, [], tf.as_dtype(np.asarray(value).dtype), name="given")
+        return world.session.run([build(world)(given), world.w, world.count])
+
+    return Bad(f"run-{name}", do, error, builtin, words, leaves=("PyFunc", "Assign", "AssignAdd", "AssignSub", "Scatter", "Cast"))
+
+
+f32 = np.float32
+
+
+def _inside_loop(world: World) -> Any:
+    def body(i: Any) -> Any:
+        return i + tf.Variable(i * 2)
+
+    return tf.while_loop(lambda i: i < 3, body, [tf.constant(0)])
+
+
+ROWS = [
+    _fresh("one", lambda w: w.w, "'w'"),
+    _fresh("operation", lambda w: w.y.op, "'w'"),
+    _fresh("through-an-op", lambda w: w.y, "'w'"),
+    _fresh("all-at-once", _two, "variables 'count', 'w' are not initialized", "tf.global_variables_initializer()"),
+    _fresh("assign_add", lambda w: w.step, "'count'"),
+    _fresh("in-a-long-program", _in_a_long_program, "'count'"),
+    _fresh("in-a-branch", lambda w: tf.cond(w.flag, lambda: w.w + 1.0, lambda: w.w + 2.0), "'w'"),
+    _new("nothing", lambda w: tf.Variable(), Invalid, ValueError, "initial_value must be specified", line=False),
+    _new("None", lambda w: tf.Variable(None), Invalid, ValueError, "initial_value must be specified", line=False),
+    _new("unknown-shape", lambda w: tf.Variable(w.x), ShapeError, ValueError, "must have a shape specified", "[?, 3]",
+         "validate_shape=False"),
+    _new("unknown-rank", lambda w: tf.Variable(w.any), ShapeError, ValueError, "<unknown>"),
+    _new("text-for-float", lambda w: tf.Variable("a", dtype=tf.float32), DTypeError, TypeError, "initial value", "'a'", line=False),
+    _new("fraction-for-int", lambda w: tf.Variable(0.5, dtype=tf.int32), DTypeError, TypeError, "0.5", "int32", line=False),
+    _new("ragged", lambda w: tf.Variable([[1.0], [2.0, 3.0]]), DTypeError, TypeError, "initial value", line=False),
+    _new("object", lambda w: tf.Variable(object()), DTypeError, TypeError, "object", line=False),
+    _new("tensor-of-other-dtype", lambda w: tf.Variable(w.n, dtype=tf.float32), DTypeError, TypeError, "n:0 is int32", line=False),
+    _new("dtype", lambda w: tf.Variable(1.0, dtype="float31"), DTypeError, TypeError, "'float31'", "float32", line=False),
+    _new("expected_shape", lambda w: tf.Variable([1.0, 2.0], expected_shape=[3]), ShapeError, ValueError, "[3]", "[2]"),
+    _new("collections-text", lambda w: tf.Variable(1.0, collections="variables"), DTypeError, TypeError, "list of names", line=False),
+    _new("collections-number", lambda w: tf.Variable(1.0, collections=3), DTypeError, TypeError, "list of names", line=False),
+    _new("constraint", lambda w: tf.Variable(1.0, constraint="positive"), DTypeError, TypeError, "constraint", line=False),
+    _new("function-of-a-function", lambda w: tf.Variable(lambda: lambda: 1.0), DTypeError, TypeError, "returns a function", line=False),
+    _new("foreign", lambda w: tf.Variable(w.stranger), GraphError, ValueError, "stranger:0", "another graph"),
+    _new("from-a-loop", _inside_loop, GraphError, ValueError, "inside a branch or loop", "tf.Variable(lambda: ...)"),
+    _new("definition", lambda w: tf.Variable(variable_def="w"), tf.errors.UnimplementedError, NotImplementedError, "VariableDef", line=False),
+    _write("shape", lambda w: w.w.assign(np.zeros((2, 2), f32)), ShapeError, ValueError, "does not fit the variable", "[3, 2]", "[2, 2]"),
+    _write("scalar", lambda w: w.w.assign(1.0), ShapeError, ValueError, "[3, 2]", "[]"),
+    _write("text", lambda w: w.w.assign("a"), DTypeError, TypeError, "float32", line=False),
+    _write("None", lambda w: w.w.assign(None), DTypeError, TypeError, "None", line=False),
+    _write("fraction", lambda w: w.count.assign(0.5), DTypeError, TypeError, "0.5", "int32", line=False),
+    _write("tensor-dtype", lambda w: w.w.assign(w.typed["float64"]), DTypeError, TypeError, "of_float64:0 is float64", "float32", line=False),
+    _write("add-shape", lambda w: w.w.assign_add(np.ones((3, 3), f32)), ShapeError, ValueError, "[3, 2]", "[3, 3]"),
+    _write("add-would-grow", lambda w: w.w.assign_add(np.ones((4, 3, 2), f32)), ShapeError, ValueError, "[3, 2]", "[4, 3, 2]"),
+    _write("add-scalar-would-grow", lambda w: w.count.assign_add([1, 2]), ShapeError, ValueError, "[]", "[2]"),
+    _write("sub-dtype", lambda w: w.count.assign_sub(1.5), DTypeError, TypeError, "1.5", line=False),
+    _write("of-a-tensor", lambda w: tf.assign(w.y, w.y), DTypeError, TypeError, "assign changes a variable", "'y'"),
+    _write("of-a-placeholder", lambda w: tf.assign_add(w.s, 1.0), DTypeError, TypeError, "assign_add changes a variable", "'s'"),
+    _write("of-a-number", lambda w: tf.assign(3.0, 1.0), DTypeError, TypeError, "a tf.Variable", "3.0", line=False),
+    _write("of-a-name", lambda w: tf.assign("w", 1.0), DTypeError, TypeError, "a tf.Variable", "'w'", line=False),
+    _write("of-None", lambda w: tf.assign(None, 1.0), DTypeError, TypeError, "None", line=False),
+    _write("scatter-float-indices", lambda w: tf.scatter_add(w.w, [0.5], [[1.0, 1.0]]), DTypeError, TypeError, "0.5", line=False),
+    _write("scatter-updates", lambda w: tf.scatter_update(w.w, [0, 1], np.zeros((3, 2), f32)), ShapeError, ValueError, "[2, 2]", "[3, 2]"),
+    _write("scatter-scalar-variable", lambda w: tf.scatter_add(w.count, [0], [1]), ShapeError, ValueError, "no rows"),
+    _write("count-float", lambda w: tf.count_up_to(w.w, 3), DTypeError, TypeError, "integer variable"),
+    _write("count-limit", lambda w: tf.count_up_to(w.count, 1.5), DTypeError, TypeError, "the limit is an integer", "1.5", line=False),
+    Bad(
+        "load-shape", lambda w: w.w.load(np.zeros((2, 2)), w.session), ShapeError, ValueError, ("'w'", "[3, 2]", "[2, 2]"),
+        line=False,
+    ),
+    Bad("load-text", lambda w: w.w.load("a", w.session), DTypeError, TypeError, ("'w'", "float32")),
+    Bad("load-overflow", lambda w: w.w.load(np.full((3, 2), 1e300), w.session), DTypeError, TypeError, ("'w'", "1e+300")),
+    _run("assign-shape", lambda w: w.w.assign, np.zeros((2, 2), f32), ShapeError, ValueError, "'w'", "[3, 2]", "[2, 2]"),
+    _run("add-shape", lambda w: w.w.assign_add, np.zeros((3, 3), f32), Invalid, ValueError, "[3, 2]", "[3, 3]"),
+    _run("add-would-grow", lambda w: w.w.assign_add, np.ones((4, 3, 2), f32), ShapeError, ValueError, "'w'", "[3, 2]", "[4, 3, 2]"),
+    _run("add-scalar-would-grow", lambda w: w.count.assign_add, np.ones(2, np.int32), ShapeError, ValueError, "'count'", "[]", "[2]"),
+    _run("scatter-out-of-range", lambda w: lambda rows: tf.scatter_add(w.w, rows, [[1.0, 1.0], [1.0, 1.0]], name="put"),
+         np.array([0, 3], np.int32), Invalid, ValueError, "'put'", "3"),
+    _run("scatter-negative", lambda w: lambda rows: tf.scatter_update(w.w, rows, [[1.0, 1.0]], name="put"),
+         np.array([-1], np.int32), Invalid, ValueError, "'put'", "-1"),
+    _run("count_up_to", lambda w: lambda given: tf.count_up_to(w.count, 7, name="limit"), 0, tf.errors.OutOfRangeError,
+         IndexError, "Reached limit of 7", "'limit'"),
+]  # fmt: skip
