@@ -1,5 +1,6 @@
 """graphflow: build a symbolic graph, differentiate it, draw it, run it.  `import graphflow as tf` speaks TensorFlow 1."""
 
+from graphflow.ops import operators as _operators
 from graphflow import compat as compat
 from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
@@ -227,7 +228,6 @@ from graphflow.ops.index import where as where
 from graphflow.ops.linalg import adjoint as adjoint
 from graphflow.ops.linalg import cholesky as cholesky
 from graphflow.ops.linalg import cross as cross
-from graphflow.ops.linalg import eye as eye
 from graphflow.ops.linalg import matmul as batch_matmul
 from graphflow.ops.linalg import matmul as matmul
 from graphflow.ops.linalg import matrix_determinant as matrix_determinant

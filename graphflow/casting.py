@@ -134,6 +134,6 @@ def _lost(array: np.ndarray[Any, Any], target: DType, where: Any) -> Error:
     return DTypeError(
         f"a value does not fit {target.name}",
         expected=f"values that {target.name} holds exactly" if not target.is_floating else f"the range of {target.name}",
-        got=f"{first!r} in an array of {array.dtype}",
+        got=f"{first} in an array of {array.dtype}",
         hint="convert it yourself where that is meant, for example with numpy.astype",
     )

@@ -19,7 +19,7 @@ from graphflow.gradients import DIFFERENTIABLE, gradients
 from graphflow.graph import get_default_graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import RegisterGradient
-from graphflow.ops import array, control, index
+from graphflow.ops import array, control
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Tensor
 
@@ -65,7 +65,7 @@ class _BackwardGraph(control.TracedGraph):
         if not self.stacked:
             return kept
         assert self.iteration is not None
-        row: Tensor = index.gather(kept, self.iteration)
+        row: Tensor = control.history_row(kept, self.iteration)
         row.set_shape(tensor.shape)
         return row
 
@@ -196,7 +196,7 @@ class _LoopGradient:
         further += [(t, self.grads[n]) for t, n in self.body.saved.items() if n < len(self.grads)]
         for t, g in further:
             if g is not None and t.dtype.kind in FLOATS:
-                row = index.gather(backward.capture(get_default_graph().capture(_dense(g))), i)
+                row = control.history_row(backward.capture(get_default_graph().capture(_dense(g))), i)
                 row.set_shape(t.shape)
                 ys.append(t)
                 dys.append(row)

@@ -26,10 +26,11 @@ from graphflow.errors import (
     InvalidArgumentError,
     ShapeError,
 )
-from graphflow.graph import get_default_graph
+from graphflow.graph import FuncGraph, get_default_graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import OPS, OpDef, definition_of, gradient_of, takes_none
 from graphflow.ops import array, math
+from graphflow.ops.casts import to_int64
 from graphflow.tensor import Operation, Tensor
 
 DIFFERENTIABLE = ("float", "complex", "resource")
@@ -124,9 +125,9 @@ class _Walk:
         wanted = set(xs)
         reached: set[Tensor] = set(wanted)
         self.path: list[Operation] = []
-        for op in needed_ops([y.op for y in ys], {}):
+        for op in _ancestors(ys):
             hit = False
-            for x in op.inputs:
+            for x in op.inputs or _surroundings(op):
                 if x in reached and x not in stops:
                     hit = True
                     break
@@ -163,7 +164,7 @@ class _Walk:
                 dys = [self.total(t) for t in outputs]
                 if all(g is None for g in dys):
                     continue
-            inputs = op.inputs
+            inputs = op.inputs or _surroundings(op)
             wanted = [x in reached and x not in stops and x.dtype.kind in DIFFERENTIABLE for x in inputs]
             if True not in wanted:
                 continue
@@ -177,6 +178,8 @@ class _Walk:
 
     def _apply(self, op: Operation, dys: list[Any], wanted: list[bool]) -> Sequence[Any]:
         """The contributions of one op to its inputs."""
+        if op.type == "Arg":
+            return dys  # inside a branch or loop body: the same tensor, outside
         function = gradient_of(op.gradient_type)
         definition = OPS.get(op.type) or definition_of(op)
         try:
@@ -191,7 +194,8 @@ class _Walk:
                 error.attach(op)
             raise
         if not definition.differentiable and op.gradient_type == op.type:
-            self.blocked.append(op)
+            if definition.known_value is None:  # otherwise the value does not depend on the input's value at all
+                self.blocked.append(op)
             return [None] * len(op.inputs)
         raise GradientLookupError(
             f"no gradient is registered for {op.gradient_type!r}",
@@ -226,6 +230,34 @@ class _Walk:
         return grads
 
 
+def _surroundings(op: Operation) -> tuple[Tensor, ...]:
+    """For a captured argument of a branch or loop body: the tensor outside that it stands for."""
+    if op.type != "Arg":
+        return ()
+    graph = op.graph
+    return tuple([outer for outer, arg in graph.captured.items() if arg.op is op]) if isinstance(graph, FuncGraph) else ()
+
+
+def _ancestors(ys: Sequence[Tensor]) -> list[Operation]:
+    """All ops that ys depend on, each after its inputs; through the borders of branches and loop bodies outwards."""
+    found: list[Operation] = []
+    front = list(ys)
+    while front:
+        graph = max((y.graph for y in front), key=_depth)
+        inside = needed_ops([y.op for y in front if y.graph is graph], {})
+        outside = [t for op in inside for t in _surroundings(op)]
+        found = inside + found
+        front = list(dict.fromkeys([y for y in front if y.graph is not graph] + outside))
+    return found
+
+
+def _depth(graph: Any) -> int:
+    depth = 0
+    while isinstance(graph, FuncGraph):
+        graph, depth = graph.outer, depth + 1
+    return depth
+
+
 def _by_rules(op: Operation, definition: OpDef, dys: list[Any], wanted: list[bool]) -> list[Any]:
     rules = definition.rules
     assert rules is not None
@@ -247,9 +279,10 @@ def _by_rules(op: Operation, definition: OpDef, dys: list[Any], wanted: list[boo
 
 def _sum(parts: list[Any]) -> Any:
     if all(isinstance(p, IndexedSlices) for p in parts):
+        mixed = any(p.indices.dtype is not parts[0].indices.dtype for p in parts)
         return IndexedSlices(
             array.concat([p.values for p in parts], 0),
-            array.concat([p.indices for p in parts], 0),
+            array.concat([to_int64(p.indices) if mixed else p.indices for p in parts], 0),
             parts[0].dense_shape,
         )
     dense = [p.to_tensor() if isinstance(p, IndexedSlices) else p for p in parts]
@@ -261,8 +294,6 @@ def _complain_if_cut(found: list[Any], ys: list[Tensor], xs: list[Any], walk: _W
     if not found or any(g is not None for g in found) or not walk.blocked:
         return
     cut = max(walk.blocked, key=lambda op: op.id)
-    if cut.type == "StopGradient":
-        return
     warnings.warn(
         f"all gradients of {ys[0].name!r} are None: {cut.name!r} ({cut.type}), built at {cut.source}, "
         "has no gradient and lies on the only path",

@@ -290,7 +290,8 @@ class Graph:
                 return self.get_tensor_by_name(item)
             if allow_operation and ":" not in item:
                 return self.get_operation_by_name(item)
-            raise GraphError(f"{shown(item)} does not name what is wanted here", hint="a tensor's name is 'op_name:0'")
+            hint = f"a tensor's name is {shown(item + ':0')}" if allow_tensor else "an op's name has no output number"
+            raise GraphError(f"{shown(item)} does not name what is wanted here", hint=hint)
         convert = getattr(item, "_as_graph_element", None)
         if convert is not None:
             item = convert()

@@ -47,4 +47,4 @@ def jvp(ys: Any, xs: Any, tangents: Any, name: str = "jvp") -> list[Any]:
         if not pairs:
             return [None] * len(targets)
         found = gradients([g for g, _ in pairs], seeds, grad_ys=[t for _, t in pairs])
-        return [array.zeros_like(y) if g is None else g for g, y in zip(found, targets, strict=True)]
+        return [array.zeros_like(y) if g is None else convert_to_tensor(g) for g, y in zip(found, targets, strict=True)]

@@ -67,7 +67,7 @@ def _while(context: Context, ins: Instruction) -> Kernel:
     going = _function(context, ins, "cond", [ins.attrs["cond"].results[0]], count)
     step_rest = ins.attrs["body_inputs"][count:]
     going_rest = ins.attrs["cond_inputs"][count:]
-    total = len(ins.outputs)
+    total, total_results = len(ins.outputs), len(body.results)
     empty = [_no_rows(t) for t in wanted[count:]]
 
     def run_loop(run: Run, *inputs: Any) -> tuple[Any, ...]:
@@ -87,9 +87,9 @@ def _while(context: Context, ins: Instruction) -> Kernel:
             turns += 1
         out: list[Any] = [None] * total
         out[:count] = state
-        out[len(body.results)] = np.int32(turns)
+        out[total_results] = np.int32(turns)
         for number, stack, nothing in zip(numbers, stacks, empty, strict=True):
-            out[number] = _stacked(stack) if stack else nothing
+            out[number] = _stacked(stack, number >= total_results) if stack else nothing
         return tuple(out)
 
     return run_loop
@@ -102,17 +102,30 @@ def _no_rows(tensor: Any) -> Any:
     return np.zeros((0, *[d or 0 for d in tensor.dims or ()]), tensor.dtype.np)
 
 
-def _stacked(values: list[Any]) -> Any:
+class Ragged(list[Any]):
+    """What a loop kept of its iterations where the shapes differ: only single rows can be taken from it."""
+
+
+def _stacked(values: list[Any], history: bool) -> Any:
+    if any(isinstance(v, Ragged) for v in values):
+        return Ragged(values)
     try:
         return np.stack(values)
     except ValueError:
+        if history:
+            return Ragged(values)
         shapes = sorted({np.shape(v) for v in values})
         raise InvalidArgumentError(
             "what is kept of each iteration has different shapes, so it cannot be stacked",
             expected="one shape in all iterations",
             got=", ".join(map(str, shapes[:4])),
-            hint="the gradient of a loop, and map_fn and scan, need loop variables that keep their shape",
+            hint="map_fn and scan need a function whose results keep their shape",
         ) from None
+
+
+@kernel("HistoryRow", view=True)
+def _history_row(history: Any, number: Any) -> Any:
+    return history[int(number)]
 
 
 @kernel("AssertTrue")

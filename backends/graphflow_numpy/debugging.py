@@ -118,7 +118,8 @@ def _checked(value: Any, dtype: Any, number: int, name: str) -> Any:
                 hint=f"return value.astype(numpy.{dtype.name})",
             )
         as_promised = array.astype(dtype.np)
-        if not (np.isfinite(as_promised) >= np.isfinite(array)).all() or array.dtype.kind == "i" and (as_promised != array).any():
+        lost = as_promised != array if dtype.is_integer else np.isfinite(array) & ~np.isfinite(as_promised)
+        if lost.any():
             raise errors.InvalidArgumentError(
                 f"result {number} of py_func {name} does not fit {dtype.name}", got=errors.shown(value)
             )

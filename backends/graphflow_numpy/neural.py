@@ -120,17 +120,25 @@ def _rows(x: Any) -> Any:
     return _wide(x).reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
-def _by_row(reduce: Any, x: Any, **start: Any) -> Any:
-    """A reduction of each row to a column; few classes are done for all rows at once, class after class."""
+def _row_maxima(x: Any) -> Any:
     if x.shape[1] > _FEW_CLASSES:
-        return reduce(x, 1, keepdims=True, **start)
-    return reduce(np.ascontiguousarray(x.T), 0, **start)[:, None]
+        return np.maximum.reduce(x, 1, keepdims=True)
+    return np.maximum.reduce(np.ascontiguousarray(x.T), 0, initial=-np.inf)[:, None]
+
+
+def _row_sums(x: Any) -> Any:
+    """The sum of each row; few classes are added for all rows at once, class after class."""
+    if not 0 < x.shape[1] <= _FEW_CLASSES:
+        return np.add.reduce(x, 1, keepdims=True)
+    if len(x) == 1:  # where reduce would add in another order than for more rows
+        return np.add.accumulate(x, 1)[:, -1:]
+    return np.add.reduce(np.ascontiguousarray(x.T), 0)[:, None]
 
 
 def _shifted(x: Any) -> Any:
     """The logits as rows, less the largest of each; a row of -inf alone gives NaN, as it must."""
     logits = _rows(x)
-    return logits - _by_row(np.maximum.reduce, logits, initial=-np.inf)
+    return logits - _row_maxima(logits)
 
 
 def _like(found: Any, x: Any) -> Any:
@@ -142,14 +150,14 @@ def _like(found: Any, x: Any) -> Any:
 def _softmax(x: Any) -> Any:
     e = _shifted(x)
     np.exp(e, e)
-    e /= _by_row(np.add.reduce, e)
+    e /= _row_sums(e)
     return _like(e, x)
 
 
 @kernel("LogSoftmax")
 def _log_softmax(x: Any) -> Any:
     shifted = _shifted(x)
-    shifted -= np.log(_by_row(np.add.reduce, np.exp(shifted)))
+    shifted -= np.log(_row_sums(np.exp(shifted)))
     return _like(shifted, x)
 
 
@@ -161,14 +169,14 @@ def _softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
         )
     wanted, shifted = _rows(labels), _shifted(x)
     e = np.exp(shifted)
-    total = _by_row(np.add.reduce, e)
+    total = _row_sums(e)
     np.subtract(np.log(total), shifted, shifted)
     shifted *= wanted
-    loss = _by_row(np.add.reduce, shifted)
+    loss = _row_sums(shifted)
     if not np.isfinite(loss).all():  # a class that is impossible and unlabelled: 0 * inf counts as 0
         np.copyto(shifted, 0, where=wanted == 0)
-        loss = _by_row(np.add.reduce, shifted)
-    e *= _by_row(np.add.reduce, wanted) / total
+        loss = _row_sums(shifted)
+    e *= _row_sums(wanted) / total
     e -= wanted
     return loss.astype(x.dtype, copy=False).reshape(x.shape[:-1]), _like(e, x)
 
@@ -192,7 +200,7 @@ def _sparse_softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
     shifted = _shifted(x)
     place = np.arange(flat.size), flat
     e = np.exp(shifted)
-    total = _by_row(np.add.reduce, e)
+    total = _row_sums(e)
     loss = np.log(total[:, 0]) - shifted[place]
     e /= total
     e[place] -= 1

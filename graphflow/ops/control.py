@@ -18,7 +18,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, get_default_graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
-from graphflow.ops import core, state
+from graphflow.ops import array, core, state
 from graphflow.spec import Dims, TensorSpec
 from graphflow.tensor import Operation, Scope, Tensor
 
@@ -92,6 +92,24 @@ def save(op: Operation, graph: TracedGraph, tensor: Tensor, stacked: bool) -> Te
         graph.saved[tensor] = len(op.outputs)
         return op.add_output(TensorSpec(tensor.dtype, dims))
     return op.outputs[number]
+
+
+def _one_of(history: Any, number: Any) -> TensorSpec:
+    return TensorSpec(history.dtype, None if history.dims is None else history.dims[1:])
+
+
+@op("HistoryRow", infer=_one_of, same_dtype=None)
+def history_row(history: Any, number: Any, name: str | None = None) -> Any:
+    """What a loop kept of one iteration."""
+    return call((history, number), name)
+
+
+def _history_gradient(op: Operation, dy: Any) -> Any:
+    history, number = op.inputs
+    return IndexedSlices(array.expand_dims(dy, 0), array.reshape(number, [1]), array.shape(history))
+
+
+history_row.vjp(_history_gradient, None)
 
 
 # -- cond ------------------------------------------------------------------------------------------------------------
@@ -182,12 +200,12 @@ def case(
         raise DTypeError("case takes a non-empty list of (predicate, function) pairs", got=repr(pairs)[:80])
     with core.name_scope(name, "case"):
         from_here: Callable[[], Any]
+        gate = [_exclusive(pairs)] if exclusive else []
         if default is None:
             *pairs, (last_pred, from_here) = pairs
             from_here = _asserting(last_pred, from_here)
         else:
             from_here = default
-        gate = [_exclusive(pairs)] if exclusive and pairs else []
         with core.control_dependencies(gate):
             for pred, function in reversed(pairs):
                 from_here = _either(pred, function, from_here, strict)

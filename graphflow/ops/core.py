@@ -131,10 +131,13 @@ def identity(input: Any, name: str | None = None) -> Any:
 identity.vjp(lambda op, dy: dy)
 
 
-@op("StopGradient", infer=like_first, noop=True, differentiable=False)
+@op("StopGradient", infer=like_first, noop=True)
 def stop_gradient(input: Any, name: str | None = None) -> Any:
     """The same value, treated as a constant by `gradients`."""
     return call((input,), name)
+
+
+stop_gradient.vjp(None)
 
 
 @op("PreventGradient", infer=like_first, noop=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphflow import constants, dtypes, nest
 from graphflow.errors import InvalidArgumentError, ShapeError
-from graphflow.ops import array, control, core, index
+from graphflow.ops import arrange, array, control, core, index
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -58,7 +58,7 @@ def _along(
     outputs = control.while_op(start, condition, traced)
     rows = list(outputs[len(start) : len(traced.results)])
     if reverse:
-        rows = [array.reverse(r, [0]) for r in rows]
+        rows = [arrange.reverse(r, [0]) for r in rows]
     return list(outputs[1 : len(start)]), rows, shape.get("out")
 
 

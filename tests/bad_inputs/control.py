@@ -17,7 +17,7 @@ DTypeError, ShapeError, Invalid = tf.errors.DTypeError, tf.errors.ShapeError, tf
 GraphError, UnknownError = tf.errors.GraphError, tf.errors.UnknownError
 BUILT = (
     "If", "While", "Less", "Identity", "NoOp", "ReadVariable", "PyFunc", "Neg", "Add", "Assert", "All", "Equal",
-    "AssertTrue", "AtMostOne", "CheckNumerics", "Pack", "Stack", "Shape", "StridedSlice", "Log", "Mul", "Greater",
+    "AssertTrue", "AtMostOne", "CheckNumerics", "Pack", "Stack", "Shape", "StridedSlice", "Log", "Mul", "Greater", "Sub", "FloorDiv", "Cast",
 )  # fmt: skip
 
 
@@ -133,7 +133,10 @@ ROWS = [
     _run("py_func-wrong-dtype", _func(lambda v: np.float64(v)), Invalid, ValueError, "wrong dtype", "float32", "float64", "astype"),
     _run("py_func-None", _func(lambda v: None), Invalid, ValueError, "'python'"),
     _run("py_func-text", _func(lambda v: "a"), Invalid, ValueError, "'python'", "float32"),
-    _run("py_func-too-many", _func(lambda v: (v, v)), Invalid, ValueError, "'python'"),
+    _run("py_func-too-many", _func(lambda v: (v, v, v), [tf.float32, tf.float32]), Invalid, ValueError, "returned 3 values",
+         "expected: 2"),
+    _run("py_func-too-large", _func(lambda v: 2**33, tf.int32), Invalid, ValueError, "does not fit int32", "8589934592"),
+    _run("py_func-infinite", _func(lambda v: 1e300), Invalid, ValueError, "does not fit float32", "1e+300"),
     _run("py_func-too-few", _func(lambda v: (v,), [tf.float32, tf.float32]), Invalid, ValueError, "returned 1 values", "expected: 2"),
     _run("py_func-ragged", _func(lambda v: [[v], [v, v]]), Invalid, ValueError, "'python'"),
     _run("py_func-nested-failure", lambda w: tf.py_func(lambda v: w.session.run(w.y), [w.s], tf.float32), Invalid, ValueError,

@@ -217,7 +217,7 @@ ROWS += [
     _dict("pairs", lambda w: [(w.s, 1.0)]),
     _dict("number", lambda w: 3.0),
     _dict("zero", lambda w: 0),
-    _dict("empty_list", list),
+    _dict("empty_list", lambda w: []),
     _dict("text", lambda w: "s:0"),
     _dict("tensor", lambda w: w.s),
     _dict("generator", lambda w: (k for k in [w.s])),

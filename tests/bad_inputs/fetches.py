@@ -38,6 +38,13 @@ def _nested(depth: int, leaf: Any) -> Any:
 
 
 
+def _array_of(*items: Any) -> Any:
+    found = np.empty(len(items), object)
+    for i, item in enumerate(items):
+        found[i] = item
+    return found
+
+
 def _inner(world: World) -> Any:
     seen = []
 
@@ -54,7 +61,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "nothing_op": ("nothing", "no op named 'nothing'"),
     "misspelled": ("twicf:0", "did you mean 'twice'?"),
     "other_output": ("twice:1", "has 1 outputs"),
-    "colon": (":", "''"),
+    "colon": (":", "does not name a tensor"),
     "empty": ("", "no op named ''"),
     "trailing_colon": ("twice:", "twice:"),
     "letter": ("twice:a", "does not name a tensor"),
@@ -74,7 +81,7 @@ ITEMS: dict[str, Callable[[World], Any]] = {
     "True": lambda w: True,
     "bytes": lambda w: b"twice:0",
     "array": lambda w: np.zeros(3),
-    "array_of_tensors": lambda w: np.array([w.twice, w.y], object),
+    "array_of_tensors": lambda w: _array_of(w.twice, w.y),
     "set": lambda w: {w.twice},
     "generator": lambda w: (t for t in [w.twice]),
     "function": lambda w: lambda: w.twice,
@@ -102,7 +109,7 @@ ROWS += [
     _fetch("list-with-number", lambda w: [w.twice, 3], "int"),
     _fetch("list-with-foreign", lambda w: [w.twice, w.stranger], "stranger:0", "not an element of this graph"),
     _fetch("keys-for-values", lambda w: {w.twice: "x", "y": 3}, "int"),
-    _fetch("list-in-itself", _itself, "contain themselves"),
+    _fetch("list-in-itself", _itself, "contains itself"),
     _fetch("nested-100000-deep", lambda w: _nested(100_000, w.twice), "nested too deeply"),
     Bad(
         "inside-a-branch", lambda w: w.session.run(_inner(w), {w.s: 1.0, w.flag: True}), FetchError, TypeError,

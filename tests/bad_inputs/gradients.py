@@ -16,7 +16,7 @@ from tests.bad_inputs.world import Bad, World
 
 DTypeError, ShapeError, Invalid = tf.errors.DTypeError, tf.errors.ShapeError, tf.errors.InvalidArgumentError
 Exists, Lookup = tf.errors.AlreadyExistsError, tf.errors.GradientLookupError
-PARTS = ("Fill", "OnesLike", "ZerosLike", "Shape", "Identity", "Neg")
+PARTS = ("Fill", "OnesLike", "ZerosLike", "Shape", "Identity", "Neg", "PreventGradient")
 
 
 @tf.RegisterGradient("BadInputsTwoForOne")

@@ -77,24 +77,23 @@ USES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "np.array": (np.array, "NumPy array"),
     "np.asarray": (np.asarray, "NumPy array"),
     "np.float32": (lambda t: np.asarray(t, np.float32), "NumPy array"),
-    "np.sum": (np.sum, "NumPy array"),
     "np.mean": (np.mean, "NumPy array"),
     "np.dot": (lambda t: np.dot(t, t), "NumPy array"),
     "np.reshape": (lambda t: np.reshape(t, [-1]), "NumPy array"),
     "np.stack": (lambda t: np.stack([t, t]), "NumPy array"),
     "np.concatenate": (lambda t: np.concatenate([t, t]), "NumPy array"),
     "np.testing": (lambda t: np.isclose(t, 1.0), "NumPy array"),
-    "fill_array": (lambda t: np.zeros(2).__setitem__(0, t), ""),
 }
 
 
 def _tensor(name: str, use: Callable[[Any], Any], word: str) -> Bad:
-    return Bad(name, lambda w: use(w.any), SymbolicUseError, TypeError, ("symbolic tensor", word, "'any'"), leaves=("Less", "Greater"))
+    words = ("symbolic tensor", word, "op:")
+    return Bad(name, lambda w: use(w.any), SymbolicUseError, TypeError, words, leaves=("Less", "Greater"))
 
 
 def _variable(name: str) -> Bad:
     use, word = USES[name]
-    return Bad(f"variable-{name}", lambda w: use(w.w), SymbolicUseError, TypeError, (word, "'w'"), leaves=("Less", "Greater"))
+    return Bad(f"variable-{name}", lambda w: use(w.w), SymbolicUseError, TypeError, (word, "'w'"))
 
 
 ROWS = [_tensor(name, use, word) for name, (use, word) in USES.items()]

@@ -20,7 +20,7 @@ ShapeError, DTypeError, Invalid = tf.errors.ShapeError, tf.errors.DTypeError, tf
 
 
 def _build(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
-    return Bad(f"build-{name}", do, error, builtin, words)
+    return Bad(f"build-{name}", do, error, builtin, words, leaves=("Fill", "Pack", "ReadVariable"))
 
 
 def _zeros(*shape: int) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import graphflow as tf
+from graphflow.defaults import stacks
 from tests.bad_inputs.world import Bad, World
 
 GraphError, Finalized, Failed = tf.errors.GraphError, tf.errors.FinalizedError, tf.errors.FailedPreconditionError
@@ -27,7 +28,7 @@ def _finalized(name: str, build: Callable[[World], Any], *words: str, line: bool
 
 
 def _foreign(name: str, build: Callable[[World], Any], *words: str) -> Bad:
-    words = ("stranger:0", "belongs to another graph", *words)
+    words = ("belongs to another graph", *words)
     return Bad(f"foreign-{name}", build, GraphError, ValueError, words, leaves=("Identity",))
 
 
@@ -94,10 +95,8 @@ def _wrong_exit(world: World) -> None:
     try:
         first.__exit__(None, None, None)
     finally:
-        # the context that was left too early is spent: the stack is put right by hand
-        from graphflow.defaults import stacks
-
-        del stacks.graphs[-2:]
+        second.__exit__(None, None, None)
+        stacks.graphs.pop()  # the context that was left too early is spent
 
 
 def _reset_inside(world: World) -> None:
@@ -120,11 +119,11 @@ def _foreign_control(world: World) -> None:
 
 
 ROWS = [
-    _foreign("binary", lambda w: tf.add(w.x, w.stranger)),
+    _foreign("binary", lambda w: tf.add(w.x, w.stranger), "stranger:0"),
     _foreign("binary-first", lambda w: w.stranger + w.s),
     _foreign("unary-list", lambda w: tf.add_n([w.x, w.stranger])),
     _foreign("stack", lambda w: tf.stack([w.x, w.stranger])),
-    _foreign("assign", lambda w: w.count.assign(w.stranger)),
+    _foreign("assign", lambda w: w.w.assign(w.stranger), "stranger:0"),
     _foreign("matmul", lambda w: tf.matmul(w.stranger, w.w)),
     Bad(
         "foreign-variable", lambda w: w.s + w.strange_variable, GraphError, ValueError,

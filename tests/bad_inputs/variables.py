@@ -26,7 +26,7 @@ def _fresh(name: str, fetch: Callable[[World], Any], *words: str) -> Bad:
         with tf.Session(graph=world.graph) as session:
             return session.run(fetch(world), {world.s: 1.0, world.n: 1, world.x: np.zeros((1, 3)), world.flag: True})
 
-    return Bad(f"uninitialized-{name}", do, Failed, RuntimeError, ("not initialized", *words), leaves=(*READ, "If", "While"))
+    return Bad(f"uninitialized-{name}", do, Failed, RuntimeError, ("not initialized", *words), leaves=(*READ, "Cast", "If"))
 
 
 def _two(world: World) -> Any:
@@ -37,7 +37,7 @@ def _in_a_long_program(world: World) -> Any:
     y = world.s
     for _ in range(600):
         y = -y
-    return tf.add(y, tf.cast(world.count, tf.float32)) if hasattr(tf, "cast") else y
+    return tf.add(y, tf.cast(world.count, tf.float32))
 
 
 def _new(name: str, make: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
@@ -57,7 +57,7 @@ def _run(name: str, build: Callable[[World], Any], value: Any, error: type[Excep
         given = tf.py_func(lambda: value, [], tf.as_dtype(np.asarray(value).dtype), name="given")
         return world.session.run([build(world)(given), world.w, world.count])
 
-    return Bad(f"run-{name}", do, error, builtin, words, leaves=("PyFunc", "Assign", "AssignAdd", "AssignSub", "Scatter", "Cast"))
+    return Bad(f"run-{name}", do, error, builtin, words, leaves=("PyFunc", "Assign", "AssignAdd", "AssignSub", "Scatter", "CountUpTo"))
 
 
 f32 = np.float32

@@ -81,7 +81,7 @@ class Bad:
     error    the class that must be raised, and the built-in that it must be, too
     words    what the text must contain
     line     whether an op is concerned, so that the text must tell the line in these files where it was built
-    leaves   op types that may be added before the refusal, beyond the constants that literals become
+    leaves   op types that the row builds before it does the wrong thing
     """
 
     id: str
