@@ -32,7 +32,8 @@ def main() -> None:
 
     # Step 1: nothing is computed here, the graph only grows by the derivatives.
     slopes = dict(zip(SLOPES_BY_HAND, tf.gradients(J, [z, p, b, q, w, x]), strict=True))
-    update = tf.train.GradientDescentOptimizer(learning_rate=0.1).minimize(J)
+    descent = tf.train.GradientDescentOptimizer(learning_rate=0.1)
+    update = descent.apply_gradients([(slopes["w"], w), (slopes["b"], b)])
 
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())  # step 2

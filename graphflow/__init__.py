@@ -138,6 +138,7 @@ from graphflow.ops.blocks import depth_to_space as depth_to_space
 from graphflow.ops.blocks import diag as diag
 from graphflow.ops.blocks import diag_part as diag_part
 from graphflow.ops.blocks import extract_image_patches as extract_image_patches
+from graphflow.ops.blocks import eye as eye
 from graphflow.ops.blocks import matrix_band_part as matrix_band_part
 from graphflow.ops.blocks import matrix_diag as matrix_diag
 from graphflow.ops.blocks import matrix_diag_part as matrix_diag_part

@@ -124,8 +124,9 @@ def _changed(array: np.ndarray[Any, Any], out: np.ndarray[Any, Any], source: DTy
         changed |= (out < 0) != (array < 0)
     elif source.is_floating and out.dtype.kind in "iu":
         # float(2**63 - 1) rounds up to 2**63, so the round trip alone would accept what wrapped around.
-        info = np.iinfo(out.dtype)
-        changed |= ~((array >= float(info.min)) & (array < float(info.max) + (1.0 if info.max < 2**52 else 0.0)))
+        # In float64, since -2**31 as a float16 is -inf.
+        info, wide = np.iinfo(out.dtype), array.astype(np.float64)
+        changed |= ~((wide >= float(info.min)) & (wide < float(info.max) + (1.0 if info.max < 2**52 else 0.0)))
     return changed
 
 

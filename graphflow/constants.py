@@ -123,6 +123,19 @@ def _holds_tensor(value: Any) -> bool:
     return False
 
 
+def _tensor_dtype(values: Any) -> DType | None:
+    """The dtype of a tensor in a (nested) list, which the literals beside it take."""
+    stack = [values]
+    while stack:
+        for item in stack.pop():
+            if isinstance(item, Tensor) or hasattr(item, "_as_tensor"):
+                found: DType = item.dtype
+                return found
+            if isinstance(item, (list, tuple)):
+                stack.append(item)
+    return None
+
+
 _pack: list[Callable[..., Tensor]] = []
 
 
@@ -133,9 +146,8 @@ def bind_pack(stack: Callable[..., Tensor]) -> None:
 
 def _packed(values: Any, dtype: DType | None, name: str | None) -> Tensor:
     """Stack a (nested) list that holds tensors; nesting is as deep as the user typed it."""
-    for item in values:
-        if dtype is None and hasattr(item, "dtype"):
-            dtype = item.dtype
+    if dtype is None:
+        dtype = _tensor_dtype(values)
     parts = [_packed(v, dtype, None) if isinstance(v, (list, tuple)) and _holds_tensor(v) else v for v in values]
     parts = [convert_to_tensor(v, preferred=dtype) for v in parts]
     return _pack[0](parts, name=name)

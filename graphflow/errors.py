@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphflow.source import user_frame
+
 OK = 0
 CANCELLED = 1
 UNKNOWN = 2
@@ -37,13 +39,15 @@ def shown(value: Any, limit: int = 80) -> str:
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
+    text = " ".join(text[: 4 * limit].split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 class Error(Exception):
     """The root of everything that graphflow raises; `except tf.errors.OpError` catches it as well.
 
-    `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built.
+    `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built.  Where no op
+    is concerned, `called_at` is the user's line that led here.
     """
 
     error_code = UNKNOWN
@@ -66,6 +70,7 @@ class Error(Exception):
         self.op_name: str | None = getattr(op, "name", None)
         self.op_type: str | None = getattr(op, "type", None)
         self.source: str | None = source or getattr(op, "source", None)
+        self.called_at = str(user_frame())
 
     def attach(self, op: Any) -> Error:
         """Name the op in an error that was raised where the op was not known; the first op named stays."""
@@ -73,6 +78,11 @@ class Error(Exception):
             self.op_name = op.name
             self.op_type = op.type
             self.source = self.source or op.source
+        return self
+
+    def about(self, other: Error) -> Error:
+        """Take over the op and the line that another error names."""
+        self.op_name, self.op_type, self.source = other.op_name, other.op_type, other.source
         return self
 
     @property
@@ -90,6 +100,8 @@ class Error(Exception):
             lines.append(f"  op:       {self.op_name!r} ({self.op_type})")
         if self.source is not None:
             lines.append(f"  built at: {self.source}")
+        else:
+            lines.append(f"  called at: {self.called_at}")
         if self.hint is not None:
             lines.append(f"  hint:     {self.hint}")
         return "\n".join(lines)

@@ -73,12 +73,12 @@ class Graph:
             if name is None:
                 full = self._names.unique(scope.name + type if scope.name else type)
             elif isinstance(name, str) and name.endswith("/"):
-                full = names.check_name(name[:-1], in_scope=False)
+                full = names.check_name(name[:-1], in_scope=False, place=place)
                 if full in self._by_name:
                     raise AlreadyExistsError(f"an op named {full!r} exists already", source=str(place))
                 self._names.claim(full)
             else:
-                names.check_name(name, in_scope=bool(scope.name))
+                names.check_name(name, in_scope=bool(scope.name), place=place)
                 full = self._names.unique(scope.name + name)
             op = Operation(self, len(self._operations), type, full, inputs, attrs, scope, place, known)
             self._operations.append(op)

@@ -17,13 +17,11 @@ from graphflow import constants, dtypes
 from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.ops import array, core, math, random
-from graphflow.source import names_the_line
 from graphflow.tensor_shape import as_dims
 
 TRUNCATION = 0.87962566103423978  # the standard deviation of a standard normal truncated at two sigma
 
 
-@names_the_line
 def _floating(dtype: Any) -> DType:
     found = as_dtype(dtype)
     if not found.is_floating:
@@ -31,7 +29,6 @@ def _floating(dtype: Any) -> DType:
     return found
 
 
-@names_the_line
 def _sizes(shape: Any) -> list[int]:
     """The complete shape as a list."""
     dims = as_dims(shape)
@@ -97,7 +94,6 @@ class Ones(Initializer):
 class Constant(Initializer):
     """A given value: a number everywhere, or an array, whose last element fills what is left of the shape."""
 
-    @names_the_line
     def __init__(self, value: Any = 0, dtype: Any = dtypes.float32, verify_shape: bool = False) -> None:
         if not (np.isscalar(value) or isinstance(value, (list, tuple, np.ndarray))):
             raise DTypeError(
@@ -107,7 +103,6 @@ class Constant(Initializer):
         self.dtype = as_dtype(dtype)
         self.verify_shape = verify_shape
 
-    @names_the_line
     def __call__(
         self, shape: Any, dtype: Any = None, partition_info: Any = None, verify_shape: bool | None = None
     ) -> Any:
@@ -173,7 +168,6 @@ class UniformUnitScaling(Initializer):
 class VarianceScaling(Initializer):
     """Random, with the variance `scale / n`, where n is the number of inputs, of outputs, or their mean."""
 
-    @names_the_line
     def __init__(
         self,
         scale: float = 1.0,
@@ -246,7 +240,6 @@ class Orthogonal(Initializer):
         self.seed = seed
         self.dtype = _floating(dtype)
 
-    @names_the_line
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Any:
         """A random matrix in that shape."""
         sizes = _sizes(shape)
@@ -263,7 +256,6 @@ class Identity(Initializer):
         self.gain = gain
         self.dtype = _floating(dtype)
 
-    @names_the_line
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Any:
         """The identity in that shape."""
         sizes = _sizes(shape)
@@ -275,7 +267,6 @@ class Identity(Initializer):
 class ContribVarianceScaling(Initializer):
     """`tf.contrib.layers.variance_scaling_initializer`: VarianceScaling with contrib's arguments."""
 
-    @names_the_line
     def __init__(
         self,
         factor: float = 2.0,
@@ -343,3 +334,17 @@ glorot_uniform_initializer = GlorotUniform
 glorot_normal_initializer = GlorotNormal
 xavier_initializer_conv2d = xavier_initializer
 contrib_variance_scaling_initializer = ContribVarianceScaling
+
+# as `tf.initializers` has them
+zeros = Zeros
+ones = Ones
+constant = Constant
+random_uniform = RandomUniform
+random_normal = RandomNormal
+truncated_normal = TruncatedNormal
+uniform_unit_scaling = UniformUnitScaling
+variance_scaling = VarianceScaling
+orthogonal = Orthogonal
+identity = Identity
+glorot_uniform = GlorotUniform
+glorot_normal = GlorotNormal

@@ -9,7 +9,7 @@ from graphflow.ops.contraction import tensordot as tensordot
 from graphflow.ops.linalg import adjoint as adjoint
 from graphflow.ops.linalg import cholesky as cholesky
 from graphflow.ops.linalg import cross as cross
-from graphflow.ops.linalg import eye as eye
+from graphflow.ops.blocks import eye as eye
 from graphflow.ops.linalg import matmul as matmul
 from graphflow.ops.linalg import matrix_determinant as det
 from graphflow.ops.linalg import matrix_inverse as inv

@@ -11,23 +11,24 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from graphflow.errors import GraphError
+from graphflow import source
+from graphflow.errors import GraphError, shown
 
 _OP_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\\-/]*\Z")
 _SCOPE_NAME = re.compile(r"[A-Za-z0-9_.\\\-/]*\Z")
 MAX_LENGTH = 256
 
 
-def check_name(name: Any, *, in_scope: bool) -> str:
-    """The name, if it is a legal one."""
+def check_name(name: Any, *, in_scope: bool, place: Any = None) -> str:
+    """The name, if it is a legal one; `place` is where it was given."""
     pattern = _SCOPE_NAME if in_scope else _OP_NAME
     if isinstance(name, str) and 0 < len(name) <= MAX_LENGTH and pattern.match(name):
         return name
-    shown = repr(name)
     raise GraphError(
         "not a legal name for an op or a scope",
         expected=f"1 to {MAX_LENGTH} characters out of A-Z a-z 0-9 _ . - /, not starting with _ or - at the top level",
-        got=shown if len(shown) <= 80 else shown[:77] + "...",
+        got=shown(name),
+        source=str(place or source.user_frame()),
     )
 
 

@@ -8,16 +8,10 @@ State: a memo of which file names belong to the library.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable
 from types import CodeType
-from typing import Any, NamedTuple, TypeVar, cast
-
-from graphflow.errors import Error
-
-F = TypeVar("F", bound=Callable[..., Any])
+from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _BACKENDS = os.sep + "graphflow_"
@@ -80,17 +74,3 @@ def user_frame() -> Source:
         if back is None:
             return _new(Source, (code, frame.f_lasti))
         frame = back
-
-
-def names_the_line(function: F) -> F:
-    """Decorator: an error of ours that leaves the function names the user's line that called it."""
-
-    @functools.wraps(function)
-    def named(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except Error as error:
-            error.source = error.source or str(user_frame())
-            raise
-
-    return cast("F", named)

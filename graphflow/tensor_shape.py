@@ -178,6 +178,8 @@ class TensorShape:
 
     def with_rank(self, rank: int) -> TensorShape:
         """The same shape, which must have that rank."""
+        if self._dims is not None and len(self._dims) != rank:
+            raise ShapeError(f"expected rank {rank}", got=spec.describe(self._dims))
         return self.merge_with((None,) * rank)
 
     def with_rank_at_least(self, rank: int) -> TensorShape:

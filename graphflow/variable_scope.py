@@ -20,7 +20,6 @@ from graphflow.errors import DTypeError, InvalidArgumentError
 from graphflow.graph import get_default_graph
 from graphflow.keys import GraphKeys
 from graphflow.ops import state
-from graphflow.source import names_the_line
 from graphflow.tensor import Tensor
 from graphflow.variable_store import get_by_name
 
@@ -139,7 +138,6 @@ class VariableScope:
         """The local variables of this scope."""
         return self.get_collection(GraphKeys.LOCAL_VARIABLES)
 
-    @names_the_line
     def get_variable(
         self, name: Any, dtype: Any = None, reuse: Any = None, custom_getter: Any = None, **given: Any
     ) -> Any:
@@ -230,7 +228,6 @@ def get_local_variable(name: str, *args: Any, **kwargs: Any) -> Any:
 class variable_scope:
     """Prefix the names of the variables made inside, with defaults for `get_variable`; opens a name scope as well."""
 
-    @names_the_line
     def __init__(
         self,
         name_or_scope: Any,

@@ -22,7 +22,6 @@ from graphflow.indexed_slices import IndexedSlices
 from graphflow.keys import GraphKeys
 from graphflow.operators import Operators
 from graphflow.ops import core, state
-from graphflow.source import names_the_line
 from graphflow.tensor import Operation, Tensor
 from graphflow.tensor_shape import TensorShape, as_dims
 
@@ -30,7 +29,6 @@ from graphflow.tensor_shape import TensorShape, as_dims
 class Variable(Operators):
     """A tensor that keeps its value between runs and can be assigned to."""
 
-    @names_the_line
     def __init__(
         self,
         initial_value: Any = None,

@@ -169,7 +169,7 @@ def test_the_demo(tmp_path: Path) -> None:
 
 
 def test_the_demo_opens_no_window(tmp_path: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "nonsense", "DISPLAY": ""}
+    environment = {**os.environ, "MPLBACKEND": "tkagg", "DISPLAY": ""}
     command = [sys.executable, "-c", MAIN, "demo", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

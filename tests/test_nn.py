@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,7 @@ def test_the_number_of_draws_is_that_up_to_the_last_new_class() -> None:
     classes = [run(embedding.candidate_sample(np.array([7, 7]), n, 20, True, "log_uniform")) for n in range(1, 21)]
     counts = [int(draws) for _, draws in classes]
     assert counts[0] == 1
-    assert all(a < b for a, b in zip(counts, counts[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(counts))
     longest = classes[-1][0]
     for n, (found, _) in enumerate(classes, 1):
         np.testing.assert_array_equal(found, longest[:n])

@@ -274,9 +274,9 @@ def test_time_grows_with_the_rows_and_not_with_the_table(name: str) -> None:
             sess.run(global_variables_initializer())
             feed = {ids: np.arange(64) * (size // 64)}
             for _ in range(12):
-                start = time.perf_counter()
+                start = time.process_time()
                 sess.run(step, feed)
-                best = min(best, time.perf_counter() - start)
+                best = min(best, time.process_time() - start)
         return best
 
     small = seconds(10_000)

@@ -235,10 +235,6 @@ def _foreign() -> list[Any]:
         return [Variable(1.0, name="a")]
 
 
-def _closed(variables: Any) -> Any:
-    return train.Saver(variables)
-
-
 def _save(path: Any, **options: Any) -> Any:
     two()
     return train.Saver().save(started(), path, **options)
@@ -262,7 +258,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
     "defer_build": (lambda p: train.Saver(two(), defer_build=True), ValueError, "defer_build"),
     "saver_def": (lambda p: train.Saver(two(), saver_def=object()), NotImplementedError, "SaverDef"),
     "no session": (lambda p: train.Saver(two()).save("sess", p / "m"), TypeError, "takes a session"),
-    "closed session": (lambda p: _closed(two()).save(tf.Session(), p / "m"), RuntimeError, "uninitialized"),
+    "no values": (lambda p: train.Saver(two()).save(tf.Session(), p / "m"), RuntimeError, "uninitialized"),
     "other graph": (lambda p: train.Saver(_foreign()).save(tf.Session(), p / "m"), ValueError, "not of the session's"),
     "no directory": (lambda p: _save(p / "nowhere" / "m"), ValueError, "Parent directory"),
     "no name": (lambda p: _save(f"{p}/"), ValueError, "file name"),

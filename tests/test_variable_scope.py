@@ -12,7 +12,6 @@ import graphflow as tf
 from graphflow import initializers, variables
 from graphflow.keys import GraphKeys
 from graphflow.ops import control, core, random
-from graphflow.ops import operators as operators
 from graphflow.template import make_template
 from graphflow.variable_scope import (
     AUTO_REUSE,
@@ -447,7 +446,7 @@ class TestInitializers:
             (initializers.VarianceScaling(), np.sqrt(1 / FAN_IN), None),
             (initializers.VarianceScaling(2.0, "fan_out", "uniform"), np.sqrt(2 / FAN_OUT), np.sqrt(6 / FAN_OUT)),
             (initializers.VarianceScaling(2.0, "fan_avg", "untruncated_normal"), np.sqrt(4 / 450), None),
-            (initializers.VarianceScaling(1.0, "fan_in", "normal"), np.sqrt(1 / FAN_IN), 3 / np.sqrt(FAN_IN)),
+            (initializers.VarianceScaling(1.0, "fan_in", "normal"), np.sqrt(1 / FAN_IN), 2.2737 / np.sqrt(FAN_IN)),
             (initializers.GlorotUniform(), np.sqrt(2 / 450), np.sqrt(6 / 450)),
             (initializers.GlorotNormal(), np.sqrt(2 / 450), None),
             (initializers.xavier_initializer(), np.sqrt(2 / 450), np.sqrt(6 / 450)),

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 import graphflow as tf
-import graphflow.ops.operators
 from graphflow import variables
 from graphflow.gradients import gradients
 from graphflow.keys import GraphKeys
-from graphflow.ops import compare, control, core, math, state
+from graphflow.ops import compare, control, core, math, random, state
 from graphflow.variables import Variable
 
 
@@ -135,7 +134,7 @@ class TestCreation:
     @pytest.mark.parametrize(
         ("build", "match"),
         [
-            (lambda: Variable(), "initial_value must be specified"),
+            (Variable, "initial_value must be specified"),
             (lambda: Variable(core.placeholder(tf.float32, [None])), "must have a shape specified"),
             (lambda: Variable([1.0], expected_shape=[2]), "does not have the shape"),
             (lambda: Variable(core.constant(1), dtype=tf.float32), "another dtype"),
@@ -210,8 +209,6 @@ class TestInitialisation:
             session.run(y)
 
     def test_same_draw_for_a_variable_and_its_dependent(self) -> None:
-        from graphflow.ops import random
-
         a = Variable(random.random_normal([3]))
         b = Variable(a.initialized_value())
         first, second = values(a, b)
@@ -613,12 +610,16 @@ class TestFunctions:
 
     def test_written_in_names_the_variables_own_handles(self) -> None:
         v, w = Variable(0.0), Variable(0.0)
-        control.cond(core.constant(True), lambda: v.assign(1.0), lambda: w * 1.0)
-        v.initializer.graph.store["written"].clear()
-        fresh = Variable(0.0)
-        assert state.written_in(tf.get_default_graph()) == {fresh.handle}
-        control.cond(core.constant(True), lambda: v.assign(1.0), lambda: w * 1.0)
-        assert state.written_in(tf.get_default_graph()) == {fresh.handle, v.handle}
+
+        def body(i: Any) -> Any:
+            found = control.cond(compare.less(w, 1.0), lambda: v.assign(1.0), lambda: w * 1.0)
+            branch = found.op.attrs["then_branch"]
+            assert state.written_in(branch) == {v.handle}
+            assert state.written_in(found.op.attrs["else_branch"]) == set()
+            assert state.written_in(branch.outer) == {v.handle}
+            return i + 1
+
+        control.while_loop(lambda i: compare.less(i, 3), body, [0])
 
 
 class TestGradients:
@@ -673,6 +674,3 @@ def test_finalized() -> None:
     with pytest.raises(tf.errors.FinalizedError):
         v.assign(3.0)
     tf.get_default_graph()._unsafe_unfinalize()
-
-
-assert graphflow.ops.operators

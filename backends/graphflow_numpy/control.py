@@ -17,6 +17,7 @@ import numpy as np
 from graphflow.backend import Context, Executable, Run
 from graphflow.errors import InvalidArgumentError
 from graphflow.program import Instruction
+from graphflow_numpy import state
 from graphflow_numpy.table import kernel
 
 Kernel = Callable[..., Any]
@@ -125,7 +126,7 @@ def _stacked(values: list[Any], history: bool) -> Any:
 
 @kernel("HistoryRow", view=True)
 def _history_row(history: Any, number: Any) -> Any:
-    return history[int(number)]
+    return history[int(state.checked_rows(number, len(history)))]
 
 
 @kernel("AssertTrue")
@@ -143,5 +144,5 @@ def _at_most_one(preds: Any) -> tuple[()]:
 
 
 @kernel("CustomGradient", view=True)
-def _custom_gradient(*inputs: Any, results: int, derivative: Any) -> tuple[Any, ...]:
-    return inputs[:results]
+def _custom_gradient(*inputs: Any, results: int, derivative: Any) -> Any:
+    return inputs[:results] if results > 1 else inputs[0]

@@ -90,8 +90,11 @@ class NumpyExecutable:
             context.run(np.seterr, all="ignore")
         try:
             out = context.run(self._outer, run, *feeds)
+        except Error as error:
+            self._explained(error)
+            raise
         except Exception as error:
-            raise self._explained(error) from (None if isinstance(error, Error) else error)
+            raise self._explained(error) from error
         finally:
             if run is not None:
                 while run.held:
@@ -104,8 +107,11 @@ class NumpyExecutable:
         held = len(run.held)  # by the program that we are inside of
         try:
             return self._inner(run, *feeds)
+        except Error as error:
+            self._explained(error)
+            raise
         except Exception as error:
-            raise self._explained(error) from (None if isinstance(error, Error) else error)
+            raise self._explained(error) from error
         finally:
             while len(run.held) > held:
                 run.held.pop().release()
@@ -207,4 +213,6 @@ def _outside(error: Exception) -> Error:
 def _describe_value(value: Any) -> str:
     if isinstance(value, (np.ndarray, np.generic)):
         return f"{value.dtype}{describe(value.shape)}"
+    if isinstance(value, NumpyCell):
+        return f"variable {value.name!r}"
     return type(value).__name__

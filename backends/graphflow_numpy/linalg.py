@@ -72,12 +72,12 @@ def _plan(left: str, right: str, result: str) -> _Plan:
     rows = [c for c in kept_left if c not in right]
     columns = [c for c in kept_right if c not in left]
     made = batch + rows + columns
-    return _Plan(
-        (tuple(i for i, c in enumerate(left) if c not in kept_left), tuple(i for i, c in enumerate(right) if c not in kept_right)),
-        (tuple(kept_left.index(c) for c in batch + rows + inner), tuple(kept_right.index(c) for c in batch + inner + columns)),
-        (len(batch), len(rows), len(inner), len(columns)),
-        tuple(made.index(c) for c in result),
-    )  # fmt: skip
+    sums_left = tuple(i for i, c in enumerate(left) if c not in kept_left)
+    sums_right = tuple(i for i, c in enumerate(right) if c not in kept_right)
+    order_left = tuple(kept_left.index(c) for c in batch + rows + inner)
+    order_right = tuple(kept_right.index(c) for c in batch + inner + columns)
+    counts = len(batch), len(rows), len(inner), len(columns)
+    return _Plan((sums_left, sums_right), (order_left, order_right), counts, tuple(made.index(c) for c in result))
 
 
 def _contract(a: Any, left: str, b: Any, right: str, result: str) -> Any:

@@ -47,12 +47,13 @@ def _top_k(x: Any, k: Any) -> Any:
 
 def _partial(x: Any, k: int) -> Any:
     """The places of the k largest of each row without sorting the rest; None where a row holds NaN."""
-    least = np.partition(x, x.shape[1] - k, 1)[:, x.shape[1] - k, None]
+    largest = np.partition(x, x.shape[1] - k, 1)[:, x.shape[1] - k :]
+    if np.isnan(largest).any():
+        return None
+    least = largest[:, :1]
     above = x > least
     equal = x == least
     chosen = above | equal & (np.cumsum(equal, 1) <= k - above.sum(1, keepdims=True))
-    if not (chosen.sum(1) == k).all():
-        return None
     places = np.nonzero(chosen)[1].reshape(-1, k)
     return np.take_along_axis(places, _order(np.take_along_axis(x, places, 1), True), 1)
 

@@ -17,13 +17,19 @@ from graphflow_numpy.elementwise import is_half
 from graphflow_numpy.table import kernel
 
 Axis = Any  # a tuple of ints, or None for all axes
+_add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
+_maximum: Any = np.maximum.reduce
+_minimum: Any = np.minimum.reduce
+_and: Any = np.logical_and.reduce
+_or: Any = np.logical_or.reduce
 
 
 def total(x: Any, axis: Axis, keepdims: bool) -> Any:
     """The sum over the axes in the dtype of `x`."""
     if is_half(x):
-        return np.add.reduce(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
-    return np.add.reduce(x, axis, x.dtype, None, keepdims)
+        return _add(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
+    return _add(x, axis, x.dtype, None, keepdims)
 
 
 def count_along(shape: tuple[int, ...], axis: Axis) -> int:
@@ -55,8 +61,8 @@ def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if x.dtype.kind in "iu":
         return _integer_mean(x, axis, keepdims, count)
     if is_half(x):
-        return (np.add.reduce(x.astype(np.float32), axis, None, None, keepdims) / np.float32(count)).astype(x.dtype)
-    found = np.add.reduce(x, axis, x.dtype, None, keepdims)
+        return (_add(x.astype(np.float32), axis, None, None, keepdims) / np.float32(count)).astype(x.dtype)
+    found = _add(x, axis, x.dtype, None, keepdims)
     divisor = x.dtype.type(count)
     return np.true_divide(found, divisor, found) if type(found) is np.ndarray else found / divisor
 
@@ -64,7 +70,7 @@ def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
 def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
     if not count:
         raise InvalidArgumentError("the mean of no integers", hint="tf.cast them to tf.float32 for a NaN")
-    wide = np.add.reduce(x, axis, np.uint64 if x.dtype.kind == "u" else np.int64, None, keepdims)
+    wide = _add(x, axis, np.uint64 if x.dtype.kind == "u" else np.int64, None, keepdims)
     # Rounded towards zero, and not down.
     return (np.sign(wide) * (np.abs(wide) // wide.dtype.type(count))).astype(x.dtype)
 
@@ -72,8 +78,8 @@ def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
 @kernel("Prod")
 def _prod(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if is_half(x):
-        return np.multiply.reduce(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
-    return np.multiply.reduce(x, axis, x.dtype, None, keepdims)
+        return _multiply(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
+    return _multiply(x, axis, x.dtype, None, keepdims)
 
 
 def _limit(dtype: Any, largest: bool) -> Any:
@@ -87,15 +93,15 @@ def _limit(dtype: Any, largest: bool) -> Any:
 @kernel("Max")
 def _max(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if not x.size:
-        return np.maximum.reduce(x, axis, None, None, keepdims, _limit(x.dtype, False))
-    return np.maximum.reduce(x, axis, None, None, keepdims)
+        return _maximum(x, axis, None, None, keepdims, _limit(x.dtype, False))
+    return _maximum(x, axis, None, None, keepdims)
 
 
 @kernel("Min")
 def _min(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if not x.size:
-        return np.minimum.reduce(x, axis, None, None, keepdims, _limit(x.dtype, True))
-    return np.minimum.reduce(x, axis, None, None, keepdims)
+        return _minimum(x, axis, None, None, keepdims, _limit(x.dtype, True))
+    return _minimum(x, axis, None, None, keepdims)
 
 
 @kernel("ExtremumGrad")
@@ -103,7 +109,7 @@ def _extremum_grad(x: Any, y: Any, dy: Any, *, axis: Axis, keepdims: bool) -> An
     shape = kept(x.shape, axis)
     chosen = x == np.reshape(y, shape)
     counter = np.dtype(np.float32) if is_half(dy) else dy.dtype
-    count = np.add.reduce(chosen, axis, counter, None, True)
+    count = _add(chosen, axis, counter, None, True)
     share = (np.reshape(dy, shape) / count).astype(dy.dtype, copy=False)
     return np.where(chosen, share, dy.dtype.type(0))
 
@@ -120,12 +126,12 @@ def _argmin(x: Any, *, axis: int, output_type: Any) -> Any:
 
 @kernel("All")
 def _all(x: Any, *, axis: Axis, keepdims: bool) -> Any:
-    return np.logical_and.reduce(x, axis, None, None, keepdims)
+    return _and(x, axis, None, None, keepdims)
 
 
 @kernel("Any")
 def _any(x: Any, *, axis: Axis, keepdims: bool) -> Any:
-    return np.logical_or.reduce(x, axis, None, None, keepdims)
+    return _or(x, axis, None, None, keepdims)
 
 
 # -- gradients of broadcasting and of sums ---------------------------------------------------------------------------
@@ -141,7 +147,7 @@ def _sum_to(x: Any, shape: Any) -> Any:
         return np.array(x)
     for i in axes[lead:]:
         if sizes[i - lead] != 1:
-            raise InvalidArgumentError("a shape that was not broadcast to this one", got=f"{list(sizes)} and {list(own)}")
+            raise InvalidArgumentError("a shape that was not broadcast to this", got=f"{list(sizes)} and {list(own)}")
     found = total(x, tuple(axes), False)
     return found if len(axes) == lead else np.reshape(found, sizes)
 

@@ -180,10 +180,11 @@ def vector_hint(x: Any) -> tuple[Any, ...] | None:
     """What is known of the entries of a short integer vector: at least how many they are."""
     hint: Any = x.hint
     if hint is not None:
-        return hint if isinstance(hint, tuple) else None  # type: ignore[no-any-return]
+        return hint if isinstance(hint, tuple) else None
     if x.dims is None or len(x.dims) != 1 or x.dims[0] is None or x.dims[0] > constants.MAX_HINT:
         return None
-    return (None,) * x.dims[0]
+    count: int = x.dims[0]
+    return (None,) * count
 
 
 def useful_hint(entries: Any) -> Any:

@@ -39,6 +39,15 @@ def add(x: Any, y: Any, name: str | None = None) -> Any:
 add.vjp(lambda op, dy: dy, lambda op, dy: dy)
 
 
+@op("Neg", infer=elementwise(hint=operator.neg))
+def negative(x: Any, name: str | None = None) -> Any:
+    """-x, elementwise."""
+    return call((x,), name)
+
+
+negative.vjp(lambda op, dy: negative(dy))
+
+
 @op("Sub", infer=elementwise(hint=operator.sub), broadcasts=True)
 def subtract(x: Any, y: Any, name: str | None = None) -> Any:
     """x - y, elementwise."""
@@ -55,15 +64,6 @@ def multiply(x: Any, y: Any, name: str | None = None) -> Any:
 
 
 multiply.vjp(lambda op, dy: multiply(dy, conj(op.inputs[1])), lambda op, dy: multiply(dy, conj(op.inputs[0])))
-
-
-@op("Neg", infer=elementwise(hint=operator.neg))
-def negative(x: Any, name: str | None = None) -> Any:
-    """-x, elementwise."""
-    return call((x,), name)
-
-
-negative.vjp(lambda op, dy: negative(dy))
 
 
 def _sum_to(x: Any, shape: Any) -> TensorSpec:
@@ -88,9 +88,10 @@ def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
     know that: a bias cannot have stretched a batch of unknown size.
     """
     dims = x.dims
-    if dims is not None and grad.dims is not None and grad.dims == dims:
-        if None not in dims or others is not None and _sets_the_shape(x, others):
-            return grad
+    if dims is not None and grad.dims == dims and (
+        None not in dims or others is not None and _sets_the_shape(x, others)
+    ):
+        return grad
     found = sum_to(grad, array.shape(x))
     if dims is not None:
         found.dims = dims
@@ -102,7 +103,7 @@ def _sets_the_shape(x: Any, others: Any) -> bool:
     for y in others:
         if y is x:
             continue
-        if y.dims is None or len(y.dims) > len(x.dims):
+        if y.dims is None or len(y.dims) > len(x.dims) or y.dtype.is_bool:  # a vector of bools chooses rows
             return False
         for mine, its in zip(reversed(x.dims), reversed(y.dims), strict=False):
             if mine is None and its != 1:
@@ -269,7 +270,7 @@ def floormod(x: Any, y: Any, name: str | None = None) -> Any:
     return call((x, y), name)
 
 
-floormod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, floor_div(*op.inputs))))
+floormod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, floor_div(op.inputs[0], op.inputs[1]))))
 mod = floormod
 
 
@@ -285,7 +286,7 @@ def truncatemod(x: Any, y: Any, name: str | None = None) -> Any:
     return call((x, y), name)
 
 
-truncatemod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, truncatediv(*op.inputs))))
+truncatemod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, truncatediv(op.inputs[0], op.inputs[1]))))
 
 
 @op("DivNoNan", infer=elementwise("inexact"), broadcasts=True)
@@ -356,8 +357,8 @@ def maximum(x: Any, y: Any, name: str | None = None) -> Any:
 
 
 maximum.vjp(
-    lambda op, dy: where(compare.greater_equal(*op.inputs), dy, 0.0),
-    lambda op, dy: where(compare.greater_equal(*op.inputs), 0.0, dy),
+    lambda op, dy: where(compare.greater_equal(op.inputs[0], op.inputs[1]), dy, 0.0),
+    lambda op, dy: where(compare.greater_equal(op.inputs[0], op.inputs[1]), 0.0, dy),
 )
 
 
@@ -368,8 +369,8 @@ def minimum(x: Any, y: Any, name: str | None = None) -> Any:
 
 
 minimum.vjp(
-    lambda op, dy: where(compare.less_equal(*op.inputs), dy, 0.0),
-    lambda op, dy: where(compare.less_equal(*op.inputs), 0.0, dy),
+    lambda op, dy: where(compare.less_equal(op.inputs[0], op.inputs[1]), dy, 0.0),
+    lambda op, dy: where(compare.less_equal(op.inputs[0], op.inputs[1]), 0.0, dy),
 )
 
 
@@ -435,10 +436,6 @@ def _imag(input: Any, name: str | None = None) -> Any:
     return call((input,), name)
 
 
-_real.vjp(lambda op, dy: complex(dy, array.zeros_like(dy)))
-_imag.vjp(lambda op, dy: complex(array.zeros_like(dy), dy))
-
-
 def real(input: Any, name: str | None = None) -> Any:
     """The real part; a real tensor is returned as it is."""
     x = as_tensor(input)
@@ -465,6 +462,8 @@ def complex(real: Any, imag: Any, name: str | None = None) -> Any:
 
 
 complex.vjp(lambda op, dy: real(dy), lambda op, dy: imag(dy))
+_real.vjp(lambda op, dy: complex(dy, array.zeros_like(dy)))
+_imag.vjp(lambda op, dy: complex(array.zeros_like(dy), dy))
 
 
 @op("Angle", infer=_part)

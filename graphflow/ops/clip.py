@@ -69,7 +69,8 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
         norm = where(positive, math.sqrt(where(positive, squares, 1.0)), squares)
         clipped = math.realdiv(math.multiply(x, clip_norm), math.maximum(norm, clip_norm))
         if not compatible(clipped.dims, x.dims):
-            raise ShapeError("clip_norm changes the shape", op=x.op, expected=describe(x.dims), got=describe(clipped.dims))
+            wanted, found = describe(x.dims), describe(clipped.dims)
+            raise ShapeError("clip_norm changes the shape", op=x.op, expected=wanted, got=found)
         return _like(t, clipped)
 
 

@@ -180,11 +180,14 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
 def _pairs(axes: Any, rank_a: int, rank_b: int) -> tuple[list[int], list[int]]:
     value = static_value(axes)
     if value is None or value.dtype.kind not in "iu" and value.size:
-        raise InvalidArgumentError("the axes of a tensordot are integers known while the graph is built", got=repr(axes)[:80])
+        raise InvalidArgumentError(
+            "the axes of a tensordot are integers known while the graph is built", got=repr(axes)[:80]
+        )
     if value.ndim == 0:
         count = int(value)
         if not 0 <= count <= min(rank_a, rank_b):
-            raise InvalidArgumentError("tensordot has not that many axes", expected=f"0 to {min(rank_a, rank_b)}", got=str(count))
+            most = min(rank_a, rank_b)
+            raise InvalidArgumentError("tensordot has not that many axes", expected=f"0 to {most}", got=str(count))
         return list(range(rank_a - count, rank_a)), list(range(count))
     if len(value) != 2:
         raise InvalidArgumentError("the axes of a tensordot are a number or a pair of lists", got=repr(axes)[:80])

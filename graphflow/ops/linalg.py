@@ -10,7 +10,6 @@ State: none.
 from __future__ import annotations
 
 import math as scalar
-import operator
 from typing import Any
 
 from graphflow import spec
@@ -18,7 +17,6 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import arrange, array, blocks, compare, math, reduce
 from graphflow.ops.arguments import as_tensor, at_the_users_line, known_integers
-from graphflow.ops.blocks import eye as eye
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
 from graphflow.ops.inference import check_kind, elementwise
@@ -386,7 +384,7 @@ def norm(
         check_kind(x, "inexact")
         if ord in ("euclidean", "fro") or axes is None and ord == 2 or axes is not None and len(axes) == 1 and ord == 2:
             if ord == "fro" and (axes is None or len(axes) != 2):
-                raise InvalidArgumentError("the Frobenius norm is one of matrices", expected="axis=(i, j)", got=repr(axis))
+                raise InvalidArgumentError("the Frobenius norm is one of matrices", expected="two axes", got=repr(axis))
             return math.sqrt(reduce.reduce_sum(_squares(x), axes, keep))
         size = math.abs(x)
         if axes is not None and len(axes) == 2:
@@ -399,8 +397,9 @@ def _squares(x: Any) -> Any:
 
 
 def _vector_norm(size: Any, ord: Any, axes: Any, keep: bool) -> Any:
-    if isinstance(ord, str) or isinstance(ord, bool) or not hasattr(ord, "__float__") or not float(ord) > 0:
-        raise InvalidArgumentError("no such vector norm", expected="'euclidean', a number above 0, or inf", got=repr(ord))
+    if isinstance(ord, (str, bool)) or not hasattr(ord, "__float__") or not float(ord) > 0:
+        wanted = "'euclidean', a number above 0, or inf"
+        raise InvalidArgumentError("no such vector norm", expected=wanted, got=repr(ord))
     p = float(ord)
     if p == 1.0:
         return reduce.reduce_sum(size, axes, keep)

@@ -13,45 +13,55 @@ import numpy as np
 
 from graphflow.opdef import call, op
 from graphflow.ops import compare
-from graphflow.ops.arithmetic import abs as abs
-from graphflow.ops.arithmetic import accumulate_n as accumulate_n
-from graphflow.ops.arithmetic import add as add
-from graphflow.ops.arithmetic import add_n as add_n
-from graphflow.ops.arithmetic import angle as angle
-from graphflow.ops.arithmetic import ceil as ceil
-from graphflow.ops.arithmetic import complex as complex
-from graphflow.ops.arithmetic import conj as conj
-from graphflow.ops.arithmetic import div as div
-from graphflow.ops.arithmetic import div_no_nan as div_no_nan
-from graphflow.ops.arithmetic import divide as divide
-from graphflow.ops.arithmetic import floor as floor
-from graphflow.ops.arithmetic import floor_div as floor_div
-from graphflow.ops.arithmetic import floordiv as floordiv
-from graphflow.ops.arithmetic import floormod as floormod
-from graphflow.ops.arithmetic import imag as imag
-from graphflow.ops.arithmetic import maximum as maximum
-from graphflow.ops.arithmetic import minimum as minimum
-from graphflow.ops.arithmetic import mod as mod
-from graphflow.ops.arithmetic import multiply as multiply
-from graphflow.ops.arithmetic import negative as negative
-from graphflow.ops.arithmetic import real as real
-from graphflow.ops.arithmetic import realdiv as realdiv
-from graphflow.ops.arithmetic import reciprocal as reciprocal
-from graphflow.ops.arithmetic import rint as rint
-from graphflow.ops.arithmetic import round as round
-from graphflow.ops.arithmetic import scalar_mul as scalar_mul
-from graphflow.ops.arithmetic import sign as sign
-from graphflow.ops.arithmetic import square as square
-from graphflow.ops.arithmetic import squared_difference as squared_difference
-from graphflow.ops.arithmetic import subtract as subtract
-from graphflow.ops.arithmetic import sum_to as sum_to
-from graphflow.ops.arithmetic import sum_to_like as sum_to_like
-from graphflow.ops.arithmetic import truediv as truediv
-from graphflow.ops.arithmetic import truncatediv as truncatediv
-from graphflow.ops.arithmetic import truncatemod as truncatemod
+from graphflow.ops.arithmetic import (
+    abs,
+    accumulate_n,
+    add,
+    add_n,
+    angle,
+    ceil,
+    complex,
+    conj,
+    div,
+    div_no_nan,
+    divide,
+    floor,
+    floor_div,
+    floordiv,
+    floormod,
+    imag,
+    maximum,
+    minimum,
+    mod,
+    multiply,
+    negative,
+    real,
+    realdiv,
+    reciprocal,
+    rint,
+    round,
+    scalar_mul,
+    sign,
+    square,
+    squared_difference,
+    subtract,
+    sum_to,
+    sum_to_like,
+    truediv,
+    truncatediv,
+    truncatemod,
+)
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
 from graphflow.ops.inference import elementwise
+
+__all__ = [
+    "abs", "accumulate_n", "add", "add_n", "angle", "approximate_equal", "ceil", "complex", "conj", "div",
+    "div_no_nan", "divide", "exp", "expm1", "floor", "floor_div", "floordiv", "floormod", "imag", "log", "log1p",
+    "maximum", "minimum", "mod", "multiply", "negative", "pow", "real", "realdiv", "reciprocal", "rint", "round",
+    "rsqrt", "scalar_mul", "sigmoid", "sigmoid_grad", "sign", "sqrt", "square", "squared_difference", "subtract",
+    "sum_to", "sum_to_like", "tanh", "tanh_grad", "truediv", "truncatediv", "truncatemod",
+]  # fmt: skip
 
 # -- powers, exponentials, logarithms --------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from graphflow.opdef import call, op
 from graphflow.ops import array, compare, control, core, math, slicing, state
 from graphflow.ops.arguments import as_tensor, check_scalar, shape_vector
 from graphflow.ops.inference import check_kind, like_first
-from graphflow.source import names_the_line
 from graphflow.spec import Dims, TensorSpec
 
 DEFAULT_GRAPH_SEED = 87654321
@@ -41,7 +40,6 @@ def _seed(value: Any, what: str) -> int | None:
         raise DTypeError(f"the {what} seed is an integer", got=repr(value)[:80]) from None
 
 
-@names_the_line
 def set_random_seed(seed: int | None) -> None:
     """Set the graph seed, for the random ops that are built from now on."""
     state.outermost(get_default_graph()).seed = _seed(seed, "graph")
@@ -138,7 +136,6 @@ def _bernoulli_mask(shape: Any, probability: Any, seed: Any, name: str | None = 
     return call((shape_vector(shape), probability), name, seed=seed)
 
 
-@names_the_line
 def bernoulli(shape: Any, probability: Any, seed: Any = None, name: str | None = None) -> Any:
     """True with that probability."""
     return _bernoulli_mask(shape, probability, seed_pair(seed), name=name)
@@ -197,7 +194,6 @@ def _orthogonal_matrix(rows: int, columns: int, dtype: Any, seed: Any, name: str
     return call((), name, rows=rows, columns=columns, dtype=_floating(dtype, "an orthogonal matrix"), seed=seed)
 
 
-@names_the_line
 def random_orthogonal(
     rows: int, columns: int, dtype: Any = dtypes.float32, seed: Any = None, name: str | None = None
 ) -> Any:
@@ -221,7 +217,6 @@ def _moved(draw: Callable[..., Any], scale: Any, offset: Any, scope: str) -> Any
     return math.add(found, offset, name=scope) if shifted else found
 
 
-@names_the_line
 def random_uniform(
     shape: Any,
     minval: Any = 0,
@@ -254,7 +249,6 @@ def _width(minval: Any, maxval: Any, dtype: DType) -> Any:
     return math.subtract(constants.convert_to_tensor(maxval, dtype), constants.convert_to_tensor(minval, dtype))
 
 
-@names_the_line
 def random_normal(
     shape: Any,
     mean: Any = 0.0,
@@ -269,7 +263,6 @@ def random_normal(
         return _moved(lambda name: standard_normal(shape, dtype, pair, name=name), stddev, mean, scope)
 
 
-@names_the_line
 def truncated_normal(
     shape: Any,
     mean: Any = 0.0,
@@ -284,7 +277,6 @@ def truncated_normal(
         return _moved(lambda name: standard_truncated_normal(shape, dtype, pair, name=name), stddev, mean, scope)
 
 
-@names_the_line
 def random_gamma(
     shape: Any, alpha: Any, beta: Any = None, dtype: Any = dtypes.float32, seed: Any = None, name: str | None = None
 ) -> Any:
@@ -298,7 +290,6 @@ def random_gamma(
         return standard_gamma(shape, alpha + array.zeros_like(beta), dtype, seed_pair(seed)) / beta
 
 
-@names_the_line
 def random_poisson(lam: Any, shape: Any, dtype: Any = dtypes.float32, seed: Any = None, name: str | None = None) -> Any:
     """Draws of that shape from the Poisson distribution of each rate in `lam`."""
     dtype = as_dtype(dtype)
@@ -308,7 +299,6 @@ def random_poisson(lam: Any, shape: Any, dtype: Any = dtypes.float32, seed: Any 
     return _poisson(shape, rate, dtype, seed_pair(seed), name=name or "random_poisson")
 
 
-@names_the_line
 def multinomial(
     logits: Any, num_samples: Any, seed: Any = None, name: str | None = None, output_dtype: Any = None
 ) -> Any:
@@ -317,19 +307,16 @@ def multinomial(
     return _multinomial(logits, num_samples, dtype, seed_pair(seed), name=name or "multinomial")
 
 
-@names_the_line
 def categorical(logits: Any, num_samples: Any, dtype: Any = None, seed: Any = None, name: str | None = None) -> Any:
     """[batch, num_samples] classes drawn with the unnormalised log-probabilities of each row of `logits`."""
     return multinomial(logits, num_samples, seed, name or "categorical", dtype)
 
 
-@names_the_line
 def random_shuffle(value: Any, seed: Any = None, name: str | None = None) -> Any:
     """The same rows in random order."""
     return _shuffle(value, seed_pair(seed), name=name)
 
 
-@names_the_line
 def random_crop(value: Any, size: Any, seed: Any = None, name: str | None = None) -> Any:
     """A slice of that size at a random place."""
     with core.name_scope(name, "random_crop") as scope:

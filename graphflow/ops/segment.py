@@ -23,8 +23,6 @@ from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
 from graphflow.ops.inference import check_kind
-from graphflow.ops.scans import cumprod as cumprod
-from graphflow.ops.scans import cumsum as cumsum
 from graphflow.spec import TensorSpec
 
 

@@ -22,7 +22,6 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, Graph, get_default_graph
 from graphflow.opdef import OPS, call, op
-from graphflow.source import names_the_line
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -49,6 +48,8 @@ read_variable.vjp(lambda op, dy: dy)
 
 
 def _initialized(handle: Any, initial: Any) -> TensorSpec:
+    if handle.dtype is not dtypes.resource:
+        raise DTypeError("takes the handle of a variable", expected="resource", got=handle.dtype.name)
     return TensorSpec(initial.dtype, initial.dims)
 
 
@@ -68,6 +69,8 @@ def variable_is_initialized(handle: Any, name: str | None = None) -> Any:
 
 
 def _names(*flags: Any, names: tuple[str, ...]) -> TensorSpec:
+    if len(flags) != len(names):
+        raise InvalidArgumentError("a flag for each name", expected=str(len(names)), got=str(len(flags)))
     return TensorSpec(dtypes.string, (None,))
 
 
@@ -313,7 +316,6 @@ def variable_of(ref: Any, what: str = "assign") -> Any:
     )
 
 
-@names_the_line
 def _write(
     build: Callable[..., Any], what: str, ref: Any, inputs: tuple[Any, ...], name: str | None, **attrs: Any
 ) -> Any:

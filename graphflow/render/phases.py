@@ -30,15 +30,15 @@ def phases(graph: Graph) -> dict[Operation, str]:
     for op in ops:
         if found[op] == SETUP:
             continue
-        if _GRADIENT_SCOPE.search(op.name):
+        if gradient_scope(op):
             found[op] = GRADIENT
         elif op.region is not None or effect(op) == "write":
             found[op] = UPDATE
-            scopes_of_updates.add(scope_of(op))
+            scopes_of_updates.add(scope_of(op.name))
     scopes_of_updates.discard("")
     for op in ops:
         waits_for_updates = op.type == "NoOp" and UPDATE in [found[x] for x in op.control_inputs]
-        if found[op] == FORWARD and (waits_for_updates or scope_of(op) in scopes_of_updates):
+        if found[op] == FORWARD and (waits_for_updates or scope_of(op.name) in scopes_of_updates):
             found[op] = UPDATE
     return found
 
@@ -49,9 +49,15 @@ def effect(op: Operation) -> str:
     return definition.effect if definition is not None else ""
 
 
-def scope_of(op: Operation) -> str:
-    """The scope part of the op's name, without the last slash."""
-    return op.name.rpartition("/")[0]
+def scope_of(name: str) -> str:
+    """The scope that a name stands in, without the last slash."""
+    return name.rpartition("/")[0]
+
+
+def gradient_scope(op: Operation) -> str:
+    """The scope that `tf.gradients` opened for this op, or ""."""
+    found = _GRADIENT_SCOPE.search(op.name)
+    return op.name[: found.end()] if found is not None else ""
 
 
 def _initializers(graph: Graph) -> list[Operation]:

@@ -34,7 +34,7 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
             expected="a tensor of the session's graph, or its name such as 'x:0'",
             got=f"{type(key).__name__}",
             hint=error.hint,
-        ) from None
+        ).about(error) from None
     if tensor.op.type == "Const" and tensor.graph is not graph:
         raise FeedError(f"cannot feed {tensor.name!r} of a function's graph", op=tensor.op)
     return tensor  # type: ignore[no-any-return]
@@ -135,7 +135,13 @@ def _variable_converter(handle: Tensor, new_cell: Callable[..., Any]) -> Convert
         try:
             array = casting.as_array(_plain(value), dtype)
         except Error as error:
-            raise FeedError(f"cannot feed variable {handle.op.name!r}: {error.summary}", op=handle.op, got=error.got) from None
+            raise FeedError(
+                f"cannot feed variable {handle.op.name!r}: {error.summary}",
+                op=handle.op,
+                expected=f"{dtype.name}{spec.describe(dims)}",
+                got=error.got,
+                hint=error.hint,
+            ) from None
         if not spec.compatible(dims, array.shape):
             raise ShapeError(
                 f"cannot feed variable {handle.op.name!r}",

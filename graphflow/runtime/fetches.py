@@ -61,14 +61,15 @@ class Fetches:
         try:
             element = self._graph.as_graph_element(item)
         except Error as error:
-            text = "None" if item is None else f"{type(item).__name__} {getattr(item, 'name', '')}".strip()
+            name = getattr(item, "name", None)
+            text = "None" if item is None else type(item).__name__ + (f" {name}" if isinstance(name, str) else "")
             hint = "a gradient is None where no path exists, and a function that returns nothing returns None"
             raise FetchError(
                 f"cannot fetch {text}: {error.summary}",
                 expected="tensors, ops, variables, their names, or lists, tuples and dicts of these",
                 got=shown(item),
                 hint=hint if item is None else error.hint,
-            ) from None
+            ).about(error) from None
         if isinstance(element, Operation):
             self.operations.append(element)
             return lambda out: None

@@ -34,7 +34,7 @@ class Arg:
         if dtype.kind == "b":
             return np.asarray(generator.random(self.shape) < 0.5)
         if dtype.kind in "iu":
-            low = int(self.low)
+            low = int(self.low) if dtype.kind == "i" else max(int(self.low), 0)
             return np.asarray(generator.integers(low, max(int(self.high), low + 1), self.shape), dtype)
         drawn = np.asarray(generator.uniform(self.low, self.high, self.shape))
         if dtype.kind == "c":

@@ -99,7 +99,7 @@ class ExponentialMovingAverage:
         if debias:
             return self._debiased(average, value, rate)
         with get_default_graph().atomic([average.handle]):
-            return average.assign_sub((average.value() - value) * rate)
+            return average.assign_sub((average.read_value() - value) * rate)
 
     def _debiased(self, average: Variable, value: Any, rate: Any) -> Any:
         """The unbiased average: a biased one from zero, divided by 1 - (1 - rate) ** updates."""
@@ -109,7 +109,7 @@ class ExponentialMovingAverage:
             biased = Variable(average.initial_value, name=f"{name}/biased", **own)
             count = Variable(np.zeros((), average.dtype.np), name=f"{name}/local_step", **own)
         with get_default_graph().atomic([average.handle, biased.handle, count.handle]):
-            new = biased.assign_sub((biased.value() - value) * rate)
+            new = biased.assign_sub((biased.read_value() - value) * rate)
             steps = count.assign_add(np.ones((), average.dtype.np)[()])
             return average.assign(new / (1.0 - math.pow(1.0 - rate, steps)))
 

@@ -22,8 +22,8 @@ from graphflow.graph import FuncGraph
 from graphflow.opdef import OPS, OpDef
 from graphflow.tensor import Operation, Tensor
 from graphflow.train import graph_values
+from graphflow.train.graph_json import ARGUMENT
 
-ARGUMENT = "Arg"
 _attribute_names: dict[str, frozenset[str] | None] = {}
 
 

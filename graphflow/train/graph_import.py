@@ -26,7 +26,6 @@ from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Region, Tensor
 from graphflow.train import graph_values
 from graphflow.train.graph_checks import (
-    ARGUMENT,
     RootHandles,
     attribute_names,
     check_before,
@@ -34,7 +33,7 @@ from graphflow.train.graph_checks import (
     check_variable,
     connect,
 )
-from graphflow.train.graph_json import OUTSIDE, GraphDef
+from graphflow.train.graph_json import ARGUMENT, OUTSIDE, GraphDef
 from graphflow.train.graph_order import build_order
 
 MAX_OPS = 4_000_000
@@ -100,10 +99,13 @@ def import_into(
         raise DTypeError("a graph is imported from a tf.GraphDef", got=repr(graph_def)[:80])
     if isinstance(graph, FuncGraph):
         raise GraphError("a GraphDef cannot be imported into a branch or a loop body", got=repr(graph)[:80])
-    work = _Import(_parsed(graph_def.content), graph, scope, dict(input_map or {}), clear_devices)
+    parts = _parsed(graph_def.content)
     with _all_or_nothing(graph):
-        found = work.run()
-        return found if further is None else further(graph, found)
+        found = _Import(parts, graph, scope, dict(input_map or {}), clear_devices).run()
+        result = found if further is None else further(graph, found)
+    if graph.seed is None and len(graph) == len(found.operations):
+        graph.seed = graph_def.content.get("seed")
+    return result
 
 
 @contextlib.contextmanager
@@ -159,7 +161,9 @@ def _parsed(content: Any) -> list[_Part]:
     if type(content) is not dict or not content.keys() <= {"ops", "regions", "functions", "seed"}:
         got = list(content) if type(content) is dict else content
         raise _malformed("expected ops, regions, functions and seed", got)
-    functions = content.get("functions", [])
+    seed, functions = content.get("seed"), content.get("functions", [])
+    if seed is not None and type(seed) is not int:
+        raise _malformed("the seed must be an integer", seed)
     if type(functions) is not list or not all(type(f) is dict for f in functions) or len(functions) > MAX_FUNCTIONS:
         raise _malformed(f"functions must be a list of at most {MAX_FUNCTIONS} records", functions)
     total = 0
@@ -222,6 +226,12 @@ def _input(place: Mapping[str, int], name: str, record: dict[str, Any]) -> tuple
     return found, int(index)
 
 
+def _names_function(attrs: Mapping[str, Any], key: str) -> bool:
+    """Whether an attribute is a function, or the places of a function's arguments among the inputs."""
+    function = attrs.get(key.removesuffix("_inputs"))
+    return type(function) is dict and function.keys() == {"function"}
+
+
 def _unknown(place: Mapping[str, int], name: str, record: dict[str, Any]) -> GraphError:
     return GraphError(
         f"op {graph_values.shown(record['name'])} has an input that the graph does not have",
@@ -269,7 +279,8 @@ class _Import:
             if position is None or colon and not index.isdigit():
                 hint = nearest(key, list(place)[:10000])
                 raise GraphError(f"input_map names {key!r}, which the GraphDef does not have", hint=hint)
-            found[position, int(index) if colon else 0] = convert_to_tensor(value, graph=graph)
+            with graph.name_scope("inputs"):
+                found[position, int(index) if colon else 0] = convert_to_tensor(value, graph=graph)
         return found
 
     def run(self) -> Imported:
@@ -356,7 +367,8 @@ class _Import:
         allowed = attribute_names(definition)
         attrs = {}
         for key, value in record.items():
-            if allowed is not None and key not in allowed and key.removesuffix("_inputs") not in record:
+            function = definition.control_flow and _names_function(record, key)
+            if allowed is not None and key not in allowed and not function:
                 known = ", ".join(sorted(allowed)) or "no attribute"
                 raise GraphError(f"{node.type} has no attribute {graph_values.shown(key)}", expected=known)
             try:

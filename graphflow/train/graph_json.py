@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from graphflow import durable
@@ -32,6 +32,7 @@ META_FORMAT = "graphflow.meta_graph"
 MAX_BYTES = 1 << 30
 MAX_VALUES = 60_000_000
 MAX_DEPTH = 24
+ARGUMENT = "Arg"
 OUTSIDE = frozenset({"PyFunc"})  # op types whose meaning is Python code of the running program
 
 
@@ -268,15 +269,18 @@ class _Writer:
             record["inputs"] = [x.name for x in op.inputs]
         if op.control_inputs:
             record["control"] = [before.name for before in op.control_inputs]
-        if op.attrs:
-            record["attrs"] = {key: self._attr(key, value) for key, value in op.attrs.items()}
+        attrs = op.attrs
+        if op.type == ARGUMENT:  # its own record of its spec is the tensor
+            attrs = {**attrs, "dtype": op.outputs[0].dtype, "dims": op.outputs[0].dims}
+        if attrs:
+            record["attrs"] = {key: self._attr(key, value) for key, value in attrs.items()}
         if op.device:
             record["device"] = op.device
         if op.gradient_type != op.type:
             record["gradient"] = op.gradient_type
         if op.region is not None:
             record["region"] = regions.setdefault(op.region, len(regions))
-        shapes = _given_shapes(op)
+        shapes = _given_shapes(op, attrs)
         if shapes:
             record["shapes"] = shapes
         return record
@@ -299,9 +303,9 @@ def _root_name(tensor: Tensor) -> str:
     return tensor.name
 
 
-def _given_shapes(op: Operation) -> dict[str, list[int | None]]:
+def _given_shapes(op: Operation, attrs: Mapping[str, Any]) -> dict[str, list[int | None]]:
     """Shapes that are known better than inference knows them: those that somebody gave by `set_shape`."""
-    known = definition_of(op).infer(*op.inputs, **op.attrs)
+    known = definition_of(op).infer(*op.inputs, **attrs)
     if type(known) is TensorSpec:
         known = (known,)
     found = {}

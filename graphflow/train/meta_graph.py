@@ -178,9 +178,7 @@ class _Further:
             v = _restored(record, elements)
             variables[record["handle"]] = v
         collections = self._collections(elements, variables)
-        saver = self._content.get("saver", {})
-        if type(saver) is not dict or not saver.keys() <= {"variables", "options"}:
-            raise DataLossError("malformed meta graph: saver", got=graph_values.shown(saver))
+        saver = _checked_saver(self._content.get("saver", {}), variables)
         for v in variables.values():
             graph.store.setdefault("variables", {})[v.handle] = v
             graph.store.setdefault("reads", {})[v.handle] = v._snapshot
@@ -201,6 +199,24 @@ class _Further:
                 error.summary = f"collection {graph_values.shown(key)}: {error.summary}"
                 raise
         return found
+
+
+def _checked_saver(saver: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """How the saver was made: variables by their names in the checkpoint, and options."""
+    if saver == {}:
+        return {}
+    if type(saver) is not dict or saver.keys() != {"variables", "options"} or type(saver["variables"]) is not dict:
+        raise DataLossError("malformed meta graph: saver", got=graph_values.shown(saver))
+    unknown = [n for n in saver["variables"].values() if type(n) is not str or n not in variables]
+    if unknown:
+        raise GraphError("the saver names what is no variable of the graph", got=graph_values.shown(unknown[0]))
+    options = saver["options"]
+    kinds = {"reshape": bool, "max_to_keep": int, "keep_hours": float}
+    if type(options) is not dict or {key: type(value) for key, value in options.items()} != kinds:
+        raise DataLossError("malformed meta graph: options of the saver", got=graph_values.shown(options))
+    if options["max_to_keep"] < 0:
+        raise DataLossError("malformed meta graph: max_to_keep", got=str(options["max_to_keep"]))
+    return {"variables": {name: variables[handle] for name, handle in saver["variables"].items()}, **options}
 
 
 def _read_item(record: Any, elements: Imported, variables: Mapping[str, Any]) -> Any:

@@ -28,7 +28,7 @@ def _require(holds: bool, text: str, got: Any) -> None:
 
 def _rows(var: Any, indices: Any) -> Any:
     """Some rows of a variable, as they are now."""
-    return index.gather(var.value(), indices)
+    return index.gather(var.read_value(), indices)
 
 
 class GradientDescentOptimizer(Optimizer):
@@ -76,7 +76,7 @@ class MomentumOptimizer(Optimizer):
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         slot = self._slots["momentum"][var]
-        new = slot.assign(slot.value() * self._hyper("momentum", var.dtype) + grad)
+        new = slot.assign(slot.read_value() * self._hyper("momentum", var.dtype) + grad)
         return var.assign_sub(self._step(grad, new, var.dtype))
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
@@ -146,8 +146,8 @@ class AdadeltaOptimizer(Optimizer):
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         squares, steps = self._slots["accum"][var], self._slots["accum_update"][var]
-        new = squares.assign(self._mean(squares.value(), grad, var.dtype))
-        old_steps = steps.value()
+        new = squares.assign(self._mean(squares.read_value(), grad, var.dtype))
+        old_steps = steps.read_value()
         step = self._step(grad, new, old_steps, var.dtype)
         written = steps.assign(self._mean(old_steps, step, var.dtype))
         return core.group(written, var.assign_sub(step * self._hyper("learning_rate", var.dtype)))
@@ -197,7 +197,7 @@ class RMSPropOptimizer(Optimizer):
 
     def _follow(self, slot: Any, x: Any, dtype: DType) -> Any:
         """The slot moved towards x."""
-        return slot.assign_add((x - slot.value()) * self._one_minus("decay", dtype))
+        return slot.assign_add((x - slot.read_value()) * self._one_minus("decay", dtype))
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         dtype, momentum = var.dtype, self._slots["momentum"][var]
@@ -205,7 +205,7 @@ class RMSPropOptimizer(Optimizer):
         mean = self._follow(self._slots["mg"][var], grad, dtype) if self._centered else None
         step = self._scaled(grad, squares, mean, dtype)
         if self._has_momentum:
-            step = momentum.value() * self._hyper("momentum", dtype) + step
+            step = momentum.read_value() * self._hyper("momentum", dtype) + step
         return var.assign_sub(momentum.assign(step))
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
@@ -263,19 +263,20 @@ class AdamOptimizer(Optimizer):
     def _prepare(self) -> None:
         power1, power2 = self._get_beta_accumulators()
         rate = self._hyper("learning_rate", power1.dtype)
-        self._given["rate"] = rate * math.sqrt(1.0 - power2.value()) / (1.0 - power1.value())
+        self._given["rate"] = rate * math.sqrt(1.0 - power2.read_value()) / (1.0 - power1.read_value())
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         dtype, m, v = var.dtype, self._slots["m"][var], self._slots["v"][var]
         rate = self._hyper("rate", dtype)
-        new_m = m.assign_add((grad - m.value()) * self._one_minus("beta1", dtype))
-        new_v = v.assign_add((arithmetic.square(grad) - v.value()) * self._one_minus("beta2", dtype))
+        new_m = m.assign_add((grad - m.read_value()) * self._one_minus("beta1", dtype))
+        new_v = v.assign_add((arithmetic.square(grad) - v.read_value()) * self._one_minus("beta2", dtype))
         return var.assign_sub(new_m * rate / (math.sqrt(new_v) + self._hyper("epsilon", dtype)))
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
         dtype, at, m, v = var.dtype, grad.indices, self._slots["m"][var], self._slots["v"][var]
         rate = self._hyper("rate", dtype)
-        decayed = [slot.assign(slot.value() * self._hyper(name, dtype)) for slot, name in ((m, "beta1"), (v, "beta2"))]
+        decayed = [m.assign(m.read_value() * self._hyper("beta1", dtype))]
+        decayed.append(v.assign(v.read_value() * self._hyper("beta2", dtype)))
         new_m = state.scatter_add(m, at, grad.values * self._one_minus("beta1", dtype))
         new_v = state.scatter_add(v, at, arithmetic.square(grad.values) * self._one_minus("beta2", dtype))
         step = new_m * rate / (math.sqrt(new_v) + self._hyper("epsilon", dtype))
@@ -288,7 +289,7 @@ class AdamOptimizer(Optimizer):
             for power, name in zip(self._get_beta_accumulators(), ("beta1", "beta2"), strict=True):
                 factor = self._hyper(name, power.dtype)
                 with graph.atomic([power.handle]):
-                    powers.append(power.assign(power.value() * factor))
+                    powers.append(power.assign(power.read_value() * factor))
         return core.group(*update_ops, *powers, name=name_scope)
 
 
@@ -350,7 +351,7 @@ class FtrlOptimizer(Optimizer):
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         targets = (self._slots["accum"][var], self._slots["linear"][var], var)
-        new = self._new(grad, var.value(), targets[0].value(), targets[1].value(), var.dtype)
+        new = self._new(grad, var.read_value(), targets[0].read_value(), targets[1].read_value(), var.dtype)
         return core.group(*[target.assign(value) for target, value in zip(targets, new, strict=True)])
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
@@ -394,7 +395,7 @@ class ProximalGradientDescentOptimizer(_Proximal):
         return self._proximal(x - grad * rate, rate, dtype)
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        return var.assign(self._new(grad, var.value(), var.dtype))
+        return var.assign(self._new(grad, var.read_value(), var.dtype))
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
         new = self._new(grad.values, _rows(var, grad.indices), var.dtype)
@@ -429,7 +430,7 @@ class ProximalAdagradOptimizer(_Proximal):
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         squares = self._slots["accumulator"][var].assign_add(arithmetic.square(grad))
-        return var.assign(self._new(grad, var.value(), squares, var.dtype))
+        return var.assign(self._new(grad, var.read_value(), squares, var.dtype))
 
     def _apply_sparse(self, grad: IndexedSlices, var: Any) -> Any:
         slot, at = self._slots["accumulator"][var], grad.indices

@@ -33,7 +33,7 @@ from graphflow.errors import (
 from graphflow.graph import Graph, get_default_graph
 from graphflow.keys import GraphKeys
 from graphflow.session import BaseSession
-from graphflow.train import graph_values, meta_graph
+from graphflow.train import meta_graph
 from graphflow.train.checkpoint_state import (
     DATA,
     STATE_FILE,
@@ -417,16 +417,13 @@ def import_meta_graph(
         raise InvalidArgumentError(f"import_meta_graph() has no parameter {sorted(kwargs)}", expected="input_map")
     meta = meta_graph.read_meta(meta_graph_or_file)
     found = meta_graph.import_meta(meta, clear_devices, import_scope, input_map)
-    if not found.saver:
+    saver = found.saver
+    if not saver:
         return Saver(list(found.variables.values())) if found.variables else None
-    names, options = found.saver.get("variables"), found.saver.get("options")
-    if type(names) is not dict or not names.keys() or type(options) is not dict:
-        raise InvalidArgumentError("malformed meta graph: saver", got=graph_values.shown(found.saver))
-    unknown = [n for n in names.values() if type(n) is not str or n not in found.variables]
-    if unknown:
-        raise GraphError("the saver names what is no variable of the graph", got=graph_values.shown(unknown[0]))
-    keep, hours = options.get("max_to_keep"), options.get("keep_hours")
-    if type(keep) is not int or keep < 0 or type(hours) is not float:
-        raise InvalidArgumentError("malformed meta graph: saver", got=graph_values.shown(list(options)))
-    variables = {name: found.variables[handle] for name, handle in names.items()}
-    return Saver(variables, options.get("reshape") is True, max_to_keep=keep, keep_checkpoint_every_n_hours=hours)
+    return Saver(
+        saver["variables"],
+        saver["reshape"],
+        max_to_keep=saver["max_to_keep"],
+        keep_checkpoint_every_n_hours=saver["keep_hours"],
+        allow_empty=True,
+    )

@@ -18,11 +18,11 @@ FetchError = tf.errors.FetchError
 Pair = collections.namedtuple("Pair", ["a", "b"])
 
 
-def _fetch(name: str, what: Callable[[World], Any], *words: str) -> Bad:
+def _fetch(name: str, what: Callable[[World], Any], *words: str, line: bool = False) -> Bad:
     def do(world: World) -> Any:
         return world.session.run(what(world), {world.s: 1.0})
 
-    return Bad(name, do, FetchError, TypeError, ("cannot fetch", *words), line=False)
+    return Bad(name, do, FetchError, TypeError, ("cannot fetch", *words), line)
 
 
 def _itself(world: World) -> Any:
@@ -107,22 +107,21 @@ ROWS += [
     _fetch("named-tuple-with-None", lambda w: Pair(w.twice, None), "None"),
     _fetch("deep-None", lambda w: [[w.twice, {"a": (None,)}]], "None"),
     _fetch("list-with-number", lambda w: [w.twice, 3], "int"),
-    _fetch("list-with-foreign", lambda w: [w.twice, w.stranger], "stranger:0", "not an element of this graph"),
+    _fetch("list-with-foreign", lambda w: [w.twice, w.stranger], "stranger:0", "not an element of this graph", line=True),
     _fetch("keys-for-values", lambda w: {w.twice: "x", "y": 3}, "int"),
     _fetch("list-in-itself", _itself, "contains itself"),
     _fetch("nested-100000-deep", lambda w: _nested(100_000, w.twice), "nested too deeply"),
     Bad(
         "inside-a-branch", lambda w: w.session.run(_inner(w), {w.s: 1.0, w.flag: True}), FetchError, TypeError,
-        ("not an element of this graph",), False, ("If",),
+        ("not an element of this graph",), True, ("If",),
     ),
     Bad(
         "make_callable-None", lambda w: w.session.make_callable(None), FetchError, TypeError, ("cannot fetch None",), False,
     ),
     Bad(
         "make_callable-foreign", lambda w: w.session.make_callable(w.stranger), FetchError, TypeError, ("stranger:0",),
-        False,
     ),
     Bad("program-None", lambda w: w.session.program([None]), FetchError, TypeError, ("cannot fetch None",), False),
-    Bad("foreign-eval", lambda w: w.stranger.eval(session=w.session), FetchError, TypeError, ("stranger:0",), False),
-    Bad("foreign-run", lambda w: w.stranger.op.run(session=w.session), FetchError, TypeError, ("stranger",), False),
+    Bad("foreign-eval", lambda w: w.stranger.eval(session=w.session), FetchError, TypeError, ("stranger:0",)),
+    Bad("foreign-run", lambda w: w.stranger.op.run(session=w.session), FetchError, TypeError, ("stranger",)),
 ]  # fmt: skip

@@ -68,7 +68,7 @@ EXPECTED = "expected: 1 to 256 characters"
 def _op(name: str, value: Any) -> Bad:
     return Bad(
         f"op-{name}", lambda w: tf.placeholder(tf.float32, [], name=value), GraphError, ValueError,
-        ("not a legal name", EXPECTED, "got:"), line=False,
+        ("not a legal name", EXPECTED, "got:"),
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _scope(name: str, value: Any) -> Bad:
         with tf.name_scope(value):
             tf.no_op()
 
-    return Bad(f"scope-{name}", do, GraphError, ValueError, ("not a legal name", EXPECTED, "got:"), line=False)
+    return Bad(f"scope-{name}", do, GraphError, ValueError, ("not a legal name", EXPECTED, "got:"))
 
 
 def _lookup(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
@@ -106,18 +106,16 @@ ROWS += [_scope(name, value) for name, value in AS_SCOPE.items() if name in (
     "list", "bytes", "True",
 )]  # fmt: skip
 ROWS += [
-    Bad("op-illegal-in-scope", _in_scope, GraphError, ValueError, ("not a legal name", "'a:b'"), line=False),
-    Bad("scope-illegal-in-scope", _inner_scope, GraphError, ValueError, ("not a legal name", "'in ner'"), line=False),
+    Bad("op-illegal-in-scope", _in_scope, GraphError, ValueError, ("not a legal name", "'a:b'")),
+    Bad("scope-illegal-in-scope", _inner_scope, GraphError, ValueError, ("not a legal name", "'in ner'")),
     Bad("op-absolute-name-taken", _taken, tf.errors.AlreadyExistsError, ValueError, ("'twice'", "exists already")),
     Bad(
         "variable", lambda w: tf.Variable(1.0, name="a b"), GraphError, ValueError, ("not a legal name", "'a b'"),
-        line=False,
     ),
     Bad(
         "operator", lambda w: tf.add(w.s, 1.0, name="1+1"), GraphError, ValueError, ("not a legal name", "'1+1'"),
-        line=False,
     ),
-    Bad("constant", lambda w: tf.constant(1.0, name="a b"), GraphError, ValueError, ("'a b'",), line=False),
+    Bad("constant", lambda w: tf.constant(1.0, name="a b"), GraphError, ValueError, ("'a b'",)),
     _lookup("op", lambda w: w.graph.get_operation_by_name("nothing"), MissingName, KeyError, "no op named 'nothing'"),
     _lookup("op-near", lambda w: w.graph.get_operation_by_name("Twice"), MissingName, LookupError, "did you mean 'twice'?"),
     _lookup("op-by-tensor", lambda w: w.graph.get_operation_by_name("y:0"), MissingName, KeyError, "its op is 'y'"),

@@ -114,8 +114,8 @@ def _device(name: str, device: Any, *words: str, soft: bool = False) -> Bad:
     return Bad(f"device-{name}", do, Invalid, ValueError, ("'placed'", *words), leaves=("Neg",))
 
 
-def _callable(name: str, make: Callable[[World], Any], *words: str) -> Bad:
-    return Bad(f"callable-{name}", make, FeedError, TypeError, words, line=False)
+def _callable(name: str, make: Callable[[World], Any], *words: str, line: bool = False) -> Bad:
+    return Bad(f"callable-{name}", make, FeedError, TypeError, words, line)
 
 
 def _options(name: str, words: tuple[str, ...], **arguments: Any) -> Bad:
@@ -186,7 +186,7 @@ ROWS = [
     _callable("twice", lambda w: w.session.make_callable(w.twice, [w.s, w.s]), "names a tensor twice"),
     _callable("array", lambda w: w.session.make_callable(w.twice, [np.zeros(2)]), "feed_list is a list of tensors"),
     _callable("nested", lambda w: w.session.make_callable(w.twice, [[w.s]]), "feed_list is a list of tensors"),
-    _callable("foreign", lambda w: w.session.make_callable(w.twice, [w.stranger]), "stranger:0"),
+    _callable("foreign", lambda w: w.session.make_callable(w.twice, [w.stranger]), "stranger:0", line=True),
     _callable("None", lambda w: w.session.make_callable(w.twice, [None]), "None"),
     _callable("too-few", lambda w: w.session.make_callable(w.twice, [w.s])(), "as many values", "expected: 1", "got:      0"),
     _callable("too-many", lambda w: w.session.make_callable(w.twice, [w.s])(1.0, 2.0), "expected: 1", "got:      2"),

@@ -152,6 +152,8 @@ CASES: list[OpCase] = [
     OpCase("Pack", "a tensor already", array.stack, (Arg((2, 3)),), lambda x: x, unknown="none"),
     OpCase("Pack", "a list that holds tensors", lambda x, y: core.convert_to_tensor([[x, 1.0], [2.0, y]]),
            (Arg(()), Arg(())), lambda x, y: np.array([[x, 1.0], [2.0, y]])),
+    OpCase("Pack", "a list that begins with literals", lambda x: core.convert_to_tensor([[np.int64(1), 2.5], [x, 3]]),
+           (Arg(()),), lambda x: np.array([[1.0, 2.5], [x, 3.0]])),
     *[OpCase("Unpack", f"axis {axis}", lambda x, axis=axis: array.unstack(x, 2, axis), (Arg((2, 2, 2)),),
              lambda x, axis=axis: list(np.moveaxis(x, axis, 0)), dtypes=MANY)
       for axis in (0, 1, -1)],

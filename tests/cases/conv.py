@@ -403,6 +403,13 @@ ERRORS: list[ErrorCase] = [
               "depth, height, width"),
     ErrorCase("DepthwiseConv2dNative", "channels",
               lambda: conv.depthwise_conv2d(_floats(1, 4, 4, 3), _floats(3, 3, 2, 1), 1, "SAME"), Shape, "2 channels"),
+    ErrorCase("DepthwiseConv2dNativeBackpropInput", "gradient",
+              lambda: conv.depthwise_conv2d_native_backprop_input(
+                  [1, 4, 4, 3], _floats(3, 3, 3, 2), _floats(1, 4, 4, 3), 1, "SAME"),
+              Shape, r"6 channels, as in the filter \[3, 3, 3, 2\]"),
+    ErrorCase("DepthwiseConv2dNativeBackpropFilter", "gradient",
+              lambda: conv.depthwise_conv2d_native_backprop_filter(
+                  _floats(1, 4, 4, 3), [3, 3, 3, 2], _floats(1, 4, 4, 3), 1, "SAME"), Shape, r"\[1, 4, 4, 6\]"),
     ErrorCase("Conv2DBackpropInput", "output_shape",
               lambda: conv.conv2d_transpose(_floats(1, 4, 4, 8), _floats(3, 3, 3, 8), [1, 9, 8, 3], 2), Shape,
               r"\[1, 5, 4, 8\][^$]*\[1, 9, 8, 3\][^$]*\[1, 4, 4, 8\]"),

@@ -37,6 +37,11 @@ def _slope_of_square(x: Any) -> list[Any]:
     return [start, *gradients(math.multiply(value, value), handle)]
 
 
+def _slope_past_a_stop(x: Any) -> Any:
+    """The derivative of stop(x) * x, which is x and not 2 x."""
+    return gradients(math.multiply(core.stop_gradient(x), x), x)[0]
+
+
 def _combined(combine: Any) -> Any:
     def build(x: Any, delta: Any) -> list[Any]:
         handle, start = _variable(x)
@@ -134,6 +139,7 @@ CASES: list[OpCase] = [
     OpCase("StopGradient", "matrix", core.stop_gradient, (Arg((2, 3)),), _same, wrt=(), zero=(((0, 3),),)),
     OpCase("StopGradient", "one of two paths", lambda x: math.multiply(core.stop_gradient(x), x), (Arg((2, 3)),),
            lambda x: x * x, wrt=()),
+    OpCase("StopGradient", "gradient", _slope_past_a_stop, (Arg((2, 3)),), _same, wrt=()),
     OpCase("PreventGradient", "matrix", core.prevent_gradient, (Arg((2, 3)),), _same, wrt=(), zero=(((0, 3),),)),
     OpCase("NoOp", "before an identity", _after_nothing, (Arg((2, 3)),), _same, zero=(((0, 3),),)),
     OpCase("VariableHandle", "read back", _read, (Arg((2, 3)),), lambda x: [x, x], wrt=(), zero=(((0, 3),),)),
@@ -242,5 +248,6 @@ ERRORS: list[ErrorCase] = [
 NOT_TESTED_HERE = {"Arg": "tests/cases/control.py: the arguments of branches and loop bodies"}
 NO_GRADIENT_ROW = {
     "PreventGradient": "tests/cases/core.py: an error row",
-    "ReadVariable": "tests/cases/core.py: the row `gradient` has it as its output, for a variable cannot be fed",
+    "ReadVariable": "tests/cases/core.py: the row `gradient` has it as its output",
+    "StopGradient": "tests/cases/core.py: the row `gradient` has it as its output",
 }

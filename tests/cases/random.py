@@ -127,3 +127,5 @@ ERRORS: list[ErrorCase] = [
               lambda: _run(random.random_crop(core.placeholder_with_default(np.zeros((2, 3)), [None, None]), [3, 3])),
               errors.InvalidArgumentError, "ends outside|Need value.shape >= size"),
 ]  # fmt: skip
+
+NO_ZERO_SIZE = {"RandomOrthogonal": "no tensor goes in; the row `no row` makes an empty one"}
