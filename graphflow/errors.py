@@ -46,8 +46,8 @@ def shown(value: Any, limit: int = 80) -> str:
 class Error(Exception):
     """The root of everything that graphflow raises; `except tf.errors.OpError` catches it as well.
 
-    `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built.  Where no op
-    is concerned, `called_at` is the user's line that led here.
+    `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built; where no op is
+    concerned, the user's line that led here.
     """
 
     error_code = UNKNOWN
@@ -69,15 +69,17 @@ class Error(Exception):
         self.hint = hint
         self.op_name: str | None = getattr(op, "name", None)
         self.op_type: str | None = getattr(op, "type", None)
-        self.source: str | None = source or getattr(op, "source", None)
-        self.called_at = str(user_frame())
+        place: str | None = source or getattr(op, "source", None)
+        self._of_an_op = place is not None
+        self.source: str = place or str(user_frame())
 
     def attach(self, op: Any) -> Error:
         """Name the op in an error that was raised where the op was not known; the first op named stays."""
         if self.op_name is None and op is not None:
             self.op_name = op.name
             self.op_type = op.type
-            self.source = self.source or op.source
+            if not self._of_an_op:
+                self.source, self._of_an_op = op.source, True
         return self
 
     def about(self, other: Error) -> Error:
@@ -98,10 +100,7 @@ class Error(Exception):
             lines.append(f"  got:      {self.got}")
         if self.op_name is not None:
             lines.append(f"  op:       {self.op_name!r} ({self.op_type})")
-        if self.source is not None:
-            lines.append(f"  built at: {self.source}")
-        else:
-            lines.append(f"  called at: {self.called_at}")
+        lines.append(f"  {'built' if self.op_name is not None else 'called'} at: {self.source}")
         if self.hint is not None:
             lines.append(f"  hint:     {self.hint}")
         return "\n".join(lines)

@@ -355,6 +355,7 @@ class FuncGraph(Graph):
         super().__init__()
         self.name = name
         self.outer = outer
+        self._collections = outer._collections
         self.args: list[Tensor] = []
         self.captured: dict[Tensor, Tensor] = {}  # outer tensor -> argument
         self.results: list[Tensor] = []

@@ -23,7 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, cast
 
 from graphflow import source
 from graphflow.constants import convert_to_tensor
-from graphflow.dtypes import DType
+from graphflow.dtypes import DType, resource
 from graphflow.errors import (
     AlreadyExistsError,
     DTypeError,
@@ -132,11 +132,7 @@ def op(
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            try:
-                inputs, name, attrs = function(*args, **kwargs)
-            except Error as error:
-                error.source = error.source or str(source.user_frame())
-                raise
+            inputs, name, attrs = function(*args, **kwargs)
             return build(definition, inputs, name, attrs)
 
         wrapper.__dict__["definition"] = definition
@@ -218,7 +214,7 @@ def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: d
     """Check the inputs, infer the outputs, add the op to the graph; the one way in which ops come to be."""
     graph = get_default_graph()
     for x in inputs:
-        if type(x) is not Tensor or x.graph is not graph:
+        if type(x) is not Tensor or x.graph is not graph or x.dtype is resource:
             graph, inputs = as_inputs(definition, graph, inputs)
             break
     place = source.user_frame()
@@ -280,6 +276,8 @@ def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple
                     )
                 graph = x.graph
             break
+    if not (definition.effect or definition.control_flow):
+        inputs = tuple([_value_of(x) for x in inputs])
     group = definition.same_dtype
     wanted: DType | None = None
     members = set(range(len(inputs)) if group == () else group or ())
@@ -296,12 +294,16 @@ def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple
             with_graph = convert_to_tensor(x, preferred=wanted if i in members else None, graph=graph)
         except Error as error:
             error.summary = f"{definition.type}: {error.summary}"
-            error.source = error.source or str(source.user_frame())
             raise
         if wanted is None and i in members:
             wanted = with_graph.dtype
         out.append(with_graph)
     return graph, tuple(out)
+
+
+def _value_of(x: Any) -> Any:
+    """The variable whose handle `x` is: the tensor "W:0" means its value."""
+    return x.graph.store.get("variables", {}).get(x, x) if isinstance(x, Tensor) and x.dtype is resource else x
 
 
 def definition_of(op: Operation) -> OpDef:

@@ -99,7 +99,7 @@ def test_one_bad_element_is_enough(target: str) -> None:
 @pytest.mark.parametrize("target", NUMERIC)
 def test_random_arrays_agree_with_the_rule(target: str, rng: np.random.Generator) -> None:
     for source in NUMERIC[:12]:
-        raw = rng.integers(0, 256, (200, np.dtype(source).itemsize), dtype=np.uint8)
+        raw = rng.integers(0, 256, (60, np.dtype(source).itemsize), dtype=np.uint8)
         array = raw.view(source).ravel() if source != "bool" else raw.ravel() > 127
         for value in array:
             ok = allowed(value.item(), np.dtype(target))
@@ -131,15 +131,12 @@ LAYOUTS: dict[str, Any] = {
     "read_only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
     "matrix": lambda a: np.asarray(a).view(np.matrix),
     "subclass": lambda a: a.view(type("Mine", (np.ndarray,), {})),
-    "overlapping": lambda a: np.lib.stride_tricks.as_strided(a.ravel(), (2, 3), (12, 4)),
 }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_becomes_a_plain_one(layout: str, dtype: str) -> None:
-    if layout == "overlapping" and dtype != "float32":
-        pytest.skip("strides of four bytes")
     plain = np.arange(6).reshape(2, 3).astype(dtype)
     given = LAYOUTS[layout](plain)
     before = given.tobytes()
@@ -147,6 +144,12 @@ def test_every_layout_becomes_a_plain_one(layout: str, dtype: str) -> None:
     assert type(found) is np.ndarray and found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
     np.testing.assert_array_equal(found, plain, strict=True)
     assert given.tobytes() == before
+
+
+def test_overlapping_views_are_taken_apart() -> None:
+    windows = np.lib.stride_tricks.sliding_window_view(np.arange(5, dtype=np.float32), 3)
+    found = casting.as_array(windows, tf.float32)
+    assert found.tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]] and found.flags.c_contiguous
 
 
 def test_rank_0_and_size_0_keep_their_shape() -> None:

@@ -41,6 +41,12 @@ def labels(picture: dict[str, Any]) -> list[str]:
     return [thing["label"] for thing in picture["objects"] if "label" in thing]
 
 
+def node(picture: dict[str, Any], name: str) -> dict[str, Any]:
+    """The op of that local name."""
+    ops = [thing for thing in picture["objects"] if thing["name"].startswith("op")]
+    return next(thing for thing in ops if thing["label"].split("\\n")[0] == name)
+
+
 def size(png: bytes) -> tuple[int, int]:
     return struct.unpack(">II", png[16:24])
 
@@ -71,7 +77,7 @@ def test_every_op_is_drawn_but_what_sets_up() -> None:
     model()
     graph = tf.get_default_graph()
     found = phases(graph)
-    stubs = ("Const", "VariableHandle", "ReadVariable")
+    stubs = ("Const", "VariableHandle", "ReadVariable", "Shape")
     wanted = {f"op{op.id}" for op in graph.get_operations() if found[op] != SETUP and op.type not in stubs}
     picture = parsed(render.to_dot(graph))
     assert {thing["name"] for thing in picture["objects"] if thing["name"].startswith("op")} == wanted
@@ -80,11 +86,24 @@ def test_every_op_is_drawn_but_what_sets_up() -> None:
 def test_scopes_are_clusters_inside_clusters() -> None:
     model()
     picture = parsed(render.to_dot(tf.get_default_graph()))
-    clusters = {thing["label"]: thing for thing in picture["objects"] if thing["name"].startswith("cluster")}
-    inner = next(i for i, thing in enumerate(picture["objects"]) if thing.get("label") == "inner")
-    assert inner in clusters["outer"]["subgraphs"]
-    product = next(thing["_gvid"] for thing in picture["objects"] if thing.get("label", "").startswith("product"))
-    assert product in clusters["inner"]["nodes"]
+    clusters = {t["_gvid"]: t for t in picture["objects"] if t["name"].startswith("cluster")}
+    outer = next(cluster for cluster in clusters.values() if cluster["label"] == "outer")
+    (inner,) = [clusters[number] for number in outer["subgraphs"]]
+    assert inner["label"] == "inner" and node(picture, "product")["_gvid"] in inner["nodes"]
+
+
+def test_an_update_is_one_box_if_it_is_one_unit() -> None:
+    w = tf.Variable([1.0, 2.0], name="w")
+    tf.train.AdamOptimizer().minimize(tf.reduce_sum(tf.square(w)))
+    box = node(parsed(render.to_dot(tf.get_default_graph())), "update_w")
+    assert re.fullmatch(r"update_w\\n\d+ ops as one\\nwrites w, Adam, Adam_1", box["label"])
+
+
+def test_the_gradient_is_tied_to_what_it_is_of() -> None:
+    model()
+    picture = parsed(render.to_dot(tf.get_default_graph()))
+    ends = [(edge["tail"], edge["head"]) for edge in picture["edges"]]
+    assert (node(picture, "Mean")["_gvid"], node(picture, "OnesLike")["_gvid"]) in ends
 
 
 def test_a_variable_is_a_stub_beside_each_use() -> None:
@@ -103,7 +122,7 @@ def test_shapes_and_unusual_dtypes_are_on_the_edges() -> None:
     y = tf.identity(tf.identity(x))
     tf.identity(tf.cast(y, tf.int32))
     picture = parsed(render.to_dot(tf.get_default_graph()))
-    shown = {edge["label"].strip() for edge in picture["edges"] if "label" in edge}
+    shown = {edge["label"].strip() for edge in picture["edges"] if edge.get("label")}
     assert shown == {"[?, 2]", "int32 [?, 2]"}
 
 
@@ -125,8 +144,7 @@ def test_phases_differ_in_colour_and_the_legend_says_which() -> None:
     legend = {t["label"]: t["fillcolor"] for t in picture["objects"] if t["name"].startswith("legend")}
     assert legend.keys() == {FORWARD, GRADIENT, UPDATE, "variable", "fed", "forward value"}
     assert len({legend[phase] for phase in (FORWARD, GRADIENT, UPDATE)}) == 3
-    product = next(thing for thing in picture["objects"] if thing.get("label", "").startswith("product"))
-    assert product["fillcolor"] == legend[FORWARD]
+    assert node(picture, "product")["fillcolor"] == legend[FORWARD]
 
 
 def test_an_empty_graph_has_a_picture(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ class TestGetVariable:
         with pytest.raises(error, match=match) as caught:
             build()
         assert isinstance(caught.value, tf.errors.OpError)
-        assert caught.value.source is not None and "test_variable_scope" in caught.value.source
+        assert "tests/test_variable_scope.py:" in str(caught.value)
 
 
 class TestReuse:

@@ -192,7 +192,7 @@ def _tanh_grad(y: Any, dy: Any) -> Any:
 @kernel("ClipByValue")
 def _clip(x: Any, low: Any, high: Any) -> Any:
     y = np.minimum(x, high)
-    return np.maximum(y, low, y) if type(y) is np.ndarray and np.ndim(low) == 0 else np.maximum(y, low)
+    return np.maximum(y, low, out=y) if type(y) is np.ndarray and np.ndim(low) == 0 else np.maximum(y, low)
 
 
 # -- complex numbers -------------------------------------------------------------------------------------------------

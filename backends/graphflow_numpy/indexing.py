@@ -111,8 +111,13 @@ def add_rows(out: Any, indices: Any, values: Any) -> None:
 
 @kernel("Gather")
 def _gather(params: Any, indices: Any, *, axis: int) -> Any:
-    check_range(indices, params.shape[axis])
-    return boxed(np.take(params, indices, axis, None, "clip"))
+    if np.size(indices) and indices.min() < 0:
+        check_range(indices, params.shape[axis])
+    try:
+        return boxed(np.take(params, indices, axis))
+    except IndexError:
+        check_range(indices, params.shape[axis])
+        raise
 
 
 @kernel("GatherGrad")
@@ -184,12 +189,20 @@ def _tensor_scatter_update(tensor: Any, indices: Any, updates: Any) -> Any:
 # -- choices ---------------------------------------------------------------------------------------------------------
 
 
+def _by_rows(condition: Any, rank: int) -> Any:
+    """A vector of bools chooses rows."""
+    return condition.reshape(-1, *(1,) * (rank - 1)) if np.ndim(condition) == 1 and rank > 1 else condition
+
+
 def _select(condition: Any, x: Any, y: Any) -> Any:
-    if np.ndim(condition) == 1:
-        rank = max(np.ndim(x), np.ndim(y))
-        if rank > 1:
-            condition = condition.reshape(-1, *(1,) * (rank - 1))
-    return np.where(condition, x, y)
+    return np.where(_by_rows(condition, max(np.ndim(x), np.ndim(y))), x, y)
+
+
+@kernel("ZeroUnless")
+def _zero_unless(condition: Any, x: Any, *, holds: bool) -> Any:
+    zero = x.dtype.type(0)
+    mask = _by_rows(condition, np.ndim(x))
+    return np.where(mask, x, zero) if holds else np.where(mask, zero, x)
 
 
 rows({"Select": _select}, scalar=lambda condition, x, y: x if condition else y)

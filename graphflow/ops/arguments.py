@@ -8,33 +8,17 @@ State: none.
 
 from __future__ import annotations
 
-import functools
 import operator
-from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from graphflow import constants, dtypes, source, spec
-from graphflow.errors import DTypeError, Error, InvalidArgumentError, ShapeError
+from graphflow import constants, dtypes, spec
+from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.tensor import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def at_the_users_line(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator for functions that are no ops themselves: their errors, too, name the line that called them."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except Error as error:
-            error.source = error.source or str(source.user_frame())
-            raise
-
-    return wrapper
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -135,9 +119,10 @@ def _only_in_a_run(value: Any, what: str) -> InvalidArgumentError:
 def shape_vector(shape: Any, what: str = "shape") -> Any:
     """A shape as users write it, as something that becomes an integer vector when it is an input of an op."""
     if isinstance(shape, (list, tuple)):
-        if not shape:
-            return np.zeros(0, np.int32)
-        if any(d is None for d in shape):
+        kinds = set(map(type, shape))
+        if kinds <= {int} and all(-(2**31) <= d < 2**31 for d in shape):
+            return np.array(shape, np.int32)
+        if type(None) in kinds:
             raise ShapeError(
                 f"a {what} to compute with has no unknown sizes",
                 got=str(list(shape)),

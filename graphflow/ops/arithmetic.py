@@ -19,7 +19,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare
-from graphflow.ops.arguments import as_tensor, at_the_users_line, is_symbolic
+from graphflow.ops.arguments import as_tensor, is_symbolic
 from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
@@ -129,7 +129,6 @@ def _add_n(inputs: Any, name: str | None = None) -> Any:
 _add_n.vjp(lambda op, dy: dy)
 
 
-@at_the_users_line
 def add_n(inputs: Any, name: str | None = None) -> Any:
     """The sum of a list of tensors of one shape."""
     items = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -138,7 +137,6 @@ def add_n(inputs: Any, name: str | None = None) -> Any:
     return _add_n(items, name=name)
 
 
-@at_the_users_line
 def accumulate_n(inputs: Any, shape: Any = None, tensor_dtype: Any = None, name: str | None = None) -> Any:
     """The sum of a list of tensors of one shape; `shape` and `tensor_dtype` say what they have."""
     total = add_n(inputs, name=name or "AccumulateNV2")
@@ -150,7 +148,6 @@ def accumulate_n(inputs: Any, shape: Any = None, tensor_dtype: Any = None, name:
     return total
 
 
-@at_the_users_line
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Any:
     """A scalar times a tensor, or times the rows of an IndexedSlices."""
     dtype = x.dtype if is_symbolic(x) else None

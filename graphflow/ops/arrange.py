@@ -20,7 +20,6 @@ from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array, core, slicing
 from graphflow.ops.arguments import (
     as_tensor,
-    at_the_users_line,
     check_index,
     check_scalar,
     check_vector,
@@ -82,7 +81,6 @@ def _conjugate_transpose(a: Any, perm: Any = None, name: str | None = None) -> A
     return call(inputs, name, perm=order)
 
 
-@at_the_users_line
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Any:
     """The tensor with its axes in another order (reversed without `perm`)."""
     a = as_tensor(a)
@@ -96,7 +94,12 @@ def _back(op: Any) -> Any:
     if len(op.inputs) == 2:
         return invert_permutation(op.inputs[1])
     perm = op.attrs["perm"]
-    return None if perm is None else tuple(int(p) for p in np.argsort(np.asarray(perm, int) % max(len(perm), 1)))
+    if perm is None:
+        return None
+    back = [0] * len(perm)
+    for i, p in enumerate(perm):
+        back[p] = i
+    return back
 
 
 _transpose.vjp(lambda op, dy: _transpose(dy, _back(op)), None)
@@ -274,7 +277,6 @@ def _mirror_pad(inputs: tuple[Any, ...], paddings: Any, mode: str, name: str | N
     return call(inputs, name, paddings=paddings, mode=mode)
 
 
-@at_the_users_line
 def pad(
     tensor: Any, paddings: Any, mode: str = "CONSTANT", name: str | None = None, constant_values: Any = 0
 ) -> Tensor:
@@ -359,7 +361,6 @@ def _linspace(start: Any, stop: Any, num: Any, name: str | None = None) -> Any:
     return call((start, stop, num), name)
 
 
-@at_the_users_line
 def linspace(start: Any, stop: Any, num: Any, name: str | None = "LinSpace") -> Tensor:
     """`num` numbers at equal distances, from start to stop inclusive."""
     given = next((v.dtype for v in (start, stop) if is_symbolic(v)), dtypes.float32)
@@ -368,7 +369,6 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = "LinSpace") -> 
     return found
 
 
-@at_the_users_line
 @core.composite("meshgrid")
 def meshgrid(*args: Any, indexing: str = "xy") -> list[Tensor]:
     """For vectors of coordinates, each coordinate at every point of the grid that they span."""
@@ -390,7 +390,6 @@ def meshgrid(*args: Any, indexing: str = "xy") -> list[Tensor]:
 # -- shapes and identities -------------------------------------------------------------------------------------------
 
 
-@at_the_users_line
 def broadcast_static_shape(shape_x: Any, shape_y: Any) -> TensorShape:
     """The shape that two known shapes broadcast to."""
     return TensorShape(spec.broadcast(as_dims(shape_x), as_dims(shape_y)))

@@ -20,7 +20,6 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops.arguments import (
     as_tensor,
-    at_the_users_line,
     check_scalar,
     check_vector,
     integers_or_none,
@@ -177,13 +176,11 @@ def fill(dims: Any, value: Any, name: str | None = None) -> Any:
     return call((shape_vector(dims), value), name)
 
 
-@at_the_users_line
 def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = "zeros") -> Any:
     """Zeros in that shape (False for bool, the empty text for strings)."""
     return fill(shape, zero_of(as_dtype(dtype)), name=name)
 
 
-@at_the_users_line
 def ones(shape: Any, dtype: Any = dtypes.float32, name: str | None = "ones") -> Any:
     """Ones in that shape."""
     return fill(shape, one_of(as_dtype(dtype)), name=name)
@@ -211,14 +208,12 @@ def _ones_like(x: Any, dtype: Any, name: str | None = None) -> Any:
     return call((x,), name, dtype=dtype)
 
 
-@at_the_users_line
 def zeros_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Any:
     """Zeros in the shape of a tensor."""
     tensor = as_tensor(tensor)
     return _zeros_like(tensor, tensor.dtype if dtype is None else as_dtype(dtype), name=name)
 
 
-@at_the_users_line
 def ones_like(tensor: Any, dtype: Any = None, name: str | None = None, optimize: bool = True) -> Any:
     """Ones in the shape of a tensor."""
     tensor = as_tensor(tensor)
@@ -274,7 +269,6 @@ def _range(start: Any, limit: Any, delta: Any, name: str | None = None) -> Any:
     return call((start, limit, delta), name)
 
 
-@at_the_users_line
 def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str | None = "range") -> Any:
     """The numbers start, start + delta, ... below limit; one argument alone is the limit."""
     if limit is None:
@@ -310,7 +304,6 @@ def _concat(values: tuple[Any, ...] | list[Any], axis: int, name: str | None = N
     return call(values, name, axis=axis)
 
 
-@at_the_users_line
 def concat(values: Any, axis: Any = None, name: str | None = "concat", concat_dim: Any = None) -> Any:
     """Join tensors along an axis; TensorFlow 0.x's order of the arguments (first the axis) is understood as well."""
     axis = concat_dim if axis is None else axis
@@ -364,7 +357,6 @@ def _pack(values: tuple[Any, ...] | list[Any], axis: int, name: str | None = Non
     return call(values, name, axis=axis)
 
 
-@at_the_users_line
 def stack(values: Any, axis: Any = 0, name: str | None = "stack") -> Any:
     """Tensors of one shape along a new axis."""
     at = known_integer(axis)
@@ -403,7 +395,6 @@ def _unpack(value: Any, num: int, axis: int, name: str | None = None) -> Any:
     return call((value,), name, num=num, axis=axis)
 
 
-@at_the_users_line
 def unstack(value: Any, num: int | None = None, axis: Any = 0, name: str | None = "unstack") -> list[Tensor]:
     """The tensors that `stack` would join to `value`; their number must be known."""
     value = as_tensor(value)
@@ -464,7 +455,6 @@ def _split_grad(op: Any, *dys: Any) -> list[Any]:
     return [_concat(dys, op.attrs["axis"])] + [None] * (len(op.inputs) - 1)
 
 
-@at_the_users_line
 def split(
     value: Any,
     num_or_size_splits: Any = None,

@@ -17,7 +17,6 @@ from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
 from graphflow.ops import array
 from graphflow.ops.arguments import (
-    at_the_users_line,
     check_index,
     check_scalar,
     integers_or_none,
@@ -272,13 +271,11 @@ space_to_batch_nd.vjp(lambda op, dy: batch_to_space_nd(dy, op.attrs["block_shape
 batch_to_space_nd.vjp(lambda op, dy: space_to_batch_nd(dy, op.attrs["block_shape"], op.attrs["crops"]))
 
 
-@at_the_users_line
 def space_to_batch(input: Any, paddings: Any, block_size: Any, name: str | None = None) -> Any:
     """`space_to_batch_nd` for pictures and a square block."""
     return space_to_batch_nd(input, [known_integer(block_size, "block_size")] * 2, paddings, name=name)
 
 
-@at_the_users_line
 def batch_to_space(input: Any, crops: Any, block_size: Any, name: str | None = None) -> Any:
     """`batch_to_space_nd` for pictures and a square block."""
     return batch_to_space_nd(input, [known_integer(block_size, "block_size")] * 2, crops, name=name)
@@ -309,7 +306,6 @@ def _patches(images: Any, ksizes: Any, strides: Any, rates: Any, padding: str, n
     return call((images,), name, ksizes=ksizes, strides=strides, rates=rates, padding=padding)
 
 
-@at_the_users_line
 def extract_image_patches(
     images: Any,
     ksizes: Any = None,

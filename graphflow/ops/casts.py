@@ -16,7 +16,7 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import DTypeError, ShapeError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
-from graphflow.ops.arguments import as_tensor, at_the_users_line
+from graphflow.ops.arguments import as_tensor
 from graphflow.spec import TensorSpec
 
 
@@ -37,7 +37,6 @@ def _cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     return call((x,), name, dtype=dtype)
 
 
-@at_the_users_line
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """The tensor in another dtype; a tensor that has it already is returned as it is."""
     target = as_dtype(dtype)

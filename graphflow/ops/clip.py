@@ -15,7 +15,7 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare, core, math, reduce
-from graphflow.ops.arguments import as_tensor, at_the_users_line
+from graphflow.ops.arguments import as_tensor
 from graphflow.ops.casts import cast
 from graphflow.ops.index import where
 from graphflow.ops.inference import elementwise
@@ -90,7 +90,6 @@ def _listed(t_list: Any) -> list[Any]:
     return list(t_list)
 
 
-@at_the_users_line
 def global_norm(t_list: Any, name: str | None = None) -> Any:
     """The Euclidean norm of all the elements of a list of tensors; None in the list counts as nothing."""
     items = [_values(t) for t in _listed(t_list) if t is not None]
@@ -106,7 +105,6 @@ def _norm_like(norm: Any, items: list[Any]) -> Any:
     return core.convert_to_tensor(norm, preferred_dtype=_values(first).dtype)
 
 
-@at_the_users_line
 def clip_by_global_norm(
     t_list: Any, clip_norm: Any, use_norm: Any = None, name: str | None = None
 ) -> tuple[list[Any], Any]:

@@ -18,7 +18,7 @@ from graphflow import spec
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
 from graphflow.ops import array, blocks, math, reduce
-from graphflow.ops.arguments import as_tensor, at_the_users_line, static_value
+from graphflow.ops.arguments import as_tensor, static_value
 from graphflow.ops.core import name_scope
 from graphflow.ops.inference import check_kind
 from graphflow.spec import TensorSpec
@@ -56,7 +56,6 @@ def _einsum(operands: Sequence[Any], equation: str, name: str | None = None) -> 
     return call(tuple(operands), name, equation=equation)
 
 
-@at_the_users_line
 def einsum(equation: str, *inputs: Any, name: str | None = None) -> Any:
     """The sum of products that the equation describes: `einsum("ij,jk->ik", a, b)` is a matrix product."""
     if not isinstance(equation, str):

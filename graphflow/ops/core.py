@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from graphflow import casting, constants, dtypes, source, spec
+from graphflow import casting, constants, dtypes, spec
 from graphflow.dtypes import as_dtype
-from graphflow.errors import DTypeError, Error, GradientLookupError, InvalidArgumentError, ShapeError
+from graphflow.errors import DTypeError, GradientLookupError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
 from graphflow.ops.inference import like_first
@@ -24,16 +24,9 @@ from graphflow.tensor_shape import as_dims
 
 @contextlib.contextmanager
 def name_scope(name: str | None, default_name: str | None = None, values: Any = None) -> Iterator[str]:
-    """Prefix the names of the ops built inside; `default_name` is used where `name` is None.
-
-    An error that was raised inside and knows no line is the caller's: it gets the line of the call.
-    """
+    """Prefix the names of the ops built inside; `default_name` is used where `name` is None."""
     with get_default_graph().name_scope(default_name if name is None else name) as scope:
-        try:
-            yield scope
-        except Error as error:
-            error.source = error.source or str(source.user_frame())
-            raise
+        yield scope
 
 
 def _known(*, dtype: dtypes.DType, dims: spec.Dims = None, **attrs: Any) -> TensorSpec:
@@ -52,16 +45,11 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
         raise DTypeError(
             "a constant is made of a value, not of a tensor",
             hint="tf.identity(x) copies a tensor",
-            source=str(source.user_frame()),
         )
     wanted = None if dtype is None else as_dtype(dtype)
-    try:
-        array = casting.as_array(constants._plain(value), wanted)
-        if shape is not None:
-            array = _filled(array, as_dims(shape), verify_shape)
-    except (DTypeError, ShapeError) as error:
-        error.source = str(source.user_frame())
-        raise
+    array = casting.as_array(constants._plain(value), wanted)
+    if shape is not None:
+        array = _filled(array, as_dims(shape), verify_shape)
     found: Any = _const(constants.freeze(array) if array.ndim else constants.freeze(array.reshape(())), name=name)
     return found  # type: ignore[no-any-return]
 

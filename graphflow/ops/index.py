@@ -20,7 +20,6 @@ from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array
 from graphflow.ops.arguments import (
     as_tensor,
-    at_the_users_line,
     check_index,
     check_scalar,
     is_symbolic,
@@ -64,7 +63,6 @@ def _gather(params: Any, indices: Any, axis: int, name: str | None = None) -> An
     return call((params, indices), name, axis=axis)
 
 
-@at_the_users_line
 def gather(
     params: Any, indices: Any, validate_indices: Any = None, name: str | None = None, axis: Any = 0, batch_dims: Any = 0
 ) -> Any:
@@ -238,12 +236,27 @@ def _selected(condition: Any, x: Any, y: Any) -> TensorSpec:
     return TensorSpec(x.dtype, spec.broadcast(mask, dims))
 
 
+def _kept(condition: Any, x: Any, *, holds: bool) -> TensorSpec:
+    return _selected(condition, x, x)
+
+
+@op("ZeroUnless", infer=_kept, same_dtype=None, broadcasts=True)
+def zero_unless(condition: Any, x: Any, holds: bool = True, name: str | None = None) -> Any:
+    """`x` where the condition holds (or, with `holds=False`, where it does not), 0 elsewhere, even where `x` is NaN."""
+    return call((condition, x), name, holds=holds)
+
+
+zero_unless.vjp(None, lambda op, dy: zero_unless(op.inputs[0], dy, op.attrs["holds"]))
+
+
 @op("Select", infer=_selected, same_dtype=(1, 2), broadcasts=True)
 def _select(condition: Any, x: Any, y: Any, name: str | None = None) -> Any:
     return call((condition, x, y), name)
 
 
-_select.vjp(None, lambda op, dy: _select(op.inputs[0], dy, 0), lambda op, dy: _select(op.inputs[0], 0, dy))
+_select.vjp(
+    None, lambda op, dy: zero_unless(op.inputs[0], dy), lambda op, dy: zero_unless(op.inputs[0], dy, False)
+)
 
 
 def _places(condition: Any) -> TensorSpec:
@@ -257,7 +270,6 @@ def _where(condition: Any, name: str | None = None) -> Any:
     return call((condition,), name)
 
 
-@at_the_users_line
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Any:
     """`x` where the condition holds and `y` elsewhere; without these the coordinates at which it holds, one a row.
 

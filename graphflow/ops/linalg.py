@@ -16,7 +16,7 @@ from graphflow import spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import arrange, array, blocks, compare, math, reduce
-from graphflow.ops.arguments import as_tensor, at_the_users_line, known_integers
+from graphflow.ops.arguments import as_tensor, known_integers
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
 from graphflow.ops.inference import check_kind, elementwise
@@ -329,7 +329,6 @@ def _svd(tensor: Any, full: bool, vectors: bool, name: str | None = None) -> Any
     return call((tensor,), name, full=full, vectors=vectors)
 
 
-@at_the_users_line
 def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: str | None = None) -> Any:
     """s, u, v such that tensor = u diag(s) v*, s in descending order; or s alone."""
     found = _svd(tensor, bool(full_matrices), bool(compute_uv), name=name)
@@ -362,7 +361,6 @@ def _svd_gradient(op: Any, ds: Any, du: Any = None, dv: Any = None) -> Any:
 # -- norms -----------------------------------------------------------------------------------------------------------
 
 
-@at_the_users_line
 def norm(
     tensor: Any,
     ord: Any = "euclidean",

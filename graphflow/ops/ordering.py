@@ -17,7 +17,6 @@ from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
 from graphflow.ops import array
 from graphflow.ops.arguments import (
-    at_the_users_line,
     check_index,
     check_scalar,
     check_vector,
@@ -61,13 +60,11 @@ def _descending(direction: Any) -> bool:
     return bool(direction == "DESCENDING")
 
 
-@at_the_users_line
 def sort(values: Any, axis: Any = -1, direction: str = "ASCENDING", name: str | None = None) -> Tensor:
     """The tensor in order along an axis."""
     return _sort(values, known_integer(axis), _descending(direction), name=name).values  # type: ignore[no-any-return]
 
 
-@at_the_users_line
 def argsort(
     values: Any, axis: Any = -1, direction: str = "ASCENDING", stable: bool = False, name: str | None = None
 ) -> Tensor:

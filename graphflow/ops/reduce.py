@@ -18,7 +18,7 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare, core, math, scans
-from graphflow.ops.arguments import as_tensor, at_the_users_line, known_integer, known_integers
+from graphflow.ops.arguments import as_tensor, known_integer, known_integers
 from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
@@ -281,7 +281,6 @@ def reduce_any(
 # -- made of others --------------------------------------------------------------------------------------------------
 
 
-@at_the_users_line
 def reduce_logsumexp(
     input_tensor: Any,
     axis: Any = None,
@@ -305,7 +304,6 @@ def reduce_logsumexp(
         return array.reshape(found, []) if axes is None else array.squeeze(found, axes)
 
 
-@at_the_users_line
 def reduce_variance(input_tensor: Any, axis: Any = None, keepdims: Any = None, name: str | None = None) -> Any:
     """The mean over the axes of the squared distance from the mean."""
     with name_scope(name, "reduce_variance"):
@@ -320,7 +318,6 @@ def reduce_std(input_tensor: Any, axis: Any = None, keepdims: Any = None, name: 
         return math.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
-@at_the_users_line
 def count_nonzero(
     input_tensor: Any,
     axis: Any = None,

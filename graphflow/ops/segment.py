@@ -18,7 +18,7 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import DTypeError, ShapeError
 from graphflow.opdef import call, op
 from graphflow.ops import array, compare, math
-from graphflow.ops.arguments import as_tensor, at_the_users_line, check_index, check_scalar, known_integer
+from graphflow.ops.arguments import as_tensor, check_index, check_scalar, known_integer
 from graphflow.ops.casts import cast
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
@@ -217,7 +217,6 @@ def _bincount(values: Any, weights: Any, low: int, high: int | None, dtype: Any,
     return call((values,) if weights is None else (values, weights), name, low=low, high=high, dtype=dtype)
 
 
-@at_the_users_line
 def bincount(
     arr: Any,
     weights: Any = None,

@@ -24,7 +24,6 @@ from graphflow.opdef import call, op
 from graphflow.ops import array, index
 from graphflow.ops.arguments import (
     as_tensor,
-    at_the_users_line,
     check_index,
     check_scalar,
     check_vector,
@@ -138,7 +137,6 @@ _strided_slice_grad.vjp(lambda op, dy: _strided_slice(dy, op.inputs[2:], op.attr
 # -- Python's brackets -----------------------------------------------------------------------------------------------
 
 
-@at_the_users_line
 def getitem(x: Any, key: Any, name: str | None = "strided_slice") -> Any:
     """`x[key]`: integers, slices, `...`, `tf.newaxis`, scalar tensors, or one boolean mask."""
     x = as_tensor(x)
@@ -197,7 +195,6 @@ def _bound(item: Any, bounds: list[Any]) -> Any:
 # -- the same by function --------------------------------------------------------------------------------------------
 
 
-@at_the_users_line
 def strided_slice(
     input_: Any,
     begin: Any,

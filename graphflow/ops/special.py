@@ -14,7 +14,7 @@ from typing import Any
 from graphflow.errors import InvalidArgumentError
 from graphflow.opdef import call, op
 from graphflow.ops import reduce
-from graphflow.ops.arguments import as_tensor, at_the_users_line
+from graphflow.ops.arguments import as_tensor
 from graphflow.ops.core import name_scope
 from graphflow.ops.inference import elementwise
 from graphflow.ops.math import exp, multiply, negative, square, subtract
@@ -65,7 +65,6 @@ digamma.vjp(lambda op, dy: multiply(dy, _polygamma(op.inputs[0], 1)))
 _polygamma.vjp(lambda op, dy: multiply(dy, _polygamma(op.inputs[0], op.attrs["order"] + 1)))
 
 
-@at_the_users_line
 def polygamma(a: Any, x: Any, name: str | None = None) -> Any:
     """The derivative of `digamma` of order `a`, a Python integer."""
     if isinstance(a, bool) or not hasattr(a, "__index__") and not (isinstance(a, float) and a.is_integer()) or a < 0:

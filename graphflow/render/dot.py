@@ -39,6 +39,7 @@ _BOX = {"style": "rounded", "color": PALE, "fontcolor": GREY, "labeljust": "l"}
 _STUB = {"fontsize": "9", "height": "0.2", "margin": "0.06,0.02"}
 _VARIABLE = {"style": "filled,rounded", "fillcolor": LILAC, "color": PURPLE}
 _REFERENCE = {"style": "filled,rounded,dashed", "fillcolor": "white", "color": LINE[FORWARD]}
+_WORD = {"shape": "plaintext", "style": "", "fontcolor": GREY}
 _FED = {"style": "filled,bold", "fillcolor": "white", "color": LINE[FORWARD]}
 
 
@@ -98,7 +99,7 @@ class _Drawing:
         return str(picture.source)
 
     def _starts(self) -> set[Operation]:
-        """The first op of each gradient: there the edge from the forward graph is drawn, which ties the two together."""
+        """The first op of each gradient: its edge from the forward graph is drawn, which ties the two together."""
         first: dict[str, Operation] = {}
         for op in self.ops:
             if self.phase[op] == GRADIENT and op.inputs and not self._is_stub(op):
@@ -204,11 +205,11 @@ class _Drawing:
         if made_by.type == "ReadVariable":
             text, style = [_local(made_by.inputs[0].op.name), self._shape(x)], style | _VARIABLE
         elif made_by.type == "Const":
-            text, style = [self._constant(x)], style | {"shape": "plaintext", "style": "", "fontcolor": GREY}
+            text, style = [self._constant(x)], style | _WORD
         elif self._is_stub(made_by):
             of = made_by.inputs[0].op
             name = _local(of.inputs[0].op.name if of.type == "ReadVariable" else of.name)
-            text, style = [f"{made_by.type.lower()} of {name}"], style | {"shape": "plaintext", "style": "", "fontcolor": GREY}
+            text, style = [f"{made_by.type.lower()} of {name}"], style | _WORD
         else:
             text, style = [_local(made_by.name)], style | _REFERENCE
         self._node(scope_of(op.name), node, text, style)
