@@ -169,12 +169,15 @@ SECTIONS = {"scale": scale, "overhead": overhead, "growth": growth}
 def main(argv: list[str] | None = None) -> int:
     """Run the sections asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], default=list(SECTIONS))
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes, for a first look")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     options = parser.parse_args(argv)
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     print(f"Python {sys.version.split()[0]}, NumPy {np.__version__}, OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")
-    found = {name: SECTIONS[name](options.quick) for name in options.sections}
+    found = {name: SECTIONS[name](options.quick) for name in options.sections or SECTIONS}
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

@@ -113,6 +113,7 @@ from graphflow.ops.arrange import tile as tile
 from graphflow.ops.arrange import transpose as transpose
 from graphflow.ops.array import broadcast_to as broadcast_to
 from graphflow.ops.array import concat as concat
+from graphflow.ops.array import concat as concat_v2
 from graphflow.ops.array import expand_dims as expand_dims
 from graphflow.ops.array import fill as fill
 from graphflow.ops.array import ones as ones
@@ -125,6 +126,7 @@ from graphflow.ops.array import shape as shape
 from graphflow.ops.array import shape_n as shape_n
 from graphflow.ops.array import size as size
 from graphflow.ops.array import split as split
+from graphflow.ops.array import split as split_v
 from graphflow.ops.array import squeeze as squeeze
 from graphflow.ops.array import stack as pack
 from graphflow.ops.array import stack as stack
@@ -226,6 +228,7 @@ from graphflow.ops.index import tensor_scatter_sub as tensor_scatter_sub
 from graphflow.ops.index import tensor_scatter_update as tensor_scatter_update
 from graphflow.ops.index import where as select
 from graphflow.ops.index import where as where
+from graphflow.ops.index import zero_unless as zero_unless
 from graphflow.ops.linalg import adjoint as adjoint
 from graphflow.ops.linalg import cholesky as cholesky
 from graphflow.ops.linalg import cross as cross
@@ -257,11 +260,13 @@ from graphflow.ops.ordering import dynamic_partition as dynamic_partition
 from graphflow.ops.ordering import dynamic_stitch as dynamic_stitch
 from graphflow.ops.ordering import edit_distance as edit_distance
 from graphflow.ops.ordering import searchsorted as searchsorted
+from graphflow.ops.ordering import setdiff1d as listdiff
 from graphflow.ops.ordering import setdiff1d as setdiff1d
 from graphflow.ops.ordering import sort as sort
 from graphflow.ops.ordering import unique as unique
 from graphflow.ops.ordering import unique_with_counts as unique_with_counts
 from graphflow.ops.ordering import unravel_index as unravel_index
+from graphflow.ops.random import get_seed as get_seed
 from graphflow.ops.random import multinomial as multinomial
 from graphflow.ops.random import random_crop as random_crop
 from graphflow.ops.random import random_gamma as random_gamma
@@ -376,6 +381,7 @@ from graphflow.variables import local_variables_initializer as local_variables_i
 from graphflow.variables import model_variables as model_variables
 from graphflow.variables import moving_average_variables as moving_average_variables
 from graphflow.variables import report_uninitialized_variables as report_uninitialized_variables
+from graphflow.variables import tables_initializer as initialize_all_tables
 from graphflow.variables import tables_initializer as tables_initializer
 from graphflow.variables import trainable_variables as trainable_variables
 from graphflow.variables import Variable as Variable

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow import spec
+from graphflow.collector import CollectorPaused
 from graphflow.compile.lower import needed_ops
 from graphflow.constants import convert_to_tensor
 from graphflow.errors import (
@@ -53,7 +54,7 @@ def gradients(
     targets = tensors(ys, "ys")
     sources, keys = _sources(xs)
     stops = set(_sources([] if stop_gradients is None else stop_gradients)[1])
-    with get_default_graph().name_scope(name):
+    with get_default_graph().name_scope(name), CollectorPaused():
         walk = _Walk(targets, keys, stops)
         walk.seed(targets, _given(targets, grad_ys))
         walk.run()

@@ -1,5 +1,6 @@
 """`tf.linalg`: matrices, under their shorter names."""
 
+from graphflow.ops.blocks import eye as eye
 from graphflow.ops.blocks import matrix_band_part as band_part
 from graphflow.ops.blocks import matrix_diag as diag
 from graphflow.ops.blocks import matrix_diag_part as diag_part
@@ -9,7 +10,6 @@ from graphflow.ops.contraction import tensordot as tensordot
 from graphflow.ops.linalg import adjoint as adjoint
 from graphflow.ops.linalg import cholesky as cholesky
 from graphflow.ops.linalg import cross as cross
-from graphflow.ops.blocks import eye as eye
 from graphflow.ops.linalg import matmul as matmul
 from graphflow.ops.linalg import matrix_determinant as det
 from graphflow.ops.linalg import matrix_inverse as inv

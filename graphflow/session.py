@@ -18,6 +18,7 @@ from typing import Any
 
 from graphflow import spec
 from graphflow.backend import Backend, Cell, Executable, Run, load_backend
+from graphflow.collector import CollectorPaused
 from graphflow.compile import pipeline, place
 from graphflow.defaults import stacks
 from graphflow.errors import FailedPreconditionError, FeedError, FetchError, InvalidArgumentError
@@ -202,9 +203,11 @@ class BaseSession:
     def _compile(
         self, tensors: Sequence[Tensor], operations: Sequence[Operation], feeds: Sequence[Tensor], dims: Sequence[spec.Dims]
     ) -> Executable:
-        program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
-        place.check_devices(program, frozenset({"cpu"}), self._config.allow_soft_placement)  # type: ignore[attr-defined]
-        return self._backend.compile(program, self)
+        soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
+        with CollectorPaused():
+            program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
+            place.check_devices(program, frozenset({"cpu"}), soft)
+            return self._backend.compile(program, self)
 
     # -- what the backend asks for -------------------------------------------------------------------------------
 

@@ -82,6 +82,12 @@ def test_as_a_module() -> None:
     assert done.returncode == 0 and done.stdout.startswith("usage: python -m graphflow")
 
 
+def test_listing_imports_no_optional_package() -> None:
+    heavy = ["graphviz", "matplotlib", "networkx", "tqdm"]
+    program = f"import sys; from graphflow.cli import main; main(['ops']); print(set({heavy}) & set(sys.modules))"
+    assert process(program).stdout.splitlines()[-1] == "set()"
+
+
 # -- ops -----------------------------------------------------------------------------------------------------------
 
 

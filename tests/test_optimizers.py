@@ -424,8 +424,7 @@ def test_gradients_without_a_path_are_none_and_skipped() -> None:
 def test_var_list_and_grad_loss() -> None:
     v, w = Variable(np.ones(2), name="v"), Variable(np.ones(2), name="w")
     loss = arithmetic.square(v) * w
-    weights = tf.constant(np.array([1.0, 0.0]))
-    step = train.GradientDescentOptimizer(0.5).minimize(loss, var_list=[v], grad_loss=weights)
+    step = train.GradientDescentOptimizer(0.5).minimize(loss, var_list=[v], grad_loss=[1.0, 0.0])
     with tf.Session() as sess:
         sess.run(global_variables_initializer())
         sess.run(step)

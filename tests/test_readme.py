@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -77,13 +78,16 @@ def test_the_pictures_are_small() -> None:
     assert pictures and all(path.stat().st_size < 200_000 for path in pictures)
 
 
-def test_the_names_mentioned_exist() -> None:
-    names = set(re.findall(r"`tf\.((?:\w+\.)*\w+)", README))
-    missing = []
-    for name in names:
-        found: object = graphflow
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is None:
-            missing.append(name)
-    assert names and missing == []
+def mentioned(text: str) -> dict[str, bool]:
+    """The names in `tf.` that a text mentions, and whether they exist."""
+
+    def find(name: str) -> object:
+        return reduce(lambda found, part: getattr(found, part, None), name.split("."), graphflow)
+
+    return {name: find(name) is not None for name in re.findall(r"`tf\.((?:\w+\.)*\w+)", text)}
+
+
+def test_the_names_mentioned_exist_and_the_limits_are_true() -> None:
+    said, limits = README.split("## Limits")
+    assert mentioned(said) and [name for name, exists in mentioned(said).items() if not exists] == []
+    assert mentioned(limits) and [name for name, exists in mentioned(limits).items() if exists] == []

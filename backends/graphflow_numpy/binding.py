@@ -18,6 +18,7 @@ import numpy as np
 from graphflow.backend import Context, Run, user_kernels
 from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
+from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.table import TABLE, Constant, Row
 
@@ -108,7 +109,7 @@ class Bound:
                 self.fixed[ins.outputs[0]] = function.value
                 return None, False
             return function, row.needs_run
-        if row.scalar is not None and all(self.program.values[v].dims == () for v in ins.inputs):
+        if row.scalar is not None and all(_is_plain_scalar(self.program.values[v]) for v in ins.inputs):
             return row.scalar, False
         if ins.attrs:
             return functools.partial(row.function, **ins.attrs), row.needs_run
@@ -125,6 +126,11 @@ class Bound:
             plan.append((v, hand_over if v in owned else hand_copy))
             owned.discard(v)
         return plan
+
+
+def _is_plain_scalar(known: TensorSpec) -> bool:
+    """Whether an operator on the NumPy scalar gives the ufunc's bits; complex products are rounded differently."""
+    return known.dims == () and not known.dtype.is_complex
 
 
 def hand_over(value: Any) -> Any:

@@ -70,7 +70,7 @@ def _whole(size: int, block: int) -> int:
     return size // block
 
 
-@kernel("DepthToSpace")
+@kernel("DepthToSpace", view=True)
 def _depth_to_space(x: Any, *, block_size: int, data_format: str) -> Any:
     s = block_size
     if data_format == "NCHW":
@@ -82,7 +82,7 @@ def _depth_to_space(x: Any, *, block_size: int, data_format: str) -> Any:
     return x.reshape(n, h, w, s, s, depth).transpose(0, 1, 3, 2, 4, 5).reshape(n, h * s, w * s, depth)
 
 
-@kernel("SpaceToDepth")
+@kernel("SpaceToDepth", view=True)
 def _space_to_depth(x: Any, *, block_size: int, data_format: str) -> Any:
     s = block_size
     if data_format == "NCHW":

@@ -156,9 +156,12 @@ def _rsqrt(x: Any) -> Any:
 @in_float32
 def _sigmoid(x: Any) -> Any:
     # Below -88 (in float32) exp overflows and the result is 0; the exact one is below the normal numbers.
+    if type(x) is not np.ndarray:
+        one = x.dtype.type(1)
+        return one / (one + np.exp(-x))
     y = np.negative(x)
-    if type(y) is not np.ndarray:
-        return np.reciprocal(np.exp(y) + y.dtype.type(1))
+    if not y.ndim:
+        return np.reciprocal(np.exp(y) + 1)
     np.exp(y, y)
     np.add(y, 1, y)
     return np.reciprocal(y, y)

@@ -35,8 +35,8 @@ def total(x: Any, axis: Axis, keepdims: bool) -> Any:
 def count_along(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements are reduced to one."""
     found = 1
-    for i in range(len(shape)) if axis is None else axis:
-        found *= shape[i]
+    for n in shape if axis is None else [shape[i] for i in axis]:
+        found *= n
     return found
 
 
@@ -107,10 +107,10 @@ def _min(x: Any, *, axis: Axis, keepdims: bool) -> Any:
 @kernel("ExtremumGrad")
 def _extremum_grad(x: Any, y: Any, dy: Any, *, axis: Axis, keepdims: bool) -> Any:
     shape = kept(x.shape, axis)
-    chosen = x == np.reshape(y, shape)
+    chosen = x == y.reshape(shape)
     counter = np.dtype(np.float32) if is_half(dy) else dy.dtype
     count = _add(chosen, axis, counter, None, True)
-    share = (np.reshape(dy, shape) / count).astype(dy.dtype, copy=False)
+    share = (dy.reshape(shape) / count).astype(dy.dtype, copy=False)
     return np.where(chosen, share, dy.dtype.type(0))
 
 
@@ -137,27 +137,24 @@ def _any(x: Any, *, axis: Axis, keepdims: bool) -> Any:
 # -- gradients of broadcasting and of sums ---------------------------------------------------------------------------
 
 
-@kernel("SumTo")
+@kernel("SumTo", view=True)
 def _sum_to(x: Any, shape: Any) -> Any:
     sizes = tuple(shape.tolist())
     own = x.shape
     lead = len(own) - len(sizes)
+    if own[lead:] == sizes:
+        return total(x, tuple(range(lead)), False) if lead else x
     axes = [*range(lead), *[lead + i for i, d in enumerate(sizes) if d != own[lead + i]]]
-    if not axes:
-        return np.array(x)
-    for i in axes[lead:]:
-        if sizes[i - lead] != 1:
-            raise InvalidArgumentError("a shape that was not broadcast to this", got=f"{list(sizes)} and {list(own)}")
-    found = total(x, tuple(axes), False)
-    return found if len(axes) == lead else np.reshape(found, sizes)
+    if any(sizes[i - lead] != 1 for i in axes[lead:]):
+        raise InvalidArgumentError("a shape that was not broadcast to this", got=f"{list(sizes)} and {list(own)}")
+    return total(x, tuple(axes), False).reshape(sizes)
 
 
 def repeated(x: Any, shape: tuple[int, ...]) -> Any:
     """`x`, of the same rank, repeated to `shape` without a copy; a tenth of the cost of `np.broadcast_to`."""
     if x.dtype.kind == "V" or not x.flags.c_contiguous or 0 in shape:
         return np.broadcast_to(x, shape)
-    strides = [0 if n == 1 else s for n, s in zip(x.shape, x.strides, strict=True)]
-    out: Any = np.ndarray(shape, x.dtype, x, 0, strides)
+    out: Any = np.ndarray(shape, x.dtype, x, 0, [0 if n == 1 else s for n, s in zip(x.shape, x.strides, strict=True)])
     out.flags.writeable = False
     return out
 
@@ -168,4 +165,4 @@ def _spread(x: Any, shape: Any, *, axis: Axis, keepdims: bool, mean: bool) -> An
     if mean:
         count = count_along(sizes, axis)
         x = (x.astype(np.float32) / count).astype(x.dtype) if is_half(x) else x / x.dtype.type(count)
-    return repeated(x if keepdims else np.reshape(x, kept(sizes, axis)), sizes)
+    return repeated(x if keepdims else x.reshape(kept(sizes, axis)), sizes)

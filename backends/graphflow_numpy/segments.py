@@ -1,20 +1,22 @@
 """Kernels of running sums and products, and of segments.
 
-Policy: no loop over rows.  Segments are made contiguous by a stable sort where they are not, so that each is one
-`reduceat`; their elements are added in the order in which they came.
+Policy: no loop over rows.  Segments are combined by `ufunc.at` on flat arrays, the one form of it that NumPy has fast
+loops for: no sort, and the elements are added in the order in which they come.
 
 State: none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from graphflow.dtypes import as_dtype, finfo
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.table import kernel
+from graphflow_numpy.table import kernel, rows
 
 STEPWISE = 64  # up to this length a recurrence goes step by step, which is gentler to huge and tiny factors
 
@@ -80,42 +82,22 @@ def _recurrence(a: Any, b: Any, *, axis: int, reverse: bool) -> Any:
 # -- segments --------------------------------------------------------------------------------------------------------
 
 
-def _lowest(dtype: Any) -> Any:
-    info: Any = np.iinfo(dtype) if dtype.kind in "iu" else _finfo(dtype)
-    return info.min
-
-
-def _highest(dtype: Any) -> Any:
-    info: Any = np.iinfo(dtype) if dtype.kind in "iu" else _finfo(dtype)
-    return info.max
-
-
-def _finfo(dtype: Any) -> Any:
-    if dtype.kind == "V":
-        import ml_dtypes
-
-        return ml_dtypes.finfo(dtype)
-    return np.finfo(dtype)
-
-
-def _starts(ids: Any) -> Any:
-    """Where in sorted ids each segment begins."""
-    return np.concatenate(([0], np.flatnonzero(ids[1:] != ids[:-1]) + 1))
-
-
-def _reduced(ufunc: Any, data: Any, ids: Any, out: Any) -> Any:
-    """Write the reduction of each segment into its row of `out`."""
-    if not len(ids):
-        return out
-    if np.any(ids[1:] < ids[:-1]):
-        order = np.argsort(ids, kind="stable")
-        ids, data = ids[order], data[order]
-    starts = _starts(ids)
-    if is_half(data) and ufunc in (np.add, np.multiply):
-        out[ids[starts]] = ufunc.reduceat(data.astype(np.float32), starts, 0).astype(data.dtype)
-    else:
-        out[ids[starts]] = ufunc.reduceat(data, starts, 0, data.dtype)
-    return out
+def _combined(ufunc: Any, start: Any, empty: Any, data: Any, ids: Any, count: int) -> Any:
+    """The rows of each segment combined; `empty` where there is no row, `start` being neutral."""
+    rest = data.shape[1:]
+    width = 1
+    for n in rest:
+        width *= n
+    out = np.full(count * width, start, np.float32 if is_half(data) else data.dtype)
+    if len(ids):
+        places = ids.astype(np.intp, copy=False)
+        if width != 1:
+            places = (places[:, None] * width + np.arange(width)).reshape(-1)
+        ufunc.at(out, places, data.astype(out.dtype, copy=False).reshape(-1))
+    out = out.reshape(count, *rest)
+    if empty is not start:
+        out[np.bincount(ids, minlength=count)[:count] == 0] = empty
+    return out.astype(data.dtype, copy=False)
 
 
 def _check_sorted(data: Any, ids: Any) -> int:
@@ -137,44 +119,61 @@ def _check_sorted(data: Any, ids: Any) -> int:
     return int(ids[-1]) + 1
 
 
-def _sorted(ufunc: Any, neutral: int) -> Any:
-    def segments(data: Any, ids: Any) -> Any:
-        out = np.full((_check_sorted(data, ids), *data.shape[1:]), neutral, data.dtype)
-        return _reduced(ufunc, data, ids, out)
-
-    return segments
-
-
-def _unsorted(ufunc: Any, neutral: Any) -> Any:
-    def segments(data: Any, ids: Any, count: Any) -> Any:
-        if count < 0:
-            raise InvalidArgumentError("num_segments cannot be negative", got=str(count))
-        rest = data.shape[np.ndim(ids) :]
-        if data.shape[: np.ndim(ids)] != np.shape(ids):
-            raise ShapeError("the shape of the ids must be where the shape of the data begins")
-        data, ids = np.reshape(data, (np.size(ids), *rest)), np.reshape(ids, -1)
-        start = neutral(data.dtype) if callable(neutral) else neutral
-        out = np.full((int(count), *rest), start, data.dtype)
-        if len(ids):
-            if ids.max() >= count:
-                raise InvalidArgumentError(
-                    f"segment id {ids.max()} is out of range", expected=f"ids < {count}", got=str(ids.max())
-                )
-            if ids.min() < 0:
-                data, ids = data[ids >= 0], ids[ids >= 0]
-        return _reduced(ufunc, data, ids, out)
-
-    return segments
+def _check_unsorted(data: Any, ids: Any, count: Any) -> tuple[Any, Any]:
+    """One row of data for each id, without those that belong to no segment."""
+    if count < 0:
+        raise InvalidArgumentError("num_segments cannot be negative", got=str(count))
+    rank = np.ndim(ids)
+    if data.shape[:rank] != np.shape(ids):
+        raise ShapeError("the shape of the ids must be where the shape of the data begins")
+    data, ids = np.reshape(data, (np.size(ids), *data.shape[rank:])), np.reshape(ids, -1)
+    if not len(ids):
+        return data, ids
+    highest = ids.max()
+    if highest >= count:
+        raise InvalidArgumentError(
+            f"segment id {highest} is out of range", expected=f"ids < {count}", got=f"{highest} with {count} segments"
+        )
+    if ids.min() < 0:
+        inside = ids >= 0
+        data, ids = data[inside], ids[inside]
+    return data, ids
 
 
-kernel("SegmentSum")(_sorted(np.add, 0))
-kernel("SegmentProd")(_sorted(np.multiply, 1))
-kernel("SegmentMax")(_sorted(np.maximum, 0))
-kernel("SegmentMin")(_sorted(np.minimum, 0))
-kernel("UnsortedSegmentSum")(_unsorted(np.add, 0))
-kernel("UnsortedSegmentProd")(_unsorted(np.multiply, 1))
-kernel("UnsortedSegmentMax")(_unsorted(np.maximum, _lowest))
-kernel("UnsortedSegmentMin")(_unsorted(np.minimum, _highest))
+def _kernels(name: str, ufunc: Any, start: Callable[[Any], Any], sorted_empty: Any, unsorted_empty: Any) -> None:
+    """The two kernels of a ufunc; `start` is its neutral element in a dtype."""
+
+    def in_order(data: Any, ids: Any) -> Any:
+        first = start(data.dtype)
+        count = _check_sorted(data, ids)
+        return _combined(ufunc, first, first if sorted_empty is None else sorted_empty, data, ids, count)
+
+    def in_any_order(data: Any, ids: Any, count: Any) -> Any:
+        first = start(data.dtype)
+        empty = first if unsorted_empty is None else unsorted_empty(data.dtype)
+        data, ids = _check_unsorted(data, ids, count)
+        return _combined(ufunc, first, empty, data, ids, int(count))
+
+    rows({f"Segment{name}": in_order, f"UnsortedSegment{name}": in_any_order})
+
+
+def _end(largest: bool, finite: bool) -> Callable[[Any], Any]:
+    """The largest or smallest number of a dtype, which may be infinite."""
+
+    def value(dtype: Any) -> Any:
+        info: Any = np.iinfo(dtype) if dtype.kind in "iu" else None
+        if info is None and not finite:
+            return np.inf if largest else -np.inf
+        info = info or finfo(as_dtype(dtype))
+        return info.max if largest else info.min
+
+    return value
+
+
+_kernels("Sum", np.add, lambda dtype: 0, None, None)
+_kernels("Prod", np.multiply, lambda dtype: 1, None, None)
+_kernels("Max", np.maximum, _end(False, False), 0, _end(False, True))
+_kernels("Min", np.minimum, _end(True, False), 0, _end(True, True))
 
 
 @kernel("SegmentRows")

@@ -48,7 +48,7 @@ def _draw_loss(axes: Any, losses: list[float], steps: int) -> None:
     axes.set_ylabel("mean squared error")
     axes.set_title("Loss")
     axes.legend(frameon=False)
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
 
 
 def _draw_regions(axes: Any, train: Flowers, test: Flowers, predict: Callable[[Any], Any]) -> None:

@@ -18,6 +18,7 @@ from graphflow.ops.conv import conv2d as conv2d
 from graphflow.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
 from graphflow.ops.conv import conv2d_backprop_input as conv2d_backprop_input
 from graphflow.ops.conv import conv2d_transpose as conv2d_transpose
+from graphflow.ops.conv import conv2d_transpose as deconv2d
 from graphflow.ops.conv import conv3d as conv3d
 from graphflow.ops.conv import conv3d_backprop_filter as conv3d_backprop_filter
 from graphflow.ops.conv import conv3d_backprop_input as conv3d_backprop_input

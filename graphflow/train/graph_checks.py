@@ -76,6 +76,16 @@ def check_before(definition: OpDef, inputs: Sequence[Tensor], attrs: Mapping[str
         check(inputs, attrs)
 
 
+def check_after(op: Operation) -> None:
+    """What inference may have been told: outputs are of a dtype and a shape, and only variables make handles."""
+    for t in op.outputs:
+        if type(t.dtype) is not DType:
+            raise DTypeError("an output has no dtype", got=graph_values.shown(t.dtype))
+        check_dims(t.dims)
+        if t.dtype is dtypes.resource and op.type not in (HANDLE, ARGUMENT):
+            raise GraphError("only a variable makes a handle")
+
+
 def _check_const(inputs: Sequence[Tensor], attrs: Mapping[str, Any]) -> None:
     value, dtype = attrs.get("value"), attrs.get("dtype")
     found = dtypes.from_numpy(value.dtype) if isinstance(value, (np.ndarray, np.generic)) else None
@@ -110,7 +120,12 @@ def _check_while(inputs: Sequence[Tensor], attrs: Mapping[str, Any]) -> None:
             raise GraphError("the first inputs of a loop are its variables", got=graph_values.shown(places))
 
 
-_CHECKS = {"Const": _check_const, "If": _check_if, "While": _check_while}
+def _check_handle(inputs: Sequence[Tensor], attrs: Mapping[str, Any]) -> None:
+    if "dims" not in attrs or type(attrs.get("dtype")) is not DType:
+        raise DTypeError("a variable needs a dtype and a shape", got=", ".join(attrs))
+
+
+_CHECKS = {HANDLE: _check_handle, "Const": _check_const, "If": _check_if, "While": _check_while}
 
 
 def as_known(have: spec.Dims, want: spec.Dims) -> bool:

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphflow import dtypes, spec
+from graphflow import spec
 from graphflow.compile.lower import HANDLE
 from graphflow.constants import convert_to_tensor
 from graphflow.durable import nearest
@@ -28,6 +28,7 @@ from graphflow.train import graph_values
 from graphflow.train.graph_checks import (
     RootHandles,
     attribute_names,
+    check_after,
     check_before,
     check_dims,
     check_variable,
@@ -356,8 +357,7 @@ class _Import:
             raise AlreadyExistsError(f"an op named {wanted!r} exists already", hint="import under a name: name=...")
         self._add_saved(op)
         self._set_shapes(op, node.record.get("shapes", {}))
-        if op.type not in (HANDLE, ARGUMENT) and any(t.dtype is dtypes.resource for t in op.outputs):
-            raise GraphError("only a variable makes a handle")
+        check_after(op)
         return op
 
     def _attrs(self, node: _Node, definition: OpDef) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class ImportedMeta(NamedTuple):
     """What an import has made."""
 
     elements: Imported
-    variables: dict[str, Any]  # by the name of the handle in the file
+    made: set[Any]  # the variables
     saver: dict[str, Any]
 
 
@@ -185,7 +185,7 @@ class _Further:
         for key, items in collections.items():
             for item in items:
                 graph.add_to_collection(key, item)
-        return ImportedMeta(elements, variables, saver)
+        return ImportedMeta(elements, set(variables.values()), saver)
 
     def _collections(self, elements: Imported, variables: Mapping[str, Any]) -> dict[str, list[Any]]:
         records = self._content.get("collections", {})

@@ -97,6 +97,7 @@ class Optimizer:
             loss = convert_to_tensor(loss)
         self._assert_valid_dtypes([loss])
         if grad_loss is not None:
+            grad_loss = convert_to_tensor(grad_loss, preferred=loss.dtype, graph=_graph_of(loss))
             self._assert_valid_dtypes([grad_loss])
         if var_list is None:
             var_list = state.outermost(loss.graph).get_collection(GraphKeys.TRAINABLE_VARIABLES)

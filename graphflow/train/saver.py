@@ -419,7 +419,8 @@ def import_meta_graph(
     found = meta_graph.import_meta(meta, clear_devices, import_scope, input_map)
     saver = found.saver
     if not saver:
-        return Saver(list(found.variables.values())) if found.variables else None
+        variables = [v for v in get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES) if v in found.made]
+        return Saver(variables) if variables else None
     return Saver(
         saver["variables"],
         saver["reshape"],
