@@ -6,6 +6,7 @@ from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
 from graphflow import initializers as initializers
 from graphflow import linalg as linalg
+from graphflow import math as math
 from graphflow import nn as nn
 from graphflow import random as random
 from graphflow import train as train
@@ -352,6 +353,7 @@ from graphflow.scopes import get_collection_ref as get_collection_ref
 from graphflow.scopes import gradient_override_map as gradient_override_map
 from graphflow.session import InteractiveSession as InteractiveSession
 from graphflow.session import Session as Session
+from graphflow.spec import TensorSpec as TensorSpec
 from graphflow.template import make_template as make_template
 from graphflow.tensor import Operation as Operation
 from graphflow.tensor import Tensor as Tensor

@@ -273,7 +273,7 @@ def _by_rules(op: Operation, definition: OpDef, dys: list[Any], wanted: list[boo
             continue
         g = rule(op, dy)
         if definition.broadcasts and g is not None:
-            g = math.sum_to_like(g, x)
+            g = math.sum_to_like(g, x, op.inputs)
         out.append(g)
     return out
 

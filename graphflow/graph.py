@@ -14,7 +14,7 @@ import contextlib
 import difflib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from graphflow import names, source
@@ -206,6 +206,8 @@ class Graph:
     @contextlib.contextmanager
     def atomic(self, variables: Sequence[Tensor]) -> Iterator[None]:
         """Ops built inside run as one unit with respect to these variables' handles."""
+        if self._scope.region is not None:
+            raise FailedPreconditionError("atomic regions do not nest: their locks could be taken in any order")
         self._regions += 1
         with self.scoped(region=Region(self._regions, tuple(variables))):
             yield
@@ -240,6 +242,10 @@ class Graph:
     def get_operations(self) -> list[Operation]:
         """All ops in the order in which they were built."""
         return list(self._operations)
+
+    def as_graph_def(self, from_version: int | None = None, add_shapes: bool = False) -> Any:
+        """The graph as a GraphDef: plain data that `tf.import_graph_def` builds again."""
+        return _export[0](self)
 
     def operations_after(self, id: int) -> list[Operation]:
         """The ops built after the one with that id."""
@@ -345,6 +351,14 @@ class Graph:
         self._collections.pop(name, None)
 
 
+_export: list[Callable[[Graph], Any]] = []
+
+
+def bind_export(function: Callable[[Graph], Any]) -> None:
+    """Tell how a graph becomes a GraphDef; called once by the module that owns the format."""
+    _export[:] = [function]
+
+
 class FuncGraph(Graph):
     """A graph used as a function: a branch of `cond`, the body of a loop.
 
@@ -363,7 +377,7 @@ class FuncGraph(Graph):
 
     def add_argument(self, known: TensorSpec) -> Tensor:
         """One more argument."""
-        attrs = {"index": len(self.args)}
+        attrs = {"dtype": known.dtype, "dims": known.dims, "index": len(self.args)}
         with self.scoped(controls=(), region=None):
             op = self.add_operation("Arg", (), attrs, [known], "arg", source.user_frame())
         self.args.append(op.outputs[0])

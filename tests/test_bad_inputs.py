@@ -1,8 +1,8 @@
 """At least 300 bad inputs: each ends in the typed error of design section 6, with nothing changed.
 
 Each row of `tests/bad_inputs` is tried in a small world of its own: a graph, and a session whose variables have values.
-The error must be ours and the Python built-in that a caller would expect; its text must name what it is about and,
-where an op is concerned, the line of these files where that op was built.  Afterwards the session computes the same,
+The error must be ours and the Python built-in that a caller would expect; its text must name what it is about and the
+user's own line, which is in these files: where the op was built that it concerns, or else where the call was made.  Afterwards the session computes the same,
 the variables hold the same bytes, and the graph has the same ops: only constants, into which literals beside the
 refused op had been converted, may have come along, and what a row lists that builds valid ops first.
 """
@@ -22,7 +22,7 @@ from graphflow.defaults import stacks
 from tests.bad_inputs import MODULES, ROWS
 from tests.bad_inputs.world import Bad, World
 
-LINE = re.compile(r"built at: .*bad_inputs[/\\]\w+\.py:[1-9]\d*")
+LINE = re.compile(r"(built|called) at: .*bad_inputs[/\\]\w+\.py:[1-9]\d*")
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -57,8 +57,9 @@ def check_error(row: Bad, error: BaseException) -> None:
     assert "\n" not in error.summary and 0 < len(error.summary) <= 400, f"the first line is one short sentence:\n{text}"
     assert len(text) < 2000, f"{len(text)} characters"
     assert error.message == text
-    if row.line or error.op_name is not None:
-        assert LINE.search(text), f"the user's own line is not in:\n{text}"
+    line = LINE.search(text)
+    assert line, f"the user's own line is not in:\n{text}"
+    assert (line.group(1) == "built") == (error.op_name is not None)
 
 
 def test_the_table_is_large_enough() -> None:

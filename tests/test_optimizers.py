@@ -197,6 +197,15 @@ def test_float32_stays_float32(name: str, rng: np.random.Generator) -> None:
     bench.check(2e-5)
 
 
+def test_a_small_epsilon_does_not_vanish_in_float16() -> None:
+    w = Variable(np.ones(2, np.float16), name="w")
+    step = train.AdamOptimizer(0.1).apply_gradients([(tf.constant(np.array([0.0, 1.0], np.float16)), w)])
+    with tf.Session() as sess:
+        sess.run(global_variables_initializer())
+        sess.run(step)
+        np.testing.assert_allclose(sess.run(w), [1.0, 0.9], rtol=1e-3)
+
+
 @every
 def test_rows_that_come_twice_count_twice(name: str, rng: np.random.Generator) -> None:
     bench = Bench(name, rng.normal(size=(6, 2)), sparse=True)

@@ -251,7 +251,9 @@ def value_in(variable: Any, graph: Graph) -> Tensor:
     current = uses(graph)
     handle: Tensor = variable.handle
     if isinstance(graph, FuncGraph):
-        if handle not in current.written:
+        region = graph.scope.region
+        atomic = region is not None and handle in region.variables
+        if handle not in current.written and not atomic:
             return _hoisted(variable, graph)
         handle = graph.capture(handle)
     scope = graph.scope

@@ -19,7 +19,7 @@ from typing import Any
 
 from graphflow import durable
 from graphflow.errors import DataLossError, DTypeError, Error, InvalidArgumentError, UnimplementedError
-from graphflow.graph import FuncGraph, Graph
+from graphflow.graph import FuncGraph, Graph, bind_export
 from graphflow.opdef import definition_of
 from graphflow.ops.control import TracedGraph
 from graphflow.spec import TensorSpec
@@ -333,3 +333,6 @@ def write_graph(graph_or_graph_def: Any, logdir: Any, name: Any, as_text: bool =
     path = os.path.join(directory, name)
     durable.write_file(path, [to_bytes(FORMAT, graph_def.content, indent=1 if as_text else None)])
     return path
+
+
+bind_export(to_def)

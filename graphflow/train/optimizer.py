@@ -296,7 +296,10 @@ def summed(grad: IndexedSlices) -> tuple[Tensor, Tensor]:
 def _scalar(name: str, value: Any, dtype: DType) -> Tensor:
     """A parameter as a scalar tensor: a number in full precision, a tensor cast."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return convert_to_tensor(float(value), dtype)
+        number = float(value)
+        if 0.0 < number < 1e-4:  # Adam's epsilon in float16: as zero it would divide 0 by 0
+            number = max(number, float(dtypes.finfo(dtype).smallest_subnormal))
+        return convert_to_tensor(number, dtype)
     found: Tensor = convert_to_tensor(value)
     if not found.dtype.is_floating and not found.dtype.is_integer:
         raise DTypeError(f"{name} is a number", op=found.op, got=found.dtype.name)

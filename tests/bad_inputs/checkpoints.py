@@ -41,7 +41,7 @@ def _damaged(name: str, damage: Callable[[bytes], bytes], *words: str) -> Bad:
         file.write_bytes(changed)
         saver.restore(world.session, prefix)
 
-    return Bad(f"damaged-{name}", do, DataLoss, ValueError, words, line=False)
+    return Bad(f"damaged-{name}", do, DataLoss, ValueError, words)
 
 
 def _flip(position: Callable[[bytes], int], bit: int = 0) -> Callable[[bytes], bytes]:
@@ -64,7 +64,7 @@ def _restore(name: str, path: Callable[[World], Any], error: type[Exception], bu
     def do(world: World) -> None:
         tf.train.Saver().restore(world.session, path(world))
 
-    return Bad(f"restore-{name}", do, error, builtin, words, line=False)
+    return Bad(f"restore-{name}", do, error, builtin, words)
 
 
 def _other_model(name: str, build: Callable[[], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
@@ -78,7 +78,7 @@ def _other_model(name: str, build: Callable[[], Any], error: type[Exception], bu
             prefix = tf.train.Saver().save(session, str(world.folder / "other"))
         tf.train.Saver().restore(world.session, prefix)
 
-    return Bad(f"other-model-{name}", do, error, builtin, words, line=False)
+    return Bad(f"other-model-{name}", do, error, builtin, words)
 
 
 def _garbage(world: World) -> str:
@@ -89,7 +89,7 @@ def _garbage(world: World) -> str:
 
 
 def _save(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
-    return Bad(f"save-{name}", do, error, builtin, words, line=False)
+    return Bad(f"save-{name}", do, error, builtin, words)
 
 
 def _f(shape: tuple[int, ...]) -> Any:
@@ -149,11 +149,11 @@ ROWS = [
         ValueError, ("strange_variable", "not of the session's graph"),
     ),
     Bad(
-        "save-closed", lambda w: _closed_save(w), tf.errors.FailedPreconditionError, RuntimeError, ("closed Session",), False,
+        "save-closed", lambda w: _closed_save(w), tf.errors.FailedPreconditionError, RuntimeError, ("closed Session",)
     ),
     Bad(
         "save-uninitialized", lambda w: tf.train.Saver().save(tf.Session(graph=w.graph), str(w.folder / "m")),
-        tf.errors.FailedPreconditionError, RuntimeError, ("uninitialized", "variables 'count', 'w'"), False,
+        tf.errors.FailedPreconditionError, RuntimeError, ("uninitialized", "variables 'count', 'w'")
     ),
 ]  # fmt: skip
 

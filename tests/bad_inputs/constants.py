@@ -20,9 +20,8 @@ DTypeError, ShapeError, Invalid = tf.errors.DTypeError, tf.errors.ShapeError, tf
 FINE_ALONE = {"text", "list_of_text", "bytes", "unicode_array", "byte_strings", "complex_array"}
 
 
-def _row(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
-         line: bool = True) -> Bad:  # fmt: skip
-    return Bad(name, do, error, builtin, words, line)
+def _row(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
+    return Bad(name, do, error, builtin, words)
 
 
 def _dtype(name: str, value: Any) -> Bad:
@@ -48,7 +47,7 @@ ROWS = [
     if name not in FINE_ALONE
 ]
 ROWS += [
-    _row(f"convert-{name}", lambda w, make=make: tf.convert_to_tensor(make(), tf.float32), DTypeError, TypeError, line=False)
+    _row(f"convert-{name}", lambda w, make=make: tf.convert_to_tensor(make(), tf.float32), DTypeError, TypeError)
     for name, make in VALUES.items()
 ]
 ROWS += [
@@ -68,11 +67,10 @@ ROWS += [
     _row("verify_shape", lambda w: tf.constant([1, 2], shape=[2, 2], verify_shape=True), ShapeError, ValueError, "[2, 2]", "[2]"),
     _row("verify_shape-scalar", lambda w: tf.constant(1, shape=[3], verify_shape=True), ShapeError, ValueError, "[3]", "[]"),
     _row("list-in-itself", lambda w: tf.add(w.s, _itself()), DTypeError, TypeError),
-    _row("list-of-tensor-and-text", lambda w: tf.convert_to_tensor([w.s, "a"]), DTypeError, TypeError, line=False),
+    _row("list-of-tensor-and-text", lambda w: tf.convert_to_tensor([w.s, "a"]), DTypeError, TypeError),
     _row("list-of-shapes", lambda w: tf.convert_to_tensor([w.s, w.pair]), ShapeError, ValueError, "[]", "[2, 3]"),
     _row("list-of-dtypes", lambda w: tf.convert_to_tensor([w.s, w.n]), DTypeError, TypeError, "float32", "int32"),
-    _row("convert-other-dtype", lambda w: tf.convert_to_tensor(w.s, tf.int32), DTypeError, TypeError, "s:0 is float32", "tf.cast",
-         line=False),
+    _row("convert-other-dtype", lambda w: tf.convert_to_tensor(w.s, tf.int32), DTypeError, TypeError, "s:0 is float32", "tf.cast"),
     _dtype("text", "float31"),
     _dtype("empty", ""),
     _dtype("None", None),
@@ -98,16 +96,16 @@ ROWS += [
     _shape("complex", [1j], DTypeError, "1j"),
     _row("shape-tensor", lambda w: tf.placeholder(tf.float32, w.n), DTypeError, TypeError, "n:0"),
     _row("default-shape", lambda w: tf.placeholder_with_default([1.0, 2.0], [3]), ShapeError, ValueError, "[3]", "[2]"),
-    _row("dimension-unknown", lambda w: int(w.x.shape[0]), tf.errors.SymbolicUseError, TypeError, "unknown", line=False),
-    _row("dimension-range", lambda w: range(w.x.shape[0]), tf.errors.SymbolicUseError, TypeError, "tf.shape(x)[i]", line=False),
-    _row("dimension-missing", lambda w: w.x.shape[5], tf.errors.OutOfRangeError, IndexError, "2 dimensions", "[5]", line=False),
-    _row("shape-list-of-unknown", lambda w: w.any.shape.as_list(), ShapeError, ValueError, "unknown rank", line=False),
-    _row("shape-len-of-unknown", lambda w: len(w.any.shape), ShapeError, ValueError, "unknown rank", line=False),
-    _row("shape-iter-of-unknown", lambda w: list(w.any.shape), ShapeError, ValueError, "unknown rank", line=False),
-    _row("shape-not-defined", lambda w: w.x.shape.assert_is_fully_defined(), ShapeError, ValueError, "[?, 3]", line=False),
-    _row("shape-rank", lambda w: w.x.shape.with_rank(3), ShapeError, ValueError, "[?, 3]", line=False),
-    _row("shape-rank-at-least", lambda w: w.x.shape.with_rank_at_least(3), ShapeError, ValueError, "rank 3", line=False),
-    _row("shape-merge", lambda w: w.x.shape.merge_with([2, 4]), ShapeError, ValueError, "[?, 3]", "[2, 4]", line=False),
-    _row("shape-same-rank", lambda w: w.x.shape.assert_same_rank([1]), ShapeError, ValueError, "[1]", line=False),
-    _row("as_dtype", lambda w: tf.as_dtype("quint8"), DTypeError, TypeError, "'quint8'", line=False),
+    _row("dimension-unknown", lambda w: int(w.x.shape[0]), tf.errors.SymbolicUseError, TypeError, "unknown"),
+    _row("dimension-range", lambda w: range(w.x.shape[0]), tf.errors.SymbolicUseError, TypeError, "tf.shape(x)[i]"),
+    _row("dimension-missing", lambda w: w.x.shape[5], tf.errors.OutOfRangeError, IndexError, "2 dimensions", "[5]"),
+    _row("shape-list-of-unknown", lambda w: w.any.shape.as_list(), ShapeError, ValueError, "unknown rank"),
+    _row("shape-len-of-unknown", lambda w: len(w.any.shape), ShapeError, ValueError, "unknown rank"),
+    _row("shape-iter-of-unknown", lambda w: list(w.any.shape), ShapeError, ValueError, "unknown rank"),
+    _row("shape-not-defined", lambda w: w.x.shape.assert_is_fully_defined(), ShapeError, ValueError, "[?, 3]"),
+    _row("shape-rank", lambda w: w.x.shape.with_rank(3), ShapeError, ValueError, "[?, 3]"),
+    _row("shape-rank-at-least", lambda w: w.x.shape.with_rank_at_least(3), ShapeError, ValueError, "rank 3"),
+    _row("shape-merge", lambda w: w.x.shape.merge_with([2, 4]), ShapeError, ValueError, "[?, 3]", "[2, 4]"),
+    _row("shape-same-rank", lambda w: w.x.shape.assert_same_rank([1]), ShapeError, ValueError, "[1]"),
+    _row("as_dtype", lambda w: tf.as_dtype("quint8"), DTypeError, TypeError, "'quint8'"),
 ]  # fmt: skip

@@ -21,9 +21,8 @@ BUILT = (
 )  # fmt: skip
 
 
-def _build(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str,
-           line: bool = False) -> Bad:  # fmt: skip
-    return Bad(name, do, error, builtin, words, line, BUILT)
+def _build(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
+    return Bad(name, do, error, builtin, words, leaves=BUILT)
 
 
 def _run(name: str, build: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
@@ -76,8 +75,8 @@ def _same(i: Any) -> Any:
 
 ROWS = [
     _build("cond-python-bool", _cond(lambda w: True), DTypeError, TypeError, "Python bool", "Python's own `if`"),
-    _build("cond-number", _cond(lambda w: w.s), DTypeError, TypeError, "predicate must be bool", "float32", line=True),
-    _build("cond-vector", _cond(lambda w: tf.constant([True, False])), ShapeError, ValueError, "scalar", "[2]", line=True),
+    _build("cond-number", _cond(lambda w: w.s), DTypeError, TypeError, "predicate must be bool", "float32"),
+    _build("cond-vector", _cond(lambda w: tf.constant([True, False])), ShapeError, ValueError, "scalar", "[2]"),
     _build("cond-None", _cond(lambda w: None), DTypeError, TypeError, "None"),
     _build("cond-no-functions", lambda w: tf.cond(w.flag), DTypeError, TypeError, "two functions"),
     _build("cond-tensors", lambda w: tf.cond(w.flag, w.s, w.twice), DTypeError, TypeError, "two functions", "lambda"),
@@ -93,33 +92,33 @@ ROWS = [
     _build("while-cond-two", _loop(lambda i: (i < 3, i < 4), _same), DTypeError, TypeError, "one bool"),
     _build("while-cond-None", _loop(lambda i: None, _same), Invalid, ValueError, "returned None"),
     _build("while-body-dtype", _loop(_three, lambda i: tf.cast(i, tf.float32)), DTypeError, TypeError, "dtype of loop variable 0",
-           "int32", "float32", line=True),
+           "int32", "float32"),
     _build("while-body-shape", _loop(_three, lambda i: tf.stack([i, i])), ShapeError, ValueError, "shape of loop variable 0",
-           "[]", "[2]", "shape_invariants", line=True),
+           "[]", "[2]", "shape_invariants"),
     _build("while-body-too-few", _loop(lambda i, j: i < 3, lambda i, j: i, start=(0, 1)), Invalid, ValueError, "structure",
            "2 tensors"),
     _build("while-body-too-many", _loop(_three, lambda i: [i, i]), Invalid, ValueError, "structure", "1 tensors"),
     _build("while-invariants-count", _loop(_three, _same, shape_invariants=[tf.TensorShape([]), tf.TensorShape([])]), Invalid,
            ValueError, "one shape for each loop variable", "expected: 1", "got:      2"),
     _build("while-invariant", _loop(_three, _same, shape_invariants=[tf.TensorShape([2])]), ShapeError, ValueError,
-           "does not fit its loop variable", "[2]", line=True),
+           "does not fit its loop variable", "[2]"),
     _build("while-None-variable", _loop(_three, _same, start=(None,)), DTypeError, TypeError, "None"),
     _build("while-foreign", lambda w: tf.while_loop(_three, lambda i: i + tf.cast(w.stranger, tf.int32), [0]), GraphError,
-           ValueError, "stranger:0", line=True),
-    _build("leak-from-a-loop", _leak, GraphError, ValueError, "belongs to another graph", line=True),
+           ValueError, "stranger:0"),
+    _build("leak-from-a-loop", _leak, GraphError, ValueError, "belongs to another graph"),
     _build("case-empty", lambda w: tf.case([]), Invalid, ValueError, ""),
     _build("case-not-pairs", lambda w: tf.case([w.flag]), DTypeError, TypeError, ""),
     _run("case-none-holds", lambda w: tf.case([(w.s > 100.0, lambda: w.s)]), Invalid, ValueError, "no predicate holds"),
     _run("case-two-hold", lambda w: tf.case([(w.flag, lambda: w.s), (w.s > 0.0, lambda: w.s)], default=lambda: w.s, exclusive=True),
          Invalid, ValueError, "more than one predicate"),
     _build("map_fn-number", lambda w: tf.map_fn(3, w.pair), Invalid, ValueError, "map_fn takes a function"),
-    _build("map_fn-scalar", lambda w: tf.map_fn(lambda v: v, w.s), ShapeError, ValueError, "rows", line=True),
+    _build("map_fn-scalar", lambda w: tf.map_fn(lambda v: v, w.s), ShapeError, ValueError, "rows"),
     _build("map_fn-nothing", lambda w: tf.map_fn(lambda v: v, []), Invalid, ValueError, "at least one tensor"),
     _build("map_fn-dtype", lambda w: tf.map_fn(lambda v: v, w.pair, dtype=tf.int32), Invalid, ValueError, "int32", "float32"),
     _build("py_func-not-callable", lambda w: tf.py_func(3, [w.s], tf.float32), DTypeError, TypeError, "takes a function", "3"),
     _build("py_func-dtype", lambda w: tf.py_func(np.sin, [w.s], "float31"), DTypeError, TypeError, "float31"),
     _build("py_func-input", lambda w: tf.py_func(np.sin, [None], tf.float32), DTypeError, TypeError, "None"),
-    _build("py_func-inputs", lambda w: tf.py_func(np.sin, w.s, tf.float32), tf.errors.SymbolicUseError, TypeError, "'s'", line=True),
+    _build("py_func-inputs", lambda w: tf.py_func(np.sin, w.s, tf.float32), tf.errors.SymbolicUseError, TypeError, "'s'"),
     _run("py_func-ValueError", _func(_raises(ValueError("my text"))), Invalid, ValueError, "my text", "user_function", "'python'"),
     _run("py_func-TypeError", _func(_raises(TypeError("my text"))), Invalid, ValueError, "my text", "TypeError"),
     _run("py_func-StopIteration", _func(_raises(StopIteration("my text"))), tf.errors.OutOfRangeError, IndexError, "'python'"),
@@ -144,12 +143,12 @@ ROWS = [
     _run("Assert", lambda w: tf.Assert(w.s > 100.0, [w.s, "is small"], name="check"), Invalid, ValueError, "assertion failed", "1.5",
          "is small", "'check'"),
     _build("Assert-data", lambda w: tf.Assert(w.flag, w.s), DTypeError, TypeError, "list of tensors"),
-    _build("Assert-condition", lambda w: tf.Assert(w.s, [w.s]), DTypeError, TypeError, "must be bool", "float32", line=True),
+    _build("Assert-condition", lambda w: tf.Assert(w.s, [w.s]), DTypeError, TypeError, "must be bool", "float32"),
     _build("Print-data", lambda w: tf.Print(w.s, w.s), DTypeError, TypeError, "list of tensors", "tf.Print(x, [x])"),
     _run("assert_equal", lambda w: tf.assert_equal(w.n, 4), Invalid, ValueError, "x == y does not hold"),
     _run("check_numerics", lambda w: tf.check_numerics(tf.log(w.s - 1.5), "loss", name="finite"), Invalid, ValueError,
          "loss : Tensor had Inf", "'finite'"),
-    _build("check_numerics-integer", lambda w: tf.check_numerics(w.n, "n"), DTypeError, TypeError, "int32", line=True),
+    _build("check_numerics-integer", lambda w: tf.check_numerics(w.n, "n"), DTypeError, TypeError, "int32"),
     _run("branch-failure", lambda w: tf.cond(w.flag, lambda: tf.check_numerics(tf.log(w.s - 1.5), "inside", name="finite"),
                                              lambda: w.s), Invalid, ValueError, "inside : Tensor had Inf", "finite"),
     _run("loop-failure", lambda w: tf.while_loop(lambda i: i < 5, lambda i: i + tf.floordiv(1, 3 - i, name="ratio"), [w.n]),

@@ -122,11 +122,11 @@ def _shape(name: str, key: str, fetch: str, shape: tuple[int, ...], *words: str)
     return Bad(f"shape-{name}", do, ShapeError, ValueError, ("Cannot feed value of shape", f"{key}:0", *words))
 
 
-def _key(name: str, key: Callable[[World], Any], *words: str, line: bool = False) -> Bad:
+def _key(name: str, key: Callable[[World], Any], *words: str) -> Bad:
     def do(world: World) -> Any:
         return world.session.run(world.y, {world.x: np.zeros((1, 3), np.float32), key(world): 1.0})
 
-    return Bad(f"key-{name}", do, FeedError, TypeError, words, line)
+    return Bad(f"key-{name}", do, FeedError, TypeError, words)
 
 
 def _dict(name: str, feeds: Callable[[World], Any]) -> Bad:
@@ -134,7 +134,7 @@ def _dict(name: str, feeds: Callable[[World], Any]) -> Bad:
         world.session.run(world.twice, {world.s: 1.0})  # the plan exists, so the quick path is taken
         return world.session.run(world.twice, feeds(world))
 
-    return Bad(f"feed_dict-{name}", do, FeedError, TypeError, ("feed_dict is a dict",), line=False)
+    return Bad(f"feed_dict-{name}", do, FeedError, TypeError, ("feed_dict is a dict",))
 
 
 def _missing_two(world: World) -> Any:
@@ -206,11 +206,11 @@ ROWS += [
     _key("bytes", lambda w: b"s:0", "bytes"),
     _key("graph", lambda w: w.graph, "Graph"),
     _key("class", lambda w: float, "type"),
-    _key("foreign_tensor", lambda w: w.stranger, "stranger:0", "not an element of this graph", line=True),
-    _key("foreign_variable", lambda w: w.strange_variable, "strange_variable", "not an element of this graph", line=True),
+    _key("foreign_tensor", lambda w: w.stranger, "stranger:0", "not an element of this graph"),
+    _key("foreign_variable", lambda w: w.strange_variable, "strange_variable", "not an element of this graph"),
     Bad("key-foreign-alone", _foreign_key, FeedError, TypeError, ("stranger:0",)),
     Bad("key-twice", _twice, FeedError, ValueError, ("feeds 's:0' twice",)),
-    Bad("key-inside-a-loop", _function_tensor, FeedError, TypeError, ("not an element of this graph",), True, ("While",)),
+    Bad("key-inside-a-loop", _function_tensor, FeedError, TypeError, ("not an element of this graph",), leaves=("While",)),
     _dict("list", lambda w: [w.s]),
     _dict("set", lambda w: {w.s}),
     _dict("tuple", lambda w: (w.s,)),

@@ -18,11 +18,11 @@ FetchError = tf.errors.FetchError
 Pair = collections.namedtuple("Pair", ["a", "b"])
 
 
-def _fetch(name: str, what: Callable[[World], Any], *words: str, line: bool = False) -> Bad:
+def _fetch(name: str, what: Callable[[World], Any], *words: str) -> Bad:
     def do(world: World) -> Any:
         return world.session.run(what(world), {world.s: 1.0})
 
-    return Bad(name, do, FetchError, TypeError, ("cannot fetch", *words), line)
+    return Bad(name, do, FetchError, TypeError, ("cannot fetch", *words))
 
 
 def _itself(world: World) -> Any:
@@ -107,21 +107,21 @@ ROWS += [
     _fetch("named-tuple-with-None", lambda w: Pair(w.twice, None), "None"),
     _fetch("deep-None", lambda w: [[w.twice, {"a": (None,)}]], "None"),
     _fetch("list-with-number", lambda w: [w.twice, 3], "int"),
-    _fetch("list-with-foreign", lambda w: [w.twice, w.stranger], "stranger:0", "not an element of this graph", line=True),
+    _fetch("list-with-foreign", lambda w: [w.twice, w.stranger], "stranger:0", "not an element of this graph"),
     _fetch("keys-for-values", lambda w: {w.twice: "x", "y": 3}, "int"),
     _fetch("list-in-itself", _itself, "contains itself"),
     _fetch("nested-100000-deep", lambda w: _nested(100_000, w.twice), "nested too deeply"),
     Bad(
         "inside-a-branch", lambda w: w.session.run(_inner(w), {w.s: 1.0, w.flag: True}), FetchError, TypeError,
-        ("not an element of this graph",), True, ("If",),
+        ("not an element of this graph",), leaves=("If",),
     ),
     Bad(
-        "make_callable-None", lambda w: w.session.make_callable(None), FetchError, TypeError, ("cannot fetch None",), False,
+        "make_callable-None", lambda w: w.session.make_callable(None), FetchError, TypeError, ("cannot fetch None",)
     ),
     Bad(
         "make_callable-foreign", lambda w: w.session.make_callable(w.stranger), FetchError, TypeError, ("stranger:0",),
     ),
-    Bad("program-None", lambda w: w.session.program([None]), FetchError, TypeError, ("cannot fetch None",), False),
+    Bad("program-None", lambda w: w.session.program([None]), FetchError, TypeError, ("cannot fetch None",)),
     Bad("foreign-eval", lambda w: w.stranger.eval(session=w.session), FetchError, TypeError, ("stranger:0",)),
     Bad("foreign-run", lambda w: w.stranger.op.run(session=w.session), FetchError, TypeError, ("stranger",)),
 ]  # fmt: skip

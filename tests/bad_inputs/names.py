@@ -81,7 +81,7 @@ def _scope(name: str, value: Any) -> Bad:
 
 
 def _lookup(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
-    return Bad(f"lookup-{name}", do, error, builtin, words, line=False)
+    return Bad(f"lookup-{name}", do, error, builtin, words)
 
 
 def _taken(world: World) -> Any:

@@ -26,7 +26,7 @@ def _closed(name: str, use: Callable[[Any, World], Any]) -> Bad:
         session.close()
         return use(session, world)
 
-    return Bad(f"closed-{name}", do, Failed, RuntimeError, ("closed Session", "make a new session"), line=False)
+    return Bad(f"closed-{name}", do, Failed, RuntimeError, ("closed Session", "make a new session"))
 
 
 def _closed_callable(world: World) -> Any:
@@ -77,15 +77,15 @@ def _never_entered(world: World) -> None:
 
 
 def _absent(name: str, use: Callable[[World], Any]) -> Bad:
-    return Bad(f"absent-{name}", use, Failed, RuntimeError, ("no session", "with tf.Session()"), line=False)
+    return Bad(f"absent-{name}", use, Failed, RuntimeError, ("no session", "with tf.Session()"))
 
 
 def _session(name: str, error: type[Exception], builtin: type[Exception], words: tuple[str, ...], **arguments: Any) -> Bad:
-    return Bad(f"new-{name}", lambda w: tf.Session(**arguments), error, builtin, words, line=False)
+    return Bad(f"new-{name}", lambda w: tf.Session(**arguments), error, builtin, words)
 
 
 def _config(name: str, make: Callable[[], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
-    return Bad(f"config-{name}", lambda w: make(), error, builtin, words, line=False)
+    return Bad(f"config-{name}", lambda w: make(), error, builtin, words)
 
 
 def _assign(path: str, value: Any) -> None:
@@ -100,7 +100,7 @@ def _run(name: str, error: type[Exception], builtin: type[Exception], *words: st
     def do(world: World) -> Any:
         return world.session.run(world.step, **arguments)  # which would count, if it ran
 
-    return Bad(f"run-{name}", do, error, builtin, words, line=False)
+    return Bad(f"run-{name}", do, error, builtin, words)
 
 
 def _device(name: str, device: Any, *words: str, soft: bool = False) -> Bad:
@@ -114,12 +114,12 @@ def _device(name: str, device: Any, *words: str, soft: bool = False) -> Bad:
     return Bad(f"device-{name}", do, Invalid, ValueError, ("'placed'", *words), leaves=("Neg",))
 
 
-def _callable(name: str, make: Callable[[World], Any], *words: str, line: bool = False) -> Bad:
-    return Bad(f"callable-{name}", make, FeedError, TypeError, words, line)
+def _callable(name: str, make: Callable[[World], Any], *words: str) -> Bad:
+    return Bad(f"callable-{name}", make, FeedError, TypeError, words)
 
 
 def _options(name: str, words: tuple[str, ...], **arguments: Any) -> Bad:
-    return Bad(f"options-{name}", lambda w: Options(**arguments), Invalid, ValueError, words, line=False)
+    return Bad(f"options-{name}", lambda w: Options(**arguments), Invalid, ValueError, words)
 
 
 ROWS = [
@@ -129,24 +129,24 @@ ROWS = [
     _closed("program", lambda s, w: s.program(w.twice, {w.s: 1.0})),
     _closed("eval", lambda s, w: w.twice.eval({w.s: 1.0}, s)),
     _closed("op-run", lambda s, w: w.step.op.run(session=s)),
-    Bad("closed-callable", _closed_callable, Failed, RuntimeError, ("closed Session",), line=False),
-    Bad("closed-by-with", _left, Failed, RuntimeError, ("closed Session",), line=False),
-    Bad("closed-entered", _enter_closed, Failed, RuntimeError, ("closed Session",), line=False),
-    Bad("left-in-wrong-order", _wrong_order, Failed, RuntimeError, ("not left in the order",), line=False),
-    Bad("left-as_default-in-wrong-order", _as_default_wrong_order, Failed, RuntimeError, ("not left in the order",), False),
-    Bad("left-but-not-entered", _never_entered, Failed, RuntimeError, ("not left in the order",), line=False),
+    Bad("closed-callable", _closed_callable, Failed, RuntimeError, ("closed Session",)),
+    Bad("closed-by-with", _left, Failed, RuntimeError, ("closed Session",)),
+    Bad("closed-entered", _enter_closed, Failed, RuntimeError, ("closed Session",)),
+    Bad("left-in-wrong-order", _wrong_order, Failed, RuntimeError, ("not left in the order",)),
+    Bad("left-as_default-in-wrong-order", _as_default_wrong_order, Failed, RuntimeError, ("not left in the order",)),
+    Bad("left-but-not-entered", _never_entered, Failed, RuntimeError, ("not left in the order",)),
     _absent("eval", lambda w: w.twice.eval({w.s: 1.0})),
     _absent("run", lambda w: w.step.op.run()),
     _absent("variable-eval", lambda w: w.w.eval()),
     _absent("variable-load", lambda w: w.w.load(np.zeros((3, 2)))),
-    Bad("eval-in-a-number", lambda w: w.twice.eval(session=5), Invalid, ValueError, ("session takes a tf.Session", "5"), False),
-    Bad("eval-in-a-graph", lambda w: w.twice.eval(session=w.graph), Invalid, ValueError, ("session takes a tf.Session",), False),
+    Bad("eval-in-a-number", lambda w: w.twice.eval(session=5), Invalid, ValueError, ("session takes a tf.Session", "5")),
+    Bad("eval-in-a-graph", lambda w: w.twice.eval(session=w.graph), Invalid, ValueError, ("session takes a tf.Session",)),
     _session("graph-text", Invalid, ValueError, ("a session runs a tf.Graph", "'g'"), graph="g"),
     _session("graph-number", Invalid, ValueError, ("a session runs a tf.Graph",), graph=3),
     _session("config-dict", Invalid, ValueError, ("tf.ConfigProto",), config={"allow_soft_placement": True}),
     _session("config-class", Invalid, ValueError, ("tf.ConfigProto",), config=tf.ConfigProto),
-    Bad("new-graph-for-target", lambda w: tf.Session(w.graph), Invalid, ValueError, ("target is a string", "graph=graph"), False),
-    Bad("new-empty-graph-for-target", lambda w: tf.Session(tf.Graph()), Invalid, ValueError, ("target is a string",), False),
+    Bad("new-graph-for-target", lambda w: tf.Session(w.graph), Invalid, ValueError, ("target is a string", "graph=graph")),
+    Bad("new-empty-graph-for-target", lambda w: tf.Session(tf.Graph()), Invalid, ValueError, ("target is a string",)),
     _session("device", tf.errors.NotFoundError, LookupError, ("no backend named 'abacus'", "numpy"), device="abacus"),
     _session("device-number", tf.errors.NotFoundError, LookupError, ("no backend named '3'",), device=3),
     _session("level-7", Invalid, ValueError, ("optimization level is 0, 1 or 2", "7"), optimization_level=7),
@@ -186,7 +186,7 @@ ROWS = [
     _callable("twice", lambda w: w.session.make_callable(w.twice, [w.s, w.s]), "names a tensor twice"),
     _callable("array", lambda w: w.session.make_callable(w.twice, [np.zeros(2)]), "feed_list is a list of tensors"),
     _callable("nested", lambda w: w.session.make_callable(w.twice, [[w.s]]), "feed_list is a list of tensors"),
-    _callable("foreign", lambda w: w.session.make_callable(w.twice, [w.stranger]), "stranger:0", line=True),
+    _callable("foreign", lambda w: w.session.make_callable(w.twice, [w.stranger]), "stranger:0"),
     _callable("None", lambda w: w.session.make_callable(w.twice, [None]), "None"),
     _callable("too-few", lambda w: w.session.make_callable(w.twice, [w.s])(), "as many values", "expected: 1", "got:      0"),
     _callable("too-many", lambda w: w.session.make_callable(w.twice, [w.s])(1.0, 2.0), "expected: 1", "got:      2"),

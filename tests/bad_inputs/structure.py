@@ -16,7 +16,7 @@ GraphError, Finalized, Failed = tf.errors.GraphError, tf.errors.FinalizedError, 
 Invalid, DTypeError = tf.errors.InvalidArgumentError, tf.errors.DTypeError
 
 
-def _finalized(name: str, build: Callable[[World], Any], *words: str, line: bool = True) -> Bad:
+def _finalized(name: str, build: Callable[[World], Any], *words: str) -> Bad:
     def do(world: World) -> Any:
         world.graph.finalize()
         try:
@@ -24,7 +24,7 @@ def _finalized(name: str, build: Callable[[World], Any], *words: str, line: bool
         finally:
             world.graph._unsafe_unfinalize()
 
-    return Bad(f"finalized-{name}", do, Finalized, RuntimeError, ("the graph is finalized", *words), line)
+    return Bad(f"finalized-{name}", do, Finalized, RuntimeError, ("the graph is finalized", *words))
 
 
 def _foreign(name: str, build: Callable[[World], Any], *words: str) -> Bad:
@@ -109,7 +109,7 @@ def _scope(name: str, scope: Callable[[World], Any], error: type[Exception], bui
         with scope(world):
             tf.no_op()
 
-    return Bad(f"scope-{name}", do, error, builtin, words, line=False)
+    return Bad(f"scope-{name}", do, error, builtin, words)
 
 
 def _foreign_control(world: World) -> None:
@@ -153,16 +153,16 @@ ROWS = [
     _finalized("no_op", lambda w: tf.no_op(), "NoOp"),
     _finalized("assign", lambda w: w.count.assign(3)),
     _finalized("control-edge", lambda w: w.y.op._add_control_input(w.s.op), "control edge", "'y'"),
-    _finalized("collection", lambda w: w.graph.add_to_collection("losses", w.y), "collections", line=False),
+    _finalized("collection", lambda w: w.graph.add_to_collection("losses", w.y), "collections"),
     _cycle("itself", _itself, "'twice'"),
     _cycle("through-data", _through_data, "'b' already waits for 'a'"),
     _cycle("through-control", _through_control, "'b' already waits for 'a'"),
     _cycle("2000-ops", _long, "'first'"),
     _cycle("late-pair", _late_pair, "'op_1'", "'op_3'"),
     _cycle("late-then-forward", _late_then_forward, "'op_1'", "'op_2'"),
-    Bad("cycle-forged", _forged, GraphError, ValueError, ("wait for each other", "a <- b <- a"), True, ("Identity",)),
-    Bad("graphs-left-in-wrong-order", _wrong_exit, Failed, RuntimeError, ("order in which they were entered",), False),
-    Bad("reset-inside-as_default", _reset_inside, Failed, RuntimeError, ("as_default()", "leave the block first"), False),
+    Bad("cycle-forged", _forged, GraphError, ValueError, ("wait for each other", "a <- b <- a"), leaves=("Identity",)),
+    Bad("graphs-left-in-wrong-order", _wrong_exit, Failed, RuntimeError, ("order in which they were entered",)),
+    Bad("reset-inside-as_default", _reset_inside, Failed, RuntimeError, ("as_default()", "leave the block first")),
     _scope("device-number", lambda w: tf.device(3), GraphError, ValueError, "a device is a string", "3"),
     _scope("device-list", lambda w: tf.device(["/cpu:0"]), GraphError, ValueError, "a device is a string"),
     _scope("device-function", lambda w: tf.device(lambda op: 3), GraphError, ValueError, "a device is a string"),
@@ -185,8 +185,8 @@ ROWS = [
     Bad(
         "set_shape-rank", lambda w: w.y.set_shape([2]), tf.errors.ShapeError, ValueError, ("shapes do not agree", "[2]"),
     ),
-    Bad("set_shape-text", lambda w: w.any.set_shape("ab"), DTypeError, TypeError, ("'ab'",), line=False),
-    Bad("set_shape-negative", lambda w: w.any.set_shape([-1]), tf.errors.ShapeError, ValueError, ("negative",), line=False),
-    Bad("group-parameter", lambda w: tf.group(w.step, nam="x"), Invalid, ValueError, ("no parameter", "nam"), line=False),
-    Bad("group-number", lambda w: tf.group(3), GraphError, ValueError, ("int",), line=False),
+    Bad("set_shape-text", lambda w: w.any.set_shape("ab"), DTypeError, TypeError, ("'ab'",)),
+    Bad("set_shape-negative", lambda w: w.any.set_shape([-1]), tf.errors.ShapeError, ValueError, ("negative",)),
+    Bad("group-parameter", lambda w: tf.group(w.step, nam="x"), Invalid, ValueError, ("no parameter", "nam")),
+    Bad("group-number", lambda w: tf.group(3), GraphError, ValueError, ("int",)),
 ]  # fmt: skip

@@ -80,7 +80,6 @@ class Bad:
     do       does it, given the world, whose graph is the default graph meanwhile
     error    the class that must be raised, and the built-in that it must be, too
     words    what the text must contain
-    line     whether an op is concerned, so that the text must tell the line in these files where it was built
     leaves   op types that the row builds before it does the wrong thing
     """
 
@@ -89,7 +88,6 @@ class Bad:
     error: type[Exception]
     builtin: type[Exception]
     words: tuple[str, ...] = ()
-    line: bool = True
     leaves: tuple[str, ...] = ()
 
     def __str__(self) -> str:
