@@ -77,8 +77,8 @@ def scale(quick: bool) -> dict[str, Any]:
     for name, build in (("chain", build_chain), ("fan", build_fan)):
         runs: dict[int, list[dict[str, float]]] = {small: [], 10 * small: []}
         for _ in range(rounds):
-            for n in runs:
-                runs[n].append(measure_scale(build, n))
+            for n, times in runs.items():
+                times.append(measure_scale(build, n))
         middle = {n: {p: statistics.median(r[p] for r in rs) for p in rs[0]} for n, rs in runs.items()}
         total = {n: sum(m.values()) * n for n, m in middle.items()}
         out[name] = {
@@ -86,7 +86,9 @@ def scale(quick: bool) -> dict[str, Any]:
             "us an op": {str(n): m for n, m in middle.items()},
             "time ratio": total[10 * small] / total[small],
         }
-        print(f"{name}: time of {10 * small:,} ops / time of {small:,} ops = {out[name]['time ratio']:.1f} (at most 13)")
+        print(
+            f"{name}: time of {10 * small:,} ops / time of {small:,} ops = {out[name]['time ratio']:.1f} (at most 13)"
+        )
         for n, m in middle.items():
             print(f"  {n:>7,} ops, us an op: " + ", ".join(f"{p} {v:.2f}" for p, v in m.items()))
     return out
@@ -159,7 +161,10 @@ def growth(quick: bool) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         gc.collect()
         grown, drift = resident() - before, sys.getallocatedblocks() - blocks
-    print(f"{runs:,} training steps: {seconds / runs * 1e6:.1f} us each, {grown / 1e6:+.3f} MB, {drift:+d} blocks (under 1 MB)")
+    print(
+        f"{runs:,} training steps: {seconds / runs * 1e6:.1f} us each, "
+        f"{grown / 1e6:+.3f} MB, {drift:+d} blocks (under 1 MB)"
+    )
     return {"runs": runs, "us a step": seconds / runs * 1e6, "bytes grown": grown, "blocks grown": drift}
 
 

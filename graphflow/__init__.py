@@ -1,6 +1,5 @@
-"""graphflow: build a symbolic graph, differentiate it, draw it, run it.  `import graphflow as tf` speaks TensorFlow 1."""
+"""graphflow: build a symbolic graph, differentiate it, run it; `import graphflow as tf` speaks TensorFlow 1."""
 
-from graphflow.ops import operators as _operators
 from graphflow import compat as compat
 from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
@@ -14,30 +13,30 @@ from graphflow.backend import RegisterKernel as RegisterKernel
 from graphflow.constants import register_tensor_conversion_function as register_tensor_conversion_function
 from graphflow.custom_gradient import custom_gradient as custom_gradient
 from graphflow.defaults import get_default_session as get_default_session
+from graphflow.dtypes import DType as DType
 from graphflow.dtypes import as_dtype as as_dtype
 from graphflow.dtypes import bfloat16 as bfloat16
 from graphflow.dtypes import bool_ as bool
-from graphflow.dtypes import complex128 as complex128
 from graphflow.dtypes import complex64 as complex64
+from graphflow.dtypes import complex128 as complex128
 from graphflow.dtypes import double as double
-from graphflow.dtypes import DType as DType
 from graphflow.dtypes import float16 as float16
 from graphflow.dtypes import float32 as float32
 from graphflow.dtypes import float64 as float64
 from graphflow.dtypes import half as half
+from graphflow.dtypes import int8 as int8
 from graphflow.dtypes import int16 as int16
 from graphflow.dtypes import int32 as int32
 from graphflow.dtypes import int64 as int64
-from graphflow.dtypes import int8 as int8
 from graphflow.dtypes import resource as resource
 from graphflow.dtypes import string as string
+from graphflow.dtypes import uint8 as uint8
 from graphflow.dtypes import uint16 as uint16
 from graphflow.dtypes import uint32 as uint32
 from graphflow.dtypes import uint64 as uint64
-from graphflow.dtypes import uint8 as uint8
 from graphflow.gradients import gradients as gradients
-from graphflow.graph import get_default_graph as get_default_graph
 from graphflow.graph import Graph as Graph
+from graphflow.graph import get_default_graph as get_default_graph
 from graphflow.graph import reset_default_graph as reset_default_graph
 from graphflow.higher_order import hessians as hessians
 from graphflow.higher_order import jvp as jvp
@@ -54,11 +53,12 @@ from graphflow.initializers import UniformUnitScaling as uniform_unit_scaling_in
 from graphflow.initializers import VarianceScaling as variance_scaling_initializer
 from graphflow.initializers import Zeros as zeros_initializer
 from graphflow.keys import GraphKeys as GraphKeys
-from graphflow.opdef import call as call
 from graphflow.opdef import NotDifferentiable as NoGradient
 from graphflow.opdef import NotDifferentiable as NotDifferentiable
-from graphflow.opdef import op as op
 from graphflow.opdef import RegisterGradient as RegisterGradient
+from graphflow.opdef import call as call
+from graphflow.opdef import op as op
+from graphflow.ops import operators as _operators
 from graphflow.ops.activations import log_sigmoid as log_sigmoid
 from graphflow.ops.arithmetic import abs as abs
 from graphflow.ops.arithmetic import accumulate_n as accumulate_n
@@ -193,8 +193,9 @@ from graphflow.ops.core import placeholder as placeholder
 from graphflow.ops.core import placeholder_with_default as placeholder_with_default
 from graphflow.ops.core import stop_gradient as stop_gradient
 from graphflow.ops.core import tuple_ as tuple
-from graphflow.ops.debug import add_check_numerics_ops as add_check_numerics_ops
 from graphflow.ops.debug import Assert as Assert
+from graphflow.ops.debug import Print as Print
+from graphflow.ops.debug import add_check_numerics_ops as add_check_numerics_ops
 from graphflow.ops.debug import assert_equal as assert_equal
 from graphflow.ops.debug import assert_greater as assert_greater
 from graphflow.ops.debug import assert_greater_equal as assert_greater_equal
@@ -212,7 +213,6 @@ from graphflow.ops.debug import assert_scalar as assert_scalar
 from graphflow.ops.debug import assert_type as assert_type
 from graphflow.ops.debug import check_numerics as check_numerics
 from graphflow.ops.debug import is_numeric_tensor as is_numeric_tensor
-from graphflow.ops.debug import Print as Print
 from graphflow.ops.debug import py_func as py_func
 from graphflow.ops.debug import verify_tensor_all_finite as verify_tensor_all_finite
 from graphflow.ops.functional import foldl as foldl
@@ -364,13 +364,14 @@ from graphflow.train.graph_json import GraphDef as GraphDef
 from graphflow.train.graph_json import NodeDef as NodeDef
 from graphflow.train.meta_graph import MetaGraphDef as MetaGraphDef
 from graphflow.variable_scope import AUTO_REUSE as AUTO_REUSE
+from graphflow.variable_scope import VariableScope as VariableScope
 from graphflow.variable_scope import get_local_variable as get_local_variable
 from graphflow.variable_scope import get_variable as get_variable
 from graphflow.variable_scope import get_variable_scope as get_variable_scope
 from graphflow.variable_scope import no_regularizer as no_regularizer
 from graphflow.variable_scope import variable_op_scope as variable_op_scope
 from graphflow.variable_scope import variable_scope as variable_scope
-from graphflow.variable_scope import VariableScope as VariableScope
+from graphflow.variables import Variable as Variable
 from graphflow.variables import assert_variables_initialized as assert_variables_initialized
 from graphflow.variables import global_variables as all_variables
 from graphflow.variables import global_variables as global_variables
@@ -386,7 +387,6 @@ from graphflow.variables import report_uninitialized_variables as report_uniniti
 from graphflow.variables import tables_initializer as initialize_all_tables
 from graphflow.variables import tables_initializer as tables_initializer
 from graphflow.variables import trainable_variables as trainable_variables
-from graphflow.variables import Variable as Variable
 from graphflow.variables import variables_initializer as initialize_variables
 from graphflow.variables import variables_initializer as variables_initializer
 

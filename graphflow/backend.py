@@ -115,7 +115,9 @@ def load_backend(name: str) -> Backend:
         backend: Backend = entries[0].load()
     except Exception as error:
         missing = getattr(error, "name", None)
-        hint = {"pyopencl": 'pip install "pyopencl[pocl]"'}.get(missing or "", f"pip install {missing}" if missing else None)
+        hint = {"pyopencl": 'pip install "pyopencl[pocl]"'}.get(
+            missing or "", f"pip install {missing}" if missing else None
+        )
         raise BackendUnavailable(f"backend {name!r} cannot be loaded: {error}", hint=hint) from error
     _loaded[name] = backend
     return backend

@@ -134,7 +134,9 @@ def _lost(array: np.ndarray[Any, Any], target: DType, where: Any) -> Error:
     first = np.asarray(array)[np.asarray(where)].ravel()[0]
     return DTypeError(
         f"a value does not fit {target.name}",
-        expected=f"values that {target.name} holds exactly" if not target.is_floating else f"the range of {target.name}",
+        expected=f"values that {target.name} holds exactly"
+        if not target.is_floating
+        else f"the range of {target.name}",
         got=f"{first} in an array of {array.dtype}",
         hint="convert it yourself where that is meant, for example with numpy.astype",
     )

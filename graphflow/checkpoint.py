@@ -461,9 +461,7 @@ def _check_extents(path: str, entries: dict[str, _Entry], room: int) -> None:
         raise _loss(path, f"the tensors need {expected} bytes, the file has {room}: truncated or extended")
 
 
-def _decode_strings(
-    path: str, where: str, raw: np.ndarray[Any, Any], shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+def _decode_strings(path: str, where: str, raw: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     array = np.empty(shape, dtype=np.object_)
     flat, data, position = array.reshape(-1), raw.data, array.size * 8
     lengths = raw[:position].view("<u8").tolist()

@@ -21,6 +21,8 @@ class CollectorPaused:
         if self._was_on:
             gc.disable()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._was_on:
             gc.enable()

@@ -161,7 +161,9 @@ def _in_passing(value: Any, dtype: DType, graph: Graph, name: str | None) -> Ten
         return constant_tensor(value, dtype, graph, name)
 
 
-def register_tensor_conversion_function(base_type: Any, conversion_func: Callable[..., Any], priority: int = 100) -> None:
+def register_tensor_conversion_function(
+    base_type: Any, conversion_func: Callable[..., Any], priority: int = 100
+) -> None:
     """Convert objects of a type by `conversion_func(value, dtype=None, name=None, as_ref=False)`."""
     kinds = base_type if isinstance(base_type, tuple) else (base_type,)
     for kind in kinds:

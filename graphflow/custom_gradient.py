@@ -35,7 +35,9 @@ def _custom_gradient(operation: Any, *grads: Any) -> list[Any]:
     found = list(found) if isinstance(found, (list, tuple)) else [found]
     if len(found) != wanted:
         raise InvalidArgumentError(
-            f"a custom gradient returned {len(found)} gradients", op=operation, expected=f"{wanted}, one for each argument"
+            f"a custom gradient returned {len(found)} gradients",
+            op=operation,
+            expected=f"{wanted}, one for each argument",
         )
     return [None] * count + found
 

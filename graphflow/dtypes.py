@@ -18,7 +18,18 @@ from graphflow import errors
 class DType:
     """An element type such as `tf.float32`; compares equal to its name and to its NumPy type."""
 
-    __slots__ = ("is_bool", "is_complex", "is_floating", "is_integer", "is_numeric", "kind", "name", "np", "size", "type")
+    __slots__ = (
+        "is_bool",
+        "is_complex",
+        "is_floating",
+        "is_integer",
+        "is_numeric",
+        "kind",
+        "name",
+        "np",
+        "size",
+        "type",
+    )
 
     def __init__(self, name: str, numpy_dtype: Any, kind: str) -> None:
         self.name = name

@@ -110,7 +110,10 @@ def _given(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
             raise DTypeError("a gradient has the dtype of its tensor", op=y.op, expected=y.dtype.name, got=g.dtype.name)
         if isinstance(g, Tensor) and not spec.compatible(g.dims, y.dims):
             raise ShapeError(
-                "a gradient has the shape of its tensor", op=y.op, expected=spec.describe(y.dims), got=spec.describe(g.dims)
+                "a gradient has the shape of its tensor",
+                op=y.op,
+                expected=spec.describe(y.dims),
+                got=spec.describe(g.dims),
             )
         out.append(g)
     return out
@@ -236,7 +239,9 @@ def _surroundings(op: Operation) -> tuple[Tensor, ...]:
     if op.type != "Arg":
         return ()
     graph = op.graph
-    return tuple([outer for outer, arg in graph.captured.items() if arg.op is op]) if isinstance(graph, FuncGraph) else ()
+    return (
+        tuple([outer for outer, arg in graph.captured.items() if arg.op is op]) if isinstance(graph, FuncGraph) else ()
+    )
 
 
 def _ancestors(ys: Sequence[Tensor]) -> list[Operation]:

@@ -268,7 +268,11 @@ class Graph:
             raise DTypeError("an op is looked up by its name", expected="a string", got=repr(name))
         found = self._by_name.get(name)
         if found is None:
-            hint = f"'{name}' names a tensor; its op is '{name.split(':', maxsplit=1)[0]}'" if ":" in name else self._nearest(name)
+            hint = (
+                f"'{name}' names a tensor; its op is '{name.split(':', maxsplit=1)[0]}'"
+                if ":" in name
+                else self._nearest(name)
+            )
             raise MissingNameError(f"the graph has no op named {shown(name)}", hint=hint)
         return found
 

@@ -23,7 +23,7 @@ def hessians(ys: Any, xs: Any, name: str = "hessians", **kwargs: Any) -> list[An
     return out
 
 
-def _jacobian(y: Tensor, x: Any) -> Tensor:
+def _jacobian(y: Tensor, x: Any) -> Any:
     flat = array.reshape(y, [-1])
     size = array.size(flat)
     value = x if isinstance(x, Tensor) else convert_to_tensor(x)

@@ -127,7 +127,9 @@ def op(
         )  # fmt: skip
         earlier = OPS.get(type)
         if earlier is not None:
-            raise AlreadyExistsError(f"op type {type!r} is defined twice", got=f"{earlier.place} and {definition.place}")
+            raise AlreadyExistsError(
+                f"op type {type!r} is defined twice", got=f"{earlier.place} and {definition.place}"
+            )
         OPS[type] = definition
 
         @functools.wraps(function)
@@ -263,19 +265,7 @@ def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | 
 
 def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple[Graph, tuple[Tensor, ...]]:
     """The inputs as tensors of one graph: that of the tensors among them, or the default graph."""
-    for x in inputs:
-        if hasattr(x, "graph"):
-            if x.graph is not graph and not graph.encloses(x.graph):
-                if isinstance(graph, FuncGraph):
-                    graph.capture(convert_to_tensor(x))  # raises: a branch cannot use the tensors of a stranger
-                if isinstance(x.graph, FuncGraph):
-                    raise GraphError(
-                        f"tensor {x.name!r} belongs to another graph: that of a branch or loop body",
-                        op=x.op,
-                        hint="return it from the branch or body, and use what cond or while_loop returns",
-                    )
-                graph = x.graph
-            break
+    graph = _graph_of(inputs, graph)
     if not (definition.effect or definition.control_flow):
         inputs = tuple([_value_of(x) for x in inputs])
     group = definition.same_dtype
@@ -299,6 +289,23 @@ def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple
             wanted = with_graph.dtype
         out.append(with_graph)
     return graph, tuple(out)
+
+
+def _graph_of(inputs: tuple[Any, ...], graph: Graph) -> Graph:
+    """The graph of the first tensor among the inputs, which `graph` must be able to see if it is a function's."""
+    first = next((x for x in inputs if hasattr(x, "graph")), None)
+    if first is None or first.graph is graph or graph.encloses(first.graph):
+        return graph
+    if isinstance(graph, FuncGraph):
+        graph.capture(convert_to_tensor(first))  # raises: a branch cannot use the tensors of a stranger
+    if isinstance(first.graph, FuncGraph):
+        raise GraphError(
+            f"tensor {first.name!r} belongs to another graph: that of a branch or loop body",
+            op=first.op,
+            hint="return it from the branch or body, and use what cond or while_loop returns",
+        )
+    found: Graph = first.graph
+    return found
 
 
 def _value_of(x: Any) -> Any:

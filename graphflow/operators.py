@@ -123,10 +123,14 @@ class Operators:
         return _table["getitem"](self, key)
 
     def __bool__(self) -> bool:
-        _refuse(self, "used as a Python bool", "tf.cond chooses by value inside the graph; `x is not None` tests for None")
+        _refuse(
+            self, "used as a Python bool", "tf.cond chooses by value inside the graph; `x is not None` tests for None"
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        _refuse(self, "iterated over", "tf.unstack(x) gives a list of tensors; tf.map_fn and tf.while_loop run over them")
+        _refuse(
+            self, "iterated over", "tf.unstack(x) gives a list of tensors; tf.map_fn and tf.while_loop run over them"
+        )
 
     def __len__(self) -> int:
         _refuse(self, "asked for its len()", "x.get_shape().as_list()[0] where it is known, tf.shape(x)[0] otherwise")

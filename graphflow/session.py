@@ -201,7 +201,11 @@ class BaseSession:
             return executable
 
     def _compile(
-        self, tensors: Sequence[Tensor], operations: Sequence[Operation], feeds: Sequence[Tensor], dims: Sequence[spec.Dims]
+        self,
+        tensors: Sequence[Tensor],
+        operations: Sequence[Operation],
+        feeds: Sequence[Tensor],
+        dims: Sequence[spec.Dims],
     ) -> Executable:
         soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
         with CollectorPaused():
@@ -295,7 +299,9 @@ def _leave(session: BaseSession) -> None:
 class InteractiveSession(BaseSession):
     """A session that makes itself the default one until it is closed."""
 
-    def __init__(self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(target, graph, config, **kwargs)
         if graph is not None:
             stacks.graphs.append(self.graph)
@@ -327,5 +333,3 @@ def _level(config: ConfigProto, given: int | None) -> int:
         return given
     options: Any = config.graph_options  # type: ignore[attr-defined]
     return 0 if options.optimizer_options.opt_level == -1 else 1
-
-

@@ -26,7 +26,9 @@ class Dimension:
 
     def __int__(self) -> int:
         if self.value is None:
-            raise SymbolicUseError("the dimension is unknown while the graph is built", hint="tf.shape(x)[i] is a tensor")
+            raise SymbolicUseError(
+                "the dimension is unknown while the graph is built", hint="tf.shape(x)[i] is a tensor"
+            )
         return self.value
 
     __index__ = __int__

@@ -74,7 +74,12 @@ def test_cond_gradient_and_second_gradient() -> None:
     at = 0.7
     np.testing.assert_allclose(
         run([y, g, h, third], {p: True, x: at}),
-        [np.sin(at) * at, np.cos(at) * at + np.sin(at), 2 * np.cos(at) - at * np.sin(at), -3 * np.sin(at) - at * np.cos(at)],
+        [
+            np.sin(at) * at,
+            np.cos(at) * at + np.sin(at),
+            2 * np.cos(at) - at * np.sin(at),
+            -3 * np.sin(at) - at * np.cos(at),
+        ],
         rtol=1e-12,
     )
     np.testing.assert_allclose(run([y, g, h, third], {p: False, x: at}), [at**3, 3 * at**2, 6 * at, 6.0], rtol=1e-12)
@@ -283,7 +288,9 @@ def test_map_fn_scan_and_folds() -> None:
 def test_map_fn_over_structures_with_another_dtype() -> None:
     a, b = tf.constant([1, 2, 3]), tf.constant([1.0, 2.0, 3.0])
     total, less = tf.map_fn(
-        lambda pair: (tf.cast(pair[0], tf.float32) + pair[1], tf.less(pair[1], 2.0)), (a, b), dtype=(tf.float32, tf.bool)
+        lambda pair: (tf.cast(pair[0], tf.float32) + pair[1], tf.less(pair[1], 2.0)),
+        (a, b),
+        dtype=(tf.float32, tf.bool),
     )
     assert total.get_shape().as_list() == [3]
     values, flags = run([total, less])

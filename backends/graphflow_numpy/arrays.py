@@ -25,10 +25,12 @@ def _shape(x: Any, *, out_type: Any) -> Any:
     return np.array(np.shape(x), out_type.np)
 
 
-rows({
-    "Size": lambda x, *, out_type: out_type.type(np.size(x)),
-    "Rank": lambda x: np.int32(np.ndim(x)),
-})
+rows(
+    {
+        "Size": lambda x, *, out_type: out_type.type(np.size(x)),
+        "Rank": lambda x: np.int32(np.ndim(x)),
+    }
+)
 
 
 def _expand_dims(x: Any, *, axis: int) -> Any:

@@ -26,7 +26,10 @@ Kernel = Callable[..., Any]
 def _function(context: Any, ins: Instruction, name: str, tensors: Sequence[Any], varying: int) -> Executable:
     """The executable of a branch or body; `varying` arguments may change their shape from call to call."""
     graph, places = ins.attrs[name], ins.attrs[name + "_inputs"]
-    dims = [arg.dims if i < varying else context.dims(ins.inputs[p]) for i, (arg, p) in enumerate(zip(graph.args, places, strict=True))]
+    dims = [
+        arg.dims if i < varying else context.dims(ins.inputs[p])
+        for i, (arg, p) in enumerate(zip(graph.args, places, strict=True))
+    ]
     found: Executable = context.compile_function(graph, tensors, dims)
     return found
 

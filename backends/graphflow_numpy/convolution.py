@@ -54,16 +54,13 @@ class AxisWindow(NamedTuple):
 
 
 def window_axes(
-    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
-    padding: Padding
+    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding
 ) -> tuple[AxisWindow, ...]:
     """The window of every spatial axis, with TensorFlow's rules for ``SAME`` and ``VALID``."""
     if isinstance(padding, str) and padding not in ("SAME", "VALID"):
         raise ValueError(f"padding must be 'SAME', 'VALID' or pairs of integers, got {padding!r}")
     axes = []
-    for axis, (size, taps, stride, dilation) in enumerate(
-        zip(sizes, kernel, strides, dilations, strict=True)
-    ):
+    for axis, (size, taps, stride, dilation) in enumerate(zip(sizes, kernel, strides, dilations, strict=True)):
         extent = (taps - 1) * dilation + 1
         if padding == "SAME":
             out = -(-size // stride)
@@ -81,9 +78,7 @@ def window_axes(
     return tuple(axes)
 
 
-def window_taps(
-    axes: Sequence[AxisWindow], leading: int = 1
-) -> Iterator[tuple[tuple[int, ...], Index, Index]]:
+def window_taps(axes: Sequence[AxisWindow], leading: int = 1) -> Iterator[tuple[tuple[int, ...], Index, Index]]:
     """Each window position in order, the index of the outputs it reaches and that of the inputs it reads.
 
     ``leading`` axes come before the spatial ones. Positions that only ever see padding are left out.
@@ -259,8 +254,7 @@ def _correlate_input(shape: tuple[int, ...], w: Array, dy: Array, axes: Sequence
 
 
 def conv(
-    x: Array, w: Array, *, strides: Sequence[int], padding: Padding, data_format: str,
-    dilations: Sequence[int]
+    x: Array, w: Array, *, strides: Sequence[int], padding: Padding, data_format: str, dilations: Sequence[int]
 ) -> Array:
     """Cross-correlate ``x`` with ``w`` (*kernel, channels, filters); the spatial rank is that of ``w``."""
     images = _channels_last(x, data_format)
@@ -270,32 +264,40 @@ def conv(
 
 
 def conv_backprop_input(
-    input_sizes: Sequence[int] | Array, w: Array, dy: Array, *, strides: Sequence[int], padding: Padding,
-    data_format: str, dilations: Sequence[int]
+    input_sizes: Sequence[int] | Array,
+    w: Array,
+    dy: Array,
+    *,
+    strides: Sequence[int],
+    padding: Padding,
+    data_format: str,
+    dilations: Sequence[int],
 ) -> Array:
     """Gradient of `conv` with respect to its input, whose full shape is ``input_sizes``."""
     shape = _channels_last_sizes(input_sizes, data_format)
     grads = _channels_last(dy, data_format)
     _require((len(shape), shape[-1]), (w.ndim, w.shape[-2]), "rank and channels of the input")
     axes = window_axes(shape[1:-1], w.shape[:-2], strides, dilations, padding)
-    _require(
-        grads.shape, (shape[0], *(axis.out for axis in axes), w.shape[-1]), "shape of the output gradient"
-    )
+    _require(grads.shape, (shape[0], *(axis.out for axis in axes), w.shape[-1]), "shape of the output gradient")
     return _restored(_correlate_input(shape, working(w), grads, axes), data_format, np.result_type(w, dy))
 
 
 def conv_backprop_filter(
-    x: Array, filter_sizes: Sequence[int] | Array, dy: Array, *, strides: Sequence[int], padding: Padding,
-    data_format: str, dilations: Sequence[int]
+    x: Array,
+    filter_sizes: Sequence[int] | Array,
+    dy: Array,
+    *,
+    strides: Sequence[int],
+    padding: Padding,
+    data_format: str,
+    dilations: Sequence[int],
 ) -> Array:
     """Gradient of `conv` with respect to its filter, whose full shape is ``filter_sizes``."""
     *kernel, channels, filters = (int(size) for size in filter_sizes)
     images, grads = _channels_last(x, data_format), _channels_last(dy, data_format)
     _require((images.ndim, images.shape[-1]), (len(kernel) + 2, channels), "rank and channels of the input")
     axes = window_axes(images.shape[1:-1], kernel, strides, dilations, padding)
-    _require(
-        grads.shape, (len(images), *(axis.out for axis in axes), filters), "shape of the output gradient"
-    )
+    _require(grads.shape, (len(images), *(axis.out for axis in axes), filters), "shape of the output gradient")
     return np.ascontiguousarray(_correlate_filter(images, grads, axes), dtype=np.result_type(x, dy))
 
 
@@ -314,8 +316,7 @@ def _repeated_channels(x: Array, multiplier: int) -> Array:
 
 
 def depthwise_conv2d_native(
-    x: Array, w: Array, *, strides: Sequence[int], padding: Padding, data_format: str,
-    dilations: Sequence[int]
+    x: Array, w: Array, *, strides: Sequence[int], padding: Padding, data_format: str, dilations: Sequence[int]
 ) -> Array:
     """Convolve each channel with its own filters, ``w`` (*kernel, channels, multiplier)."""
     images, (*kernel, channels, multiplier) = _channels_last(x, data_format), w.shape
@@ -333,8 +334,14 @@ def depthwise_conv2d_native(
 
 
 def depthwise_conv2d_native_backprop_input(
-    input_sizes: Sequence[int] | Array, w: Array, dy: Array, *, strides: Sequence[int], padding: Padding,
-    data_format: str, dilations: Sequence[int]
+    input_sizes: Sequence[int] | Array,
+    w: Array,
+    dy: Array,
+    *,
+    strides: Sequence[int],
+    padding: Padding,
+    data_format: str,
+    dilations: Sequence[int],
 ) -> Array:
     """Gradient of `depthwise_conv2d_native` with respect to its input of full shape ``input_sizes``."""
     shape, grads = _channels_last_sizes(input_sizes, data_format), _channels_last(dy, data_format)
@@ -342,9 +349,7 @@ def depthwise_conv2d_native_backprop_input(
     _require((len(shape), shape[-1]), (w.ndim, channels), "rank and channels of the input")
     axes = window_axes(shape[1:-1], kernel, strides, dilations, padding)
     taps = working(w).reshape(*kernel, channels * multiplier)
-    _require(
-        grads.shape, (shape[0], *(axis.out for axis in axes), taps.shape[-1]), "shape of the output gradient"
-    )
+    _require(grads.shape, (shape[0], *(axis.out for axis in axes), taps.shape[-1]), "shape of the output gradient")
     dx = np.empty(shape, np.result_type(grads, taps))
     for block in image_blocks(shape[0], prod(shape[1:]) * multiplier * grads.itemsize * 3):
         part = grads[block]
@@ -357,8 +362,14 @@ def depthwise_conv2d_native_backprop_input(
 
 
 def depthwise_conv2d_native_backprop_filter(
-    x: Array, filter_sizes: Sequence[int] | Array, dy: Array, *, strides: Sequence[int], padding: Padding,
-    data_format: str, dilations: Sequence[int]
+    x: Array,
+    filter_sizes: Sequence[int] | Array,
+    dy: Array,
+    *,
+    strides: Sequence[int],
+    padding: Padding,
+    data_format: str,
+    dilations: Sequence[int],
 ) -> Array:
     """Gradient of `depthwise_conv2d_native` with respect to its filter of full shape ``filter_sizes``."""
     *kernel, channels, multiplier = (int(size) for size in filter_sizes)

@@ -32,9 +32,9 @@ def product(a: Any, b: Any) -> Any:
 @kernel("MatMul")
 def _matmul(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
     if is_half(a):
-        return product(
-            _turned(a.astype(np.float32), transpose_a), _turned(b.astype(np.float32), transpose_b)
-        ).astype(a.dtype)
+        return product(_turned(a.astype(np.float32), transpose_a), _turned(b.astype(np.float32), transpose_b)).astype(
+            a.dtype
+        )
     return product(_turned(a, transpose_a) if transpose_a else a, _turned(b, transpose_b) if transpose_b else b)
 
 

@@ -237,24 +237,26 @@ def _bias_add_grad(dy: Any, *, channels: str) -> Any:
 # -- convolutions, pooling, normalisation over channels --------------------------------------------------------------
 
 
-rows({
-    "Conv2D": convolution.conv2d,
-    "Conv2DBackpropInput": convolution.conv2d_backprop_input,
-    "Conv2DBackpropFilter": convolution.conv2d_backprop_filter,
-    "Conv3D": convolution.conv3d,
-    "Conv3DBackpropInputV2": convolution.conv3d_backprop_input,
-    "Conv3DBackpropFilterV2": convolution.conv3d_backprop_filter,
-    "DepthwiseConv2dNative": convolution.depthwise_conv2d_native,
-    "DepthwiseConv2dNativeBackpropInput": convolution.depthwise_conv2d_native_backprop_input,
-    "DepthwiseConv2dNativeBackpropFilter": convolution.depthwise_conv2d_native_backprop_filter,
-    "MaxPool": pooling.max_pool,
-    "MaxPoolGrad": pooling.max_pool_grad,
-    "MaxPoolGradGrad": pooling.max_pool_grad_grad,
-    "AvgPool": pooling.avg_pool,
-    "AvgPoolGrad": pooling.avg_pool_grad,
-    "LRN": pooling.lrn,
-    "LRNGrad": pooling.lrn_grad,
-})
+rows(
+    {
+        "Conv2D": convolution.conv2d,
+        "Conv2DBackpropInput": convolution.conv2d_backprop_input,
+        "Conv2DBackpropFilter": convolution.conv2d_backprop_filter,
+        "Conv3D": convolution.conv3d,
+        "Conv3DBackpropInputV2": convolution.conv3d_backprop_input,
+        "Conv3DBackpropFilterV2": convolution.conv3d_backprop_filter,
+        "DepthwiseConv2dNative": convolution.depthwise_conv2d_native,
+        "DepthwiseConv2dNativeBackpropInput": convolution.depthwise_conv2d_native_backprop_input,
+        "DepthwiseConv2dNativeBackpropFilter": convolution.depthwise_conv2d_native_backprop_filter,
+        "MaxPool": pooling.max_pool,
+        "MaxPoolGrad": pooling.max_pool_grad,
+        "MaxPoolGradGrad": pooling.max_pool_grad_grad,
+        "AvgPool": pooling.avg_pool,
+        "AvgPoolGrad": pooling.avg_pool_grad,
+        "LRN": pooling.lrn,
+        "LRNGrad": pooling.lrn_grad,
+    }
+)
 
 
 @kernel("MaxPoolWithArgmax")

@@ -39,9 +39,7 @@ class _Pool:
         data_format: str,
     ) -> None:
         if len(shape) != len(ksize) + 2:
-            raise ValueError(
-                f"pooling over {len(ksize)} axes takes {len(ksize) + 2} dimensions, got {tuple(shape)}"
-            )
+            raise ValueError(f"pooling over {len(ksize)} axes takes {len(ksize) + 2} dimensions, got {tuple(shape)}")
         self.leading = 2 if is_channels_first(data_format) else 1
         spatial = slice(self.leading, self.leading + len(ksize))
         self.input_shape = tuple(int(size) for size in shape)
@@ -81,9 +79,7 @@ def _bits(x: Array) -> Array:
     return x.view(f"i{x.itemsize}")
 
 
-def max_pool(
-    x: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
-) -> Array:
+def max_pool(x: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str) -> Array:
     """The maximum of each window; ``ksize`` and ``strides`` have one number per spatial axis."""
     pool = _Pool(x.shape, ksize, strides, padding, data_format)
     source = working(x)
@@ -108,8 +104,7 @@ def _first_maxima(x: Array, y: Array, pool: _Pool) -> Iterator[tuple[Array, Inde
 
 
 def max_pool_grad(
-    x: Array, y: Array, dy: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding,
-    data_format: str
+    x: Array, y: Array, dy: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
 ) -> Array:
     """Gradient of `max_pool` at ``x`` and output ``y``: each ``dy`` goes to its window's first maximum."""
     pool = _Pool(x.shape, ksize, strides, padding, data_format)
@@ -126,8 +121,7 @@ def max_pool_grad(
 
 
 def max_pool_grad_grad(
-    x: Array, y: Array, ddx: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding,
-    data_format: str
+    x: Array, y: Array, ddx: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
 ) -> Array:
     """Gradient of `max_pool_grad` with respect to ``dy``: the ``ddx`` at each window's first maximum."""
     pool = _Pool(x.shape, ksize, strides, padding, data_format)
@@ -138,9 +132,7 @@ def max_pool_grad_grad(
     return out
 
 
-def avg_pool(
-    x: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
-) -> Array:
+def avg_pool(x: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str) -> Array:
     """The mean of the real cells of each window."""
     pool = _Pool(x.shape, ksize, strides, padding, data_format)
     source = working(x)
@@ -152,8 +144,13 @@ def avg_pool(
 
 
 def avg_pool_grad(
-    input_sizes: Sequence[int] | Array, dy: Array, *, ksize: Sequence[int], strides: Sequence[int],
-    padding: Padding, data_format: str
+    input_sizes: Sequence[int] | Array,
+    dy: Array,
+    *,
+    ksize: Sequence[int],
+    strides: Sequence[int],
+    padding: Padding,
+    data_format: str,
 ) -> Array:
     """Gradient of `avg_pool`, whose input had the full shape ``input_sizes``."""
     pool = _Pool(tuple(int(size) for size in input_sizes), ksize, strides, padding, data_format)
@@ -170,8 +167,7 @@ def avg_pool_grad(
 
 
 def _patch_axes(
-    shape: Sequence[int], ksizes: Sequence[int], strides: Sequence[int], rates: Sequence[int],
-    padding: Padding
+    shape: Sequence[int], ksizes: Sequence[int], strides: Sequence[int], rates: Sequence[int], padding: Padding
 ) -> tuple[tuple[AxisWindow, ...], tuple[int, ...]]:
     """The window axes, and the shape of the patches before window and channels are merged into depth."""
     batch, *sizes, channels = shape
@@ -192,8 +188,13 @@ def extract_image_patches(
 
 
 def extract_image_patches_grad(
-    input_sizes: Sequence[int] | Array, dy: Array, *, ksizes: Sequence[int], strides: Sequence[int],
-    rates: Sequence[int], padding: Padding
+    input_sizes: Sequence[int] | Array,
+    dy: Array,
+    *,
+    ksizes: Sequence[int],
+    strides: Sequence[int],
+    rates: Sequence[int],
+    padding: Padding,
 ) -> Array:
     """Gradient of `extract_image_patches`, whose input had the full shape ``input_sizes``."""
     sizes = tuple(int(size) for size in input_sizes)
@@ -230,9 +231,7 @@ def lrn(x: Array, *, depth_radius: int, bias: float, alpha: float, beta: float) 
     return np.asarray(source * norm**-beta).astype(x.dtype, copy=False)
 
 
-def lrn_grad(
-    dy: Array, x: Array, y: Array, *, depth_radius: int, bias: float, alpha: float, beta: float
-) -> Array:
+def lrn_grad(dy: Array, x: Array, y: Array, *, depth_radius: int, bias: float, alpha: float, beta: float) -> Array:
     """Gradient of `lrn` at input ``x`` and output ``y``."""
     grads, source, result = working(dy), working(x), working(y)
     norm = bias + alpha * _neighbour_sum(np.square(source), depth_radius)

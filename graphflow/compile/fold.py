@@ -84,7 +84,9 @@ class _Specialiser:
             except Error as error:
                 error.hint = "the shape given to set_shape() does not hold for these feeds"
                 raise error.attach(ins.op) from None
-            self.values[v] = TensorSpec(found.dtype, dims, found.hint if found.hint is not None else self.values[v].hint)
+            self.values[v] = TensorSpec(
+                found.dtype, dims, found.hint if found.hint is not None else self.values[v].hint
+            )
             self.fresh.add(v)
 
     def _set(self, v: int, value: Any) -> None:

@@ -10,30 +10,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from graphflow import spec
 from graphflow.compile import dead, fold, lower, merge
-from graphflow.errors import InvalidArgumentError
+from graphflow.errors import InvalidArgumentError, shown
 from graphflow.program import Program
 from graphflow.tensor import Operation, Tensor
 
 PASSES = ("specialise", "merge_common", "remove_dead")
 
 
-@dataclass(frozen=True)
 class Options:
     """How to compile: the optimisation level, and passes to leave out by name."""
 
-    level: int = 1
-    disabled: frozenset[str] = frozenset()
+    __slots__ = ("disabled", "level")
 
-    def __post_init__(self) -> None:
-        unknown = self.disabled - set(PASSES)
+    def __init__(self, level: int = 1, disabled: Collection[str] = ()) -> None:
+        unknown = [name for name in disabled if name not in PASSES]
         if unknown:
-            raise InvalidArgumentError(f"no pass named {sorted(unknown)}", expected=", ".join(PASSES))
-        if self.level not in (0, 1, 2):
-            raise InvalidArgumentError("the optimization level is 0, 1 or 2", got=repr(self.level))
+            raise InvalidArgumentError(f"no pass named {shown(unknown)}", expected=", ".join(PASSES))
+        if level not in (0, 1, 2):
+            raise InvalidArgumentError("the optimization level is 0, 1 or 2", got=shown(level))
+        self.level = level
+        self.disabled = frozenset(disabled)
 
 
 def compile_graph(

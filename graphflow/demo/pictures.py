@@ -22,9 +22,7 @@ MARKERS = ("o", "s", "^")
 GRID = 300
 
 
-def training(
-    losses: list[float], steps: int, train: Flowers, test: Flowers, predict: Callable[[Any], Any]
-) -> bytes:
+def training(losses: list[float], steps: int, train: Flowers, test: Flowers, predict: Callable[[Any], Any]) -> bytes:
     """The loss of every step (`steps` to an epoch) and the decision regions, side by side, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

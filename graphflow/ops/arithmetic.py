@@ -88,8 +88,10 @@ def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
     know that: a bias cannot have stretched a batch of unknown size.
     """
     dims = x.dims
-    if dims is not None and grad.dims == dims and (
-        None not in dims or others is not None and _sets_the_shape(x, others)
+    if (
+        dims is not None
+        and grad.dims == dims
+        and (None not in dims or others is not None and _sets_the_shape(x, others))
     ):
         return grad
     found = sum_to(grad, array.shape(x))

@@ -138,6 +138,7 @@ def reverse(tensor: Any, axis: Any = None, name: str | None = None, dims: Any = 
 
 reverse.vjp(lambda op, dy: reverse(dy, op.attrs["axis"]))
 
+
 def _reversed_sequences(x: Any, lengths: Any, *, seq_axis: int, batch_axis: int) -> TensorSpec:
     check_index(lengths, "the lengths of sequences")
     check_vector(lengths, "the lengths of sequences")

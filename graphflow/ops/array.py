@@ -287,6 +287,7 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
         out.set_shape((_steps(*[v.op.attrs["value"] for v in values]),))
     return out
 
+
 # -- joining and splitting -------------------------------------------------------------------------------------------
 
 

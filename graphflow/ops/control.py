@@ -53,7 +53,9 @@ def _result(leaf: Any, graph: FuncGraph) -> Tensor:
     """A result of a branch as a tensor of the branch; an op becomes a True that waits for it."""
     if leaf is None:
         raise InvalidArgumentError(
-            "a branch or loop body returned None", expected="a tensor or a structure of tensors", hint="is `return` missing?"
+            "a branch or loop body returned None",
+            expected="a tensor or a structure of tensors",
+            hint="is `return` missing?",
         )
     if isinstance(leaf, Operation):
         return core.with_dependencies([leaf], constants.convert_to_tensor(True))
@@ -224,7 +226,7 @@ def _asserting(pred: Any, function: Callable[[], Any]) -> Callable[[], Any]:
     return checked
 
 
-def _exclusive(pairs: Sequence[tuple[Any, Any]]) -> Operation:
+def _exclusive(pairs: Sequence[tuple[Any, Any]]) -> Any:
     held: Any = constants.convert_to_tensor([p for p, _ in pairs])
     return at_most_one(held)
 
@@ -289,7 +291,9 @@ def while_loop(
         raise InvalidArgumentError("while_loop needs at least one loop variable")
     with core.name_scope(name, "while"):
         start = [constants.convert_to_tensor(v) for v in nest.flatten(loop_vars)]
-        known = [TensorSpec(t.dtype, d) for t, d in zip(start, _invariants(start, loop_vars, shape_invariants), strict=True)]
+        known = [
+            TensorSpec(t.dtype, d) for t, d in zip(start, _invariants(start, loop_vars, shape_invariants), strict=True)
+        ]
         like = list(loop_vars) if isinstance(loop_vars, (list, tuple)) else [loop_vars]
         if maximum_iterations is not None:
             outputs = _bounded(cond, body, start, known, like, maximum_iterations)
@@ -384,7 +388,10 @@ def check_state(body: TracedGraph, known: Sequence[TensorSpec]) -> None:
     for i, (have, want) in enumerate(zip(body.results, known, strict=False)):
         if have.dtype is not want.dtype:
             raise DTypeError(
-                f"the body changes the dtype of loop variable {i}", op=have.op, expected=want.dtype.name, got=have.dtype.name
+                f"the body changes the dtype of loop variable {i}",
+                op=have.op,
+                expected=want.dtype.name,
+                got=have.dtype.name,
             )
         if not _at_least_as_known(have.dims, want.dims):
             raise ShapeError(

@@ -216,15 +216,11 @@ depthwise_conv2d_native.vjp(
 )
 depthwise_conv2d_native_backprop_input.vjp(
     None,
-    lambda op, dx: depthwise_conv2d_native_backprop_filter(
-        dx, array.shape(op.inputs[1]), op.inputs[2], **op.attrs
-    ),
+    lambda op, dx: depthwise_conv2d_native_backprop_filter(dx, array.shape(op.inputs[1]), op.inputs[2], **op.attrs),
     lambda op, dx: depthwise_conv2d_native(dx, op.inputs[1], **op.attrs),
 )
 depthwise_conv2d_native_backprop_filter.vjp(
-    lambda op, dw: depthwise_conv2d_native_backprop_input(
-        array.shape(op.inputs[0]), dw, op.inputs[2], **op.attrs
-    ),
+    lambda op, dw: depthwise_conv2d_native_backprop_input(array.shape(op.inputs[0]), dw, op.inputs[2], **op.attrs),
     None,
     lambda op, dw: depthwise_conv2d_native(op.inputs[0], dw, **op.attrs),
 )
@@ -346,9 +342,7 @@ def conv3d_transpose(
         value = _either(value, input, "value input")
         weights = _either(filter, filters, "filter filters")
         _check_output_shape(output_shape)
-        return conv3d_backprop_input(
-            output_shape, weights, value, strides, padding, data_format, dilations, name=scope
-        )
+        return conv3d_backprop_input(output_shape, weights, value, strides, padding, data_format, dilations, name=scope)
 
 
 def conv1d(

@@ -33,13 +33,19 @@ def _known(*, dtype: dtypes.DType, dims: spec.Dims = None, **attrs: Any) -> Tens
     return TensorSpec(dtype, dims)
 
 
-@op("Const", infer=lambda *, value, dtype: TensorSpec(dtype, value.shape, constants.value_hint(value)), differentiable=False)
+@op(
+    "Const",
+    infer=lambda *, value, dtype: TensorSpec(dtype, value.shape, constants.value_hint(value)),
+    differentiable=False,
+)
 def _const(value: Any, name: str | None = None) -> Any:
     dtype = dtypes.string if value.dtype == object else as_dtype(value.dtype)
     return call((), name, value=value, dtype=dtype)
 
 
-def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const", verify_shape: bool = False) -> Tensor:
+def constant(
+    value: Any, dtype: Any = None, shape: Any = None, name: str = "Const", verify_shape: bool = False
+) -> Tensor:
     """A constant; with `shape` a shorter value is filled up with its last element, as TensorFlow 1 does."""
     if isinstance(value, Tensor) or hasattr(value, "_as_tensor"):
         raise DTypeError(
@@ -62,7 +68,9 @@ def _filled(array: np.ndarray[Any, Any], dims: spec.Dims, verify: bool) -> np.nd
     if array.shape == shape:
         return array
     if verify or array.size > total or array.size == 0 and total:
-        raise ShapeError("the value does not fit the shape", expected=spec.describe(dims), got=spec.describe(array.shape))
+        raise ShapeError(
+            "the value does not fit the shape", expected=spec.describe(dims), got=spec.describe(array.shape)
+        )
     out = np.empty(total, array.dtype)
     flat = array.ravel()
     out[: flat.size] = flat

@@ -67,11 +67,15 @@ def _py_func(*inputs: Any, function: Any, out: tuple[dtypes.DType, ...], statefu
 
 
 @op("PyFunc", infer=_py_func, same_dtype=None, stateful=True, differentiable=False, result=lambda *outputs: outputs)
-def _call_python(inputs: Sequence[Any], function: Callable[..., Any], out: Any, stateful: bool, name: str | None) -> Any:
+def _call_python(
+    inputs: Sequence[Any], function: Callable[..., Any], out: Any, stateful: bool, name: str | None
+) -> Any:
     return call(tuple(inputs), name, function=function, out=out, stateful=stateful)
 
 
-def py_func(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None) -> Any:
+def py_func(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None
+) -> Any:
     """The results of a Python function of NumPy arrays; set their shapes with `set_shape`."""
     if not callable(func):
         raise DTypeError("py_func takes a function", got=repr(func)[:80])
@@ -126,12 +130,19 @@ def _assertion(name: str, compare_op: Callable[..., Any], words: str) -> Check:
     """A function that asserts a comparison of two tensors."""
 
     def check(
-        x: Any, y: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+        x: Any,
+        y: Any,
+        data: Any = None,
+        summarize: int | None = None,
+        message: str | None = None,
+        name: str | None = None,
     ) -> Operation:
         with core.name_scope(name, default):
             x = constants.convert_to_tensor(x)
             y = constants.convert_to_tensor(y, preferred=x.dtype)
-            shown = list(data) if data is not None else [message or "", f"x {words} y does not hold: x = ", x, "y = ", y]
+            shown = (
+                list(data) if data is not None else [message or "", f"x {words} y does not hold: x = ", x, "y = ", y]
+            )
             return Assert(reduce.reduce_all(compare_op(x, y)), shown, summarize)
 
     default = name
@@ -177,7 +188,12 @@ def _static_rank(x: Tensor, holds: bool, wanted: str) -> Operation:
 
 
 def assert_rank(
-    x: Any, rank: int, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    rank: int,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """Fail, now or in the run, unless x has that rank."""
     x = constants.convert_to_tensor(x)
@@ -185,11 +201,18 @@ def assert_rank(
         return _static_rank(x, len(x.dims) == rank, f"rank {rank}")
     with core.name_scope(name, "assert_rank"):
         found = array.rank(x)
-        return Assert(compare.equal(found, rank), data or [message or "", f"rank must be {rank}, is ", found], summarize)
+        return Assert(
+            compare.equal(found, rank), data or [message or "", f"rank must be {rank}, is ", found], summarize
+        )
 
 
 def assert_rank_at_least(
-    x: Any, rank: int, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
+    x: Any,
+    rank: int,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
 ) -> Operation:
     """Fail, now or in the run, unless x has at least that rank."""
     x = constants.convert_to_tensor(x)
@@ -206,17 +229,19 @@ def assert_type(tensor: Any, tf_type: Any, message: str | None = None, name: str
     tensor = constants.convert_to_tensor(tensor)
     wanted = dtypes.as_dtype(tf_type)
     if tensor.dtype is not wanted:
-        raise DTypeError(message or "the tensor has the wrong dtype", op=tensor.op, expected=wanted.name, got=tensor.dtype.name)
+        raise DTypeError(
+            message or "the tensor has the wrong dtype", op=tensor.op, expected=wanted.name, got=tensor.dtype.name
+        )
     done: Any = core.no_op(name="statically_determined_correct_type")
     return done  # type: ignore[no-any-return]
 
 
 def assert_scalar(tensor: Any, name: str | None = None) -> Tensor:
     """The tensor, which must be a scalar."""
-    tensor = constants.convert_to_tensor(tensor)
-    if tensor.dims not in ((), None):
-        raise ShapeError("expected a scalar", op=tensor.op, got=spec.describe(tensor.dims))
-    return tensor
+    scalar = constants.convert_to_tensor(tensor)
+    if scalar.dims not in ((), None):
+        raise ShapeError("expected a scalar", op=scalar.op, got=spec.describe(scalar.dims))
+    return scalar
 
 
 def assert_integer(x: Any, message: str | None = None, name: str | None = None) -> Operation:

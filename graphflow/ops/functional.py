@@ -35,7 +35,13 @@ def _spec(t: Tensor) -> TensorSpec:
 
 
 def _along(
-    function: Callable[..., Any], flat: Sequence[Tensor], like: Any, count: Any, state: Sequence[Any], reverse: bool, keep: bool
+    function: Callable[..., Any],
+    flat: Sequence[Tensor],
+    like: Any,
+    count: Any,
+    state: Sequence[Any],
+    reverse: bool,
+    keep: bool,
 ) -> tuple[list[Tensor], list[Tensor], Any]:
     """Loop over rows: (final state, stacked rows, structure); `function(state, row)` -> (new state, row out)."""
     shape: dict[str, Any] = {}
@@ -105,9 +111,7 @@ def _check_dtypes(rows: Sequence[Tensor], dtype: Any) -> None:
             )
 
 
-def _fold(
-    fn: Callable[..., Any], elems: Any, initializer: Any, reverse: bool, keep: bool, back_prop: bool
-) -> Any:
+def _fold(fn: Callable[..., Any], elems: Any, initializer: Any, reverse: bool, keep: bool, back_prop: bool) -> Any:
     flat, count, known = _elements(elems)
     if initializer is None:
         at = count - 1 if reverse else 0
@@ -128,7 +132,10 @@ def _fold(
     if not keep:
         out = final
     elif initializer is None:
-        pieces = [[r, array.expand_dims(f, 0)] if reverse else [array.expand_dims(f, 0), r] for f, r in zip(start, rows, strict=True)]
+        pieces = [
+            [r, array.expand_dims(f, 0)] if reverse else [array.expand_dims(f, 0), r]
+            for f, r in zip(start, rows, strict=True)
+        ]
         out = _with_rows([array.concat(p, 0) for p in pieces], known)
     else:
         out = _with_rows(rows, known)

@@ -254,9 +254,7 @@ def _select(condition: Any, x: Any, y: Any, name: str | None = None) -> Any:
     return call((condition, x, y), name)
 
 
-_select.vjp(
-    None, lambda op, dy: zero_unless(op.inputs[0], dy), lambda op, dy: zero_unless(op.inputs[0], dy, False)
-)
+_select.vjp(None, lambda op, dy: zero_unless(op.inputs[0], dy), lambda op, dy: zero_unless(op.inputs[0], dy, False))
 
 
 def _places(condition: Any) -> TensorSpec:

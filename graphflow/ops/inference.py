@@ -111,4 +111,5 @@ def hinted_dims(shape: Any, what: str = "shape") -> spec.Dims:
         return tuple(shape.hint)
     if shape.dims is None or shape.dims[0] is None:
         return None
-    return (None,) * shape.dims[0]
+    rank: int = shape.dims[0]
+    return (None,) * rank

@@ -62,9 +62,7 @@ def weighted_cross_entropy_with_logits(
         return math.add(z * pos_weight * softplus(-x), (1 - z) * softplus(x), name=scope)
 
 
-def log_poisson_loss(
-    targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
-) -> Any:
+def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None) -> Any:
     """exp(log_input) - log_input * targets, for counts; the full loss adds Stirling's estimate of log(targets!)."""
     with core.name_scope(name, "log_poisson_loss") as scope:
         x, z = _logistic(targets, log_input, "log_poisson_loss")

@@ -166,9 +166,7 @@ def fused_batch_norm(
         return casts.cast(normal, x.dtype), mean, reported
 
 
-def l2_normalize(
-    x: Any, axis: Any = None, epsilon: Any = 1e-12, name: str | None = None, dim: Any = None
-) -> Any:
+def l2_normalize(x: Any, axis: Any = None, epsilon: Any = 1e-12, name: str | None = None, dim: Any = None) -> Any:
     """x / sqrt(max(sum(x ** 2), epsilon)), the sum over `axis`."""
     with core.name_scope(name, "l2_normalize") as scope:
         x = core.convert_to_tensor(x)

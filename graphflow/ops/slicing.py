@@ -298,4 +298,3 @@ def _slice_grad(dy: Any, begin: Any, shape: Any, name: str | None = None) -> Any
 
 slice_.vjp(lambda op, dy: _slice_grad(dy, op.inputs[1], array.shape(op.inputs[0])), None, None)
 _slice_grad.vjp(lambda op, dy: slice_(dy, op.inputs[1], array.shape(op.inputs[0])), None, None)
-

@@ -105,7 +105,11 @@ class OptimizerOptions(_Options):
 class GraphOptions(_Options):
     """Options of the compiler."""
 
-    FIELDS: ClassVar[dict[str, Any]] = {"optimizer_options": OptimizerOptions, "rewrite_options": None, "infer_shapes": False}
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "optimizer_options": OptimizerOptions,
+        "rewrite_options": None,
+        "infer_shapes": False,
+    }
     HONOURED = frozenset({"infer_shapes"})
 
 
@@ -143,5 +147,10 @@ class RunOptions(_Options):
 class RunMetadata(_Options):
     """What a run reports: `program` is the compiled Program."""
 
-    FIELDS: ClassVar[dict[str, Any]] = {"step_stats": None, "cost_graph": None, "partition_graphs": None, "program": None}
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "step_stats": None,
+        "cost_graph": None,
+        "partition_graphs": None,
+        "program": None,
+    }
     HONOURED = frozenset({"program"})

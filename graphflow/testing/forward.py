@@ -295,4 +295,3 @@ def check_zero_size(case: OpCase, session_factory: SessionFactory = Session) -> 
                 raise Mismatch(f"{where}: gave {_short(got[0])}, expected {case.zero_error.__name__}")
             _check_specs(where, built.outputs, got)
             _check_values(where, case, got, wanted)
-

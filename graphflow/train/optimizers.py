@@ -294,7 +294,7 @@ class AdamOptimizer(Optimizer):
 
 
 class FtrlOptimizer(Optimizer):
-    """"Follow the regularized leader", with L1, L2 and shrinking L2 regularization."""
+    """Follow the regularized leader, with L1, L2 and shrinking L2 regularization."""
 
     def __init__(
         self,

@@ -153,7 +153,7 @@ ROWS = [
     _session("level-negative", Invalid, ValueError, ("0, 1 or 2", "-1"), optimization_level=-1),
     _session("level-text", Invalid, ValueError, ("0, 1 or 2", "'O1'"), optimization_level="O1"),
     _session("level-list", Invalid, ValueError, ("0, 1 or 2", "[1]"), optimization_level=[1]),
-    _options("pass", ("no pass named", "'fusion'", "merge_common"), disabled=frozenset({"fusion"})),
+    _options("pass", ("no pass named", "'fusion'", "merge_common"), disabled=["fusion"]),
     _options("level", ("0, 1 or 2", "nan"), level=float("nan")),
     _config("unknown-field", lambda: tf.ConfigProto(allow_soft=True), Invalid, ValueError, "no field 'allow_soft'", "allow_soft_placement"),
     _config("unknown-attribute", lambda: _assign("gpu_option", 1), Invalid, ValueError, "no field 'gpu_option'", "gpu_options"),

@@ -123,19 +123,29 @@ ERRORS = [
     ErrorCase("If", "float predicate", lambda: tf.cond(tf.constant(1.0), lambda: 1.0, lambda: 2.0), INVALID, "bool"),
     ErrorCase("If", "vector", lambda: tf.cond(tf.constant([True]), lambda: 1.0, lambda: 2.0), INVALID, "scalar"),
     ErrorCase("While", "no bool", lambda: tf.while_loop(lambda i: i, lambda i: i, [0]), INVALID, "bool"),
-    ErrorCase("HistoryRow", "past the end", lambda: _run(control.history_row(tf.zeros([2]), tf.constant(5))), INVALID, "range"),
+    ErrorCase(
+        "HistoryRow", "past the end", lambda: _run(control.history_row(tf.zeros([2]), tf.constant(5))), INVALID, "range"
+    ),
     ErrorCase("Assert", "fails", lambda: _run(tf.Assert(tf.constant(False), ["no"])), INVALID, "assertion failed: no"),
     ErrorCase("Assert", "not a bool", lambda: tf.Assert(tf.constant(1), []), INVALID, "bool"),
     ErrorCase("AssertTrue", "fails", lambda: _run(control.assert_true(tf.constant(False), "why")), INVALID, "why"),
-    ErrorCase("AtMostOne", "two", lambda: _run(control.at_most_one(tf.constant([True, True]))), INVALID, "more than one"),
-    ErrorCase("CheckNumerics", "NaN", lambda: _run(tf.check_numerics(tf.constant(np.nan), "here")), INVALID, "here.*NaN"),
+    ErrorCase(
+        "AtMostOne", "two", lambda: _run(control.at_most_one(tf.constant([True, True]))), INVALID, "more than one"
+    ),
+    ErrorCase(
+        "CheckNumerics", "NaN", lambda: _run(tf.check_numerics(tf.constant(np.nan), "here")), INVALID, "here.*NaN"
+    ),
     ErrorCase("CheckNumerics", "ints", lambda: tf.check_numerics(tf.constant(1), "here"), INVALID, "inexact"),
     ErrorCase("Print", "no list", lambda: tf.Print(tf.constant(1.0), tf.constant(1.0)), INVALID, "list"),
     ErrorCase("PyFunc", "dtype", lambda: _run(tf.py_func(lambda: np.int64(1), [], tf.float32)), INVALID, "dtype"),
     ErrorCase("PyFunc", "count", lambda: _run(tf.py_func(lambda: 1.0, [], [tf.float32] * 2)), INVALID, "1 values"),
     ErrorCase("PyFunc", "no function", lambda: tf.py_func(3, [], tf.float32), INVALID, "function"),
-    ErrorCase("PyFunc", "raises", lambda: _run(tf.py_func(lambda: 1 // 0, [], tf.int64)), tf.errors.UnknownError, "ZeroDiv"),
-    ErrorCase("CustomGradient", "no pair", lambda: tf.custom_gradient(lambda x: x)(tf.constant(1.0)), INVALID, "gradient"),
+    ErrorCase(
+        "PyFunc", "raises", lambda: _run(tf.py_func(lambda: 1 // 0, [], tf.int64)), tf.errors.UnknownError, "ZeroDiv"
+    ),
+    ErrorCase(
+        "CustomGradient", "no pair", lambda: tf.custom_gradient(lambda x: x)(tf.constant(1.0)), INVALID, "gradient"
+    ),
     ErrorCase(
         "CustomGradient",
         "too many",
@@ -143,5 +153,11 @@ ERRORS = [
         INVALID,
         "returned 2",
     ),
-    ErrorCase("CustomGradient", "not callable", lambda: tf.custom_gradient(lambda x: (x, 1))(tf.constant(1.0)), INVALID, "y, grad"),
+    ErrorCase(
+        "CustomGradient",
+        "not callable",
+        lambda: tf.custom_gradient(lambda x: (x, 1))(tf.constant(1.0)),
+        INVALID,
+        "y, grad",
+    ),
 ]

@@ -36,9 +36,7 @@ def forward(attributes: Attributes, depthwise: bool = False) -> Callable[..., An
     return lambda x, w: reference_conv(x, w, attributes, depthwise)
 
 
-def backward(
-    shape: Any, window: Any, attributes: Attributes, put: Callable[[Any, Any, Any, Any, Any], None]
-) -> None:
+def backward(shape: Any, window: Any, attributes: Attributes, put: Callable[[Any, Any, Any, Any, Any], None]) -> None:
     """Call `put` for every image, output position and tap."""
     sizes = channels_last(np.empty(shape), attributes["data_format"]).shape[1:-1]
     places = attributes["strides"], attributes["dilations"], attributes["padding"]

@@ -205,8 +205,9 @@ def _letters(equation: str) -> Callable[..., Any]:
     operands = left.split(",")
 
     def reference(*arrays: Any) -> Any:
-        sizes = {c: n for letters, x in zip(operands, arrays, strict=True) for c,
-        n in zip(letters, x.shape, strict=True)}
+        sizes = {
+            c: n for letters, x in zip(operands, arrays, strict=True) for c, n in zip(letters, x.shape, strict=True)
+        }
         names = sorted(sizes)
         out = np.zeros([sizes[c] for c in result], np.result_type(*arrays))
         for values in itertools.product(*[range(sizes[c]) for c in names]):

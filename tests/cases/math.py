@@ -79,8 +79,9 @@ def _polygamma(order: int) -> Callable[[float], float]:
 
 
 def _truncated(x: Any, y: Any) -> Any:
-    return np.vectorize(lambda a, b: abs(int(a)) // abs(int(b)) * (1 if (a < 0) == (b < 0) else -1),
-    otypes=[x.dtype])(x, y)
+    return np.vectorize(lambda a, b: abs(int(a)) // abs(int(b)) * (1 if (a < 0) == (b < 0) else -1), otypes=[x.dtype])(
+        x, y
+    )
 
 
 def _slope(function: Any) -> Callable[..., Any]:
@@ -282,8 +283,9 @@ COMPLEX: list[OpCase] = [
 def _compared(op: str, build: Any, symbol: Any) -> list[OpCase]:
     one_by_one = np.vectorize(symbol, otypes=[bool])
     return [
-        OpCase(op, "special values", build, _PAIRS, one_by_one, wrt=(), dtypes=FLOATS,
-               zero=(((0,), (0,)), ((0, 3), (1,)))),
+        OpCase(
+            op, "special values", build, _PAIRS, one_by_one, wrt=(), dtypes=FLOATS, zero=(((0,), (0,)), ((0, 3), (1,)))
+        ),
         OpCase(op, "integers", build, (_int(1, 2, 3), _int(3, 2, 1)), one_by_one),
         OpCase(op, "scalars", build, (Arg(()), Arg(())), one_by_one, wrt=(), dtypes=(*FLOATS, "int32")),
         OpCase(op, "broadcast", build, (_int(1, 2, 3), np.array([[2], [3]], np.int32)), one_by_one),

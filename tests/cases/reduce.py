@@ -43,8 +43,9 @@ def _reduced(op: str, build: Any, reference: Any, low: float = -2.0, high: float
 
 
 def _max(x: Any, axis: Any, keepdims: bool) -> Any:
-    return np.max(x, axis=axis, keepdims=keepdims,
-    initial=-np.inf if x.dtype.kind == "f" else 0 if x.dtype.kind == "u" else -99)
+    return np.max(
+        x, axis=axis, keepdims=keepdims, initial=-np.inf if x.dtype.kind == "f" else 0 if x.dtype.kind == "u" else -99
+    )
 
 
 def _min(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -251,8 +252,16 @@ _DATA = Arg((5, 2))
 
 def _sorted_rows(op: str, f: Any, reference: Any, **more: Any) -> list[OpCase]:
     return [
-        OpCase(op, "rows", f, (_DATA, _SORTED), reference, zero=(((5, 0), (5,)), ((0, 2), (0,))),
-               dtypes=("float16", "float32"), **more),
+        OpCase(
+            op,
+            "rows",
+            f,
+            (_DATA, _SORTED),
+            reference,
+            zero=(((5, 0), (5,)), ((0, 2), (0,))),
+            dtypes=("float16", "float32"),
+            **more,
+        ),
         OpCase(op, "vector", f, (Arg((5,)), _SORTED.astype(np.int64)), reference, **more),
         OpCase(op, "known ids", lambda x: f(x, _SORTED), (_DATA,), lambda x: reference(x, _SORTED), **more),
     ]
