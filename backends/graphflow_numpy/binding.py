@@ -9,6 +9,7 @@ State: none after construction.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -176,8 +177,8 @@ def _region_ends(instructions: Sequence[Instruction]) -> tuple[set[int], set[int
 def _enter(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
     def enter(run: Run) -> None:
         for cell in cells:
+            run.held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
             cell.lock.acquire()
-            run.held.append(cell.lock)
 
     return enter
 
@@ -185,7 +186,15 @@ def _enter(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
 def _leave(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
     def leave(run: Run) -> None:
         for cell in reversed(cells):
-            run.held.remove(cell.lock)
             cell.lock.release()
+            run.held.remove(cell.lock)
 
     return leave
+
+
+def let_go(held: list[Any], keep: int = 0) -> None:
+    """Release the locks of a run that failed, but for the first `keep`; it may not have got all that it noted."""
+    while len(held) > keep:
+        with contextlib.suppress(RuntimeError):
+            held[-1].release()
+        held.pop()

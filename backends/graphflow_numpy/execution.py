@@ -29,7 +29,7 @@ from graphflow.errors import (
 )
 from graphflow.program import Instruction, Program
 from graphflow.spec import describe
-from graphflow_numpy.binding import Bound, Step, row_of
+from graphflow_numpy.binding import Bound, Step, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE
@@ -96,9 +96,8 @@ class NumpyExecutable:
         except Exception as error:
             raise self._explained(error) from error
         finally:
-            if run is not None:
-                while run.held:
-                    run.held.pop().release()
+            if run is not None and run.held:
+                let_go(run.held)
         self._contexts.append(context)
         return out
 
@@ -113,8 +112,7 @@ class NumpyExecutable:
         except Exception as error:
             raise self._explained(error) from error
         finally:
-            while len(run.held) > held:
-                run.held.pop().release()
+            let_go(run.held, held)
 
     def _explained(self, error: Exception) -> Error:
         """The error as one of ours, with the op, its inputs and the user's line."""

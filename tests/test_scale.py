@@ -1,0 +1,86 @@
+"""Large graphs: nothing recurses, and time grows in proportion.
+
+The figures themselves are measured by `benchmarks/foundation.py`; here only what must hold on any machine is asserted.
+Processor time is compared and not wall time, because the tests share the machine.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphflow as tf
+
+SMALL, LARGE = 10_000, 100_000
+
+
+@pytest.fixture
+def shallow() -> Iterator[None]:
+    """A recursion limit just above where the test itself stands."""
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 120)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+def chain(n: int) -> tuple[Any, Any]:
+    x, c = tf.placeholder(tf.float32, []), tf.constant(1.0)
+    y = x
+    for i in range(n):
+        y = tf.add(y, c) if i % 2 else tf.multiply(y, c)
+    return x, y
+
+
+def fan(n: int) -> tuple[Any, Any]:
+    x, c = tf.placeholder(tf.float32, []), tf.constant(1.0)
+    return x, tf.add_n([tf.multiply(x, c) if i % 2 else tf.add(x, c) for i in range(n)])
+
+
+def seconds(build: Callable[[int], tuple[Any, Any]], n: int) -> float:
+    """Processor time of building, differentiating, two runs and a run of the gradient; values checked."""
+    with tf.Graph().as_default():
+        gc.collect()
+        started = time.process_time()
+        x, y = build(n)
+        (dy,) = tf.gradients(y, x)
+        with tf.Session() as sess:
+            value = sess.run(y, {x: 1.0})
+            assert sess.run(y, {x: 1.0}) == value
+            slope = sess.run(dy, {x: 1.0})
+        spent = time.process_time() - started
+    if build is chain:
+        assert (value, slope) == (1.0 + n // 2, 1.0)
+    else:
+        assert (value, slope) == (np.float32(1.5 * n), np.float32(n))
+    return spent
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("build", [chain, fan])
+def test_time_grows_in_proportion_under_a_low_recursion_limit(build: Any) -> None:
+    ratio = min(seconds(build, LARGE) / seconds(build, SMALL) for _ in range(2))
+    assert ratio <= 13
+
+
+@pytest.mark.usefixtures("shallow")
+def test_a_long_chain_is_printed_exported_and_freed() -> None:
+    with tf.Graph().as_default() as graph:
+        x, y = chain(20_000)
+        with tf.Session() as sess:
+            text = str(sess.program(y, {x: 1.0}))
+        definition = graph.as_graph_def()
+    assert text.count("\n") > 20_000
+    with tf.Graph().as_default():
+        (copied,) = tf.import_graph_def(definition, return_elements=[y.name], name="")
+        assert copied.op.type == "Add"
+    del graph, x, y, copied, definition, sess
+    gc.collect()
