@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import sys
 import threading
 import time
@@ -90,7 +91,8 @@ def test_no_update_is_lost_while_others_read_and_fetch() -> None:
         before, after = session.run([v, add])
         assert after[0] > before[0] and np.all(before == before[0]) and np.all(after == after[0])
 
-    together(times(400, lambda: session.run(add.op)), times(400, both), times(400, lambda: session.run(v)), times(400, both))
+    write, read = times(400, lambda: session.run(add.op)), times(400, lambda: session.run(v))
+    together(write, times(400, both), read, times(400, both))
     assert np.all(session.run(v) == 1200)
 
 
@@ -99,8 +101,8 @@ def test_every_kind_of_update_is_atomic() -> None:
     x = tf.placeholder(tf.float32, [4, 1000])
     v, s = tf.Variable(tf.zeros([4, 1000])), tf.Variable(0)
     updates = [
-        v.assign_add(x).op, v.assign_sub(x).op, tf.scatter_add(v, [0, 1, 2, 3], x).op, tf.scatter_sub(v, [3, 2, 1, 0], x[::-1]).op,
-        s.assign_add(1).op, s.assign_sub(1).op,
+        v.assign_add(x).op, v.assign_sub(x).op, s.assign_add(1).op, s.assign_sub(1).op,
+        tf.scatter_add(v, [0, 1, 2, 3], x).op, tf.scatter_sub(v, [3, 2, 1, 0], x[::-1]).op,
     ]  # fmt: skip
     session = started()
     data = {x: np.full((4, 1000), 3.0)}
@@ -109,16 +111,26 @@ def test_every_kind_of_update_is_atomic() -> None:
 
 
 def test_an_assignment_does_not_fall_into_an_addition() -> None:
-    """An assignment comes before or after an addition: with 0 assigned and 1 added, nothing above the count of
-    additions since the last assignment can be there."""
+    """With 0 assigned and 1 added, each sum is one more than the one before, or 1: no other order of the two exists."""
     v = tf.Variable(0)
     zero, add = v.assign(0).op, v.assign_add(1)
     session = started()
     seen: list[int] = []
-    together(times(3000, lambda: session.run(zero)), times(3000, lambda: seen.append(int(session.run(add)))))
-    drops = sum(b <= a for a, b in zip(seen, seen[1:], strict=False))
-    assert all(b == a + 1 or b == 1 for a, b in zip(seen, seen[1:], strict=False)), "a value that no order explains"
-    assert drops > 0, "the threads never met: the test shows nothing"
+    finished = threading.Event()
+
+    def adding() -> None:
+        for _ in range(3000):
+            seen.append(int(session.run(add)))
+        finished.set()
+
+    def zeroing() -> None:
+        while not finished.is_set():
+            session.run(zero)
+
+    together(adding, zeroing)
+    steps = list(itertools.pairwise(seen))
+    assert all(b in (a + 1, 1) for a, b in steps), "a value that no order explains"
+    assert any(b <= a for a, b in steps), "the threads never met: the test shows nothing"
 
 
 def test_the_counter_gives_every_number_once() -> None:
@@ -151,8 +163,8 @@ def test_no_read_is_torn() -> None:
     patterns = [np.full(SIZE, c, np.float32) for c in (1.0, 2.0)]
 
     def read() -> None:
-        smallest, largest, whole = session.run([low, high, v])
-        assert smallest == largest == whole[0] and np.all(whole == whole[0])
+        smallest, largest, whole = session.run([low, high, v])  # one read, and another
+        assert smallest == largest and np.all(whole == whole[0])
 
     together(
         times(400, lambda: session.run(write, {x: patterns[0]})),
@@ -176,7 +188,7 @@ def test_a_snapshot_never_changes_afterwards() -> None:
     def edit(array: Any) -> None:
         array += 1
 
-    together(times(2000, read), times(2000, read), times(2000, lambda: cell.edit(edit)), times(2000, lambda: cell.assign(one)))
+    together(*[times(2000, f) for f in (read, read, lambda: cell.edit(edit), lambda: cell.assign(one))])
 
 
 def test_two_variables_of_a_region_change_together() -> None:
@@ -317,9 +329,8 @@ def test_a_failing_thread_disturbs_nobody() -> None:
     x = tf.placeholder(tf.float32, [3])
     v = tf.Variable(tf.zeros([3]))
     y = tf.check_numerics(x, "y")
-    with tf.get_default_graph().atomic([v.handle]):
-        with tf.control_dependencies([y]):
-            step = v.assign_add(x).op
+    with tf.get_default_graph().atomic([v.handle]), tf.control_dependencies([y]):
+        step = v.assign_add(x).op
     session = started()
     failed = []
 

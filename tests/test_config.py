@@ -38,7 +38,8 @@ def test_what_tf1_programs_write(fresh: pytest.LogCaptureFixture) -> None:
 def test_what_has_no_effect_says_so_once(fresh: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         tf.ConfigProto(inter_op_parallelism_threads=4)
-    assert [r.getMessage() for r in fresh.records] == ["ConfigProto.inter_op_parallelism_threads has no effect in graphflow"]
+    said = [r.getMessage() for r in fresh.records]
+    assert said == ["ConfigProto.inter_op_parallelism_threads has no effect in graphflow"]
     tf.ConfigProto(inter_op_parallelism_threads=0)
     tf.ConfigProto(allow_soft_placement=True)
     tf.Session("")

@@ -236,10 +236,12 @@ def test_what_was_read_never_changes() -> None:
         lambda: c.combine(np.multiply, np.float32(2)),
     ]
     for change in changes:
+        c.assign(np.arange(3, dtype=np.float32))
         for held in (c.snapshot(), c.snapshot()[1:], c.snapshot().reshape(1, 3), memoryview(c.snapshot())):
             before = bytes(held)
             change()
-            assert bytes(held) == before and bytes(held) != bytes(np.asarray(c.snapshot()).ravel()[-np.size(held) :]) or c.snapshot()[0] == 4
+            assert bytes(held) == before
+        assert c.snapshot().tolist() != [0.0, 1.0, 2.0]
 
 
 def test_an_update_is_in_place_when_nobody_else_holds_the_array() -> None:
@@ -276,7 +278,7 @@ def test_a_cell_that_adds_itself() -> None:
     session = started()
     assert session.run(v.assign_add(v)).tolist() == [2.0, 4.0]
     assert session.run(v.assign_add(v[::-1])).tolist() == [6.0, 6.0]
-    assert session.run(v.assign(tf.reverse(v + [0.0, 1.0], [0]))).tolist() == [7.0, 6.0]
+    assert session.run(v.assign(tf.reverse(tf.add(v, [0.0, 1.0]), [0]))).tolist() == [7.0, 6.0]
 
 
 def test_a_cell_keeps_its_shape() -> None:
@@ -442,17 +444,28 @@ def test_a_branch_inside_a_region_does_not_end_it(executor: str) -> None:
     assert r.seen == [[False, True]] and r.free() and r.session.run(r.a) == 4.0
 
 
-def test_a_region_inside_a_region(executor: str) -> None:
+def test_regions_do_not_nest() -> None:
+    r = Regions()
+    with r.graph.atomic([r.a.handle]):
+        with pytest.raises(tf.errors.FailedPreconditionError, match="do not nest"), r.graph.atomic([r.b.handle]):
+            pass
+        assert r.graph.scope.region is not None
+    assert r.graph.scope.region is None
+
+
+def test_regions_that_an_edge_interleaves(executor: str) -> None:
+    """A control edge added later moves one region into the middle of another; each still ends with its own locks."""
     r = Regions()
     with r.graph.atomic([r.a.handle]):
         first = r.a.assign_add(1.0)
-        with r.graph.atomic([r.b.handle]), tf.control_dependencies([first]):
-            inner = r.b.assign_add([1.0, 1.0])
-        between = r.probe([inner])
-        with tf.control_dependencies([between]):
-            last = r.a.assign_add(1.0)
-    r.session.run([last, inner])
+        last = r.a.assign_add(1.0)
+    with r.graph.atomic([r.b.handle]):
+        other = r.b.assign_add([1.0, 1.0])
+    between = r.probe([other])
+    last.op._add_control_input(between.op)
+    r.session.run([last, other, first])
     assert r.seen == [[False, True]] and r.free()
+    assert r.session.run(r.a) == 3.0
 
 
 def test_a_region_in_a_loop_lets_go_each_time(executor: str) -> None:
@@ -502,9 +515,8 @@ DEEP = """
 
 
 def test_a_deep_chain_needs_no_stack() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(DEEP)], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(DEEP)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "freed\n", done.stderr[-2000:]
 
 

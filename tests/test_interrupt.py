@@ -80,7 +80,9 @@ CASES = {
         endless = first
         for _ in range(400):
             endless = tf.matmul(endless, x)
-        endless = tf.while_loop(lambda i, t: i >= 0, lambda i, t: (i * 0 + 1, tf.matmul(t, x)), [tf.constant(0), endless])[1]
+        def body(i, t):
+            return i * 0 + 1, tf.matmul(t, x)
+        endless = tf.while_loop(lambda i, t: i >= 0, body, [tf.constant(0), endless])[1]
         """,
         0.05,
     ),
@@ -129,12 +131,17 @@ CASES = {
 }
 
 
+def check(program: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "usable\n", done.stdout + done.stderr[-3000:]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_run_ends_soon(case: str) -> None:
     build, kernel = CASES[case]
     program = textwrap.dedent(PROGRAM).replace("# BUILD", textwrap.dedent(build)).replace("KERNEL", str(kernel))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert done.stdout == "usable\n", done.stdout + done.stderr[-3000:]
+    check(program)
 
 
 MANY = """
@@ -194,7 +201,4 @@ MANY = """
 
 def test_interrupts_at_random_times() -> None:
     """200 signals at random moments of short atomic steps: no lock stays held, and every array holds one value."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(MANY)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stdout == "usable\n", done.stdout + done.stderr[-3000:]
+    check(textwrap.dedent(MANY))

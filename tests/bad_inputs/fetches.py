@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 import graphflow as tf
-from tests.bad_inputs.world import Bad, World
+from tests.bad_inputs.world import FETCH, Bad, World
 
-FetchError = tf.errors.FetchError
 Pair = collections.namedtuple("Pair", ["a", "b"])
 
 
@@ -22,7 +21,7 @@ def _fetch(name: str, what: Callable[[World], Any], *words: str) -> Bad:
     def do(world: World) -> Any:
         return world.session.run(what(world), {world.s: 1.0})
 
-    return Bad(name, do, FetchError, TypeError, ("cannot fetch", *words))
+    return Bad(name, do, FETCH, ("cannot fetch", *words))
 
 
 def _itself(world: World) -> Any:
@@ -111,17 +110,11 @@ ROWS += [
     _fetch("keys-for-values", lambda w: {w.twice: "x", "y": 3}, "int"),
     _fetch("list-in-itself", _itself, "contains itself"),
     _fetch("nested-100000-deep", lambda w: _nested(100_000, w.twice), "nested too deeply"),
-    Bad(
-        "inside-a-branch", lambda w: w.session.run(_inner(w), {w.s: 1.0, w.flag: True}), FetchError, TypeError,
-        ("not an element of this graph",), leaves=("If",),
-    ),
-    Bad(
-        "make_callable-None", lambda w: w.session.make_callable(None), FetchError, TypeError, ("cannot fetch None",)
-    ),
-    Bad(
-        "make_callable-foreign", lambda w: w.session.make_callable(w.stranger), FetchError, TypeError, ("stranger:0",),
-    ),
-    Bad("program-None", lambda w: w.session.program([None]), FetchError, TypeError, ("cannot fetch None",)),
-    Bad("foreign-eval", lambda w: w.stranger.eval(session=w.session), FetchError, TypeError, ("stranger:0",)),
-    Bad("foreign-run", lambda w: w.stranger.op.run(session=w.session), FetchError, TypeError, ("stranger",)),
+    Bad("inside-a-branch", lambda w: w.session.run(_inner(w), {w.s: 1.0, w.flag: True}), FETCH,
+        ("not an element of this graph",), leaves=("If",)),
+    Bad("make_callable-None", lambda w: w.session.make_callable(None), FETCH, ("cannot fetch None",)),
+    Bad("make_callable-foreign", lambda w: w.session.make_callable(w.stranger), FETCH, ("stranger:0",)),
+    Bad("program-None", lambda w: w.session.program([None]), FETCH, ("cannot fetch None",)),
+    Bad("foreign-eval", lambda w: w.stranger.eval(session=w.session), FETCH, ("stranger:0",)),
+    Bad("foreign-run", lambda w: w.stranger.op.run(session=w.session), FETCH, ("stranger",)),
 ]  # fmt: skip

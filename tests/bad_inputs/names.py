@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import graphflow as tf
-from tests.bad_inputs.world import Bad, World
-
-GraphError, MissingName = tf.errors.GraphError, tf.errors.MissingNameError
+from tests.bad_inputs.world import DTYPE, EXISTS, GRAPH, INVALID, MISSING_NAME, Bad, Kind, World
 
 ILLEGAL: dict[str, Any] = {
     "empty": "",
@@ -67,7 +65,7 @@ EXPECTED = "expected: 1 to 256 characters"
 
 def _op(name: str, value: Any) -> Bad:
     return Bad(
-        f"op-{name}", lambda w: tf.placeholder(tf.float32, [], name=value), GraphError, ValueError,
+        f"op-{name}", lambda w: tf.placeholder(tf.float32, [], name=value), GRAPH,
         ("not a legal name", EXPECTED, "got:"),
     )  # fmt: skip
 
@@ -77,11 +75,11 @@ def _scope(name: str, value: Any) -> Bad:
         with tf.name_scope(value):
             tf.no_op()
 
-    return Bad(f"scope-{name}", do, GraphError, ValueError, ("not a legal name", EXPECTED, "got:"))
+    return Bad(f"scope-{name}", do, GRAPH, ("not a legal name", EXPECTED, "got:"))
 
 
-def _lookup(name: str, do: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
-    return Bad(f"lookup-{name}", do, error, builtin, words)
+def _lookup(name: str, do: Callable[[World], Any], kind: Kind, *words: str) -> Bad:
+    return Bad(f"lookup-{name}", do, kind, words)
 
 
 def _taken(world: World) -> Any:
@@ -98,7 +96,6 @@ def _in_scope(world: World) -> Any:
         return tf.identity(world.s, name="a:b")
 
 
-DTypeError, InvalidArgument = tf.errors.DTypeError, tf.errors.InvalidArgumentError
 
 ROWS = [_op(name, value) for name, value in ILLEGAL.items()]
 ROWS += [_scope(name, value) for name, value in AS_SCOPE.items() if name in (
@@ -106,44 +103,35 @@ ROWS += [_scope(name, value) for name, value in AS_SCOPE.items() if name in (
     "list", "bytes", "True",
 )]  # fmt: skip
 ROWS += [
-    Bad("op-illegal-in-scope", _in_scope, GraphError, ValueError, ("not a legal name", "'a:b'")),
-    Bad("scope-illegal-in-scope", _inner_scope, GraphError, ValueError, ("not a legal name", "'in ner'")),
-    Bad("op-absolute-name-taken", _taken, tf.errors.AlreadyExistsError, ValueError, ("'twice'", "exists already")),
-    Bad(
-        "variable", lambda w: tf.Variable(1.0, name="a b"), GraphError, ValueError, ("not a legal name", "'a b'"),
-    ),
-    Bad(
-        "operator", lambda w: tf.add(w.s, 1.0, name="1+1"), GraphError, ValueError, ("not a legal name", "'1+1'"),
-    ),
-    Bad("constant", lambda w: tf.constant(1.0, name="a b"), GraphError, ValueError, ("'a b'",)),
-    _lookup("op", lambda w: w.graph.get_operation_by_name("nothing"), MissingName, KeyError, "no op named 'nothing'"),
-    _lookup("op-near", lambda w: w.graph.get_operation_by_name("Twice"), MissingName, LookupError, "did you mean 'twice'?"),
-    _lookup("op-by-tensor", lambda w: w.graph.get_operation_by_name("y:0"), MissingName, KeyError, "its op is 'y'"),
-    _lookup("op-number", lambda w: w.graph.get_operation_by_name(3), DTypeError, TypeError, "got:      3"),
-    _lookup("op-None", lambda w: w.graph.get_operation_by_name(None), DTypeError, TypeError, "None"),
-    _lookup("op-tensor", lambda w: w.graph.get_operation_by_name(w.y), DTypeError, TypeError, "y:0"),
-    _lookup("tensor", lambda w: w.graph.get_tensor_by_name("nothing:0"), MissingName, KeyError, "'nothing'"),
-    _lookup("tensor-without-output", lambda w: w.graph.get_tensor_by_name("y"), GraphError, ValueError, "did you mean 'y:0'"),
-    _lookup("tensor-letter", lambda w: w.graph.get_tensor_by_name("y:a"), GraphError, ValueError, "'y:a'"),
-    _lookup("tensor-number", lambda w: w.graph.get_tensor_by_name(3), DTypeError, TypeError, "got:      3"),
-    Bad(
-        "lookup-tensor-output", lambda w: w.graph.get_tensor_by_name("y:3"), MissingName, KeyError,
-        ("'y:3'", "has 1 outputs"),
-    ),
-    _lookup("element-number", lambda w: w.graph.as_graph_element(3), GraphError, ValueError, "int", "a tensor or an op"),
-    _lookup("element-None", lambda w: w.graph.as_graph_element(None), GraphError, ValueError, "NoneType"),
-    _lookup("element-list", lambda w: w.graph.as_graph_element([w.y]), GraphError, ValueError, "list"),
-    Bad(
-        "lookup-element-foreign", lambda w: w.graph.as_graph_element(w.stranger), GraphError, ValueError,
-        ("stranger:0", "not an element of this graph"),
-    ),
-    _lookup("element-op-wanted", lambda w: w.graph.as_graph_element("y:0", allow_tensor=False), GraphError, ValueError, "y:0"),
-    _lookup("element-tensor-wanted", lambda w: w.graph.as_graph_element("y", True, False), GraphError, ValueError, "'y:0'"),
+    Bad("op-illegal-in-scope", _in_scope, GRAPH, ("not a legal name", "'a:b'")),
+    Bad("scope-illegal-in-scope", _inner_scope, GRAPH, ("not a legal name", "'in ner'")),
+    Bad("op-absolute-name-taken", _taken, EXISTS, ("'twice'", "exists already")),
+    Bad("variable", lambda w: tf.Variable(1.0, name="a b"), GRAPH, ("not a legal name", "'a b'")),
+    Bad("operator", lambda w: tf.add(w.s, 1.0, name="1+1"), GRAPH, ("not a legal name", "'1+1'")),
+    Bad("constant", lambda w: tf.constant(1.0, name="a b"), GRAPH, ("'a b'",)),
+    _lookup("op", lambda w: w.graph.get_operation_by_name("nothing"), MISSING_NAME, "no op named 'nothing'"),
+    _lookup("op-near", lambda w: w.graph.get_operation_by_name("Twice"), MISSING_NAME, "did you mean 'twice'?"),
+    _lookup("op-by-tensor", lambda w: w.graph.get_operation_by_name("y:0"), MISSING_NAME, "its op is 'y'"),
+    _lookup("op-number", lambda w: w.graph.get_operation_by_name(3), DTYPE, "got:      3"),
+    _lookup("op-None", lambda w: w.graph.get_operation_by_name(None), DTYPE, "None"),
+    _lookup("op-tensor", lambda w: w.graph.get_operation_by_name(w.y), DTYPE, "y:0"),
+    _lookup("tensor", lambda w: w.graph.get_tensor_by_name("nothing:0"), MISSING_NAME, "'nothing'"),
+    _lookup("tensor-without-output", lambda w: w.graph.get_tensor_by_name("y"), GRAPH, "did you mean 'y:0'"),
+    _lookup("tensor-letter", lambda w: w.graph.get_tensor_by_name("y:a"), GRAPH, "'y:a'"),
+    _lookup("tensor-number", lambda w: w.graph.get_tensor_by_name(3), DTYPE, "got:      3"),
+    Bad("lookup-tensor-output", lambda w: w.graph.get_tensor_by_name("y:3"), MISSING_NAME, ("'y:3'", "has 1 outputs")),
+    _lookup("element-number", lambda w: w.graph.as_graph_element(3), GRAPH, "int", "a tensor or an op"),
+    _lookup("element-None", lambda w: w.graph.as_graph_element(None), GRAPH, "NoneType"),
+    _lookup("element-list", lambda w: w.graph.as_graph_element([w.y]), GRAPH, "list"),
+    Bad("lookup-element-foreign", lambda w: w.graph.as_graph_element(w.stranger), GRAPH,
+        ("stranger:0", "not an element of this graph")),
+    _lookup("element-op-wanted", lambda w: w.graph.as_graph_element("y:0", allow_tensor=False), GRAPH, "y:0"),
+    _lookup("element-tensor-wanted", lambda w: w.graph.as_graph_element("y", True, False), GRAPH, "'y:0'"),
     _lookup(
-        "collection-pattern", lambda w: w.graph.get_collection("variables", "w("), InvalidArgument, ValueError,
+        "collection-pattern", lambda w: w.graph.get_collection("variables", "w("), INVALID,
         "regular expression", "'w('",
     ),
     _lookup(
-        "collection-pattern-number", lambda w: w.graph.get_collection("variables", 3), InvalidArgument, ValueError, "3",
+        "collection-pattern-number", lambda w: w.graph.get_collection("variables", 3), INVALID, "3",
     ),
 ]  # fmt: skip

@@ -10,10 +10,7 @@ from typing import Any
 
 import graphflow as tf
 from graphflow.defaults import stacks
-from tests.bad_inputs.world import Bad, World
-
-GraphError, Finalized, Failed = tf.errors.GraphError, tf.errors.FinalizedError, tf.errors.FailedPreconditionError
-Invalid, DTypeError = tf.errors.InvalidArgumentError, tf.errors.DTypeError
+from tests.bad_inputs.world import DTYPE, FAILED, FINALIZED, GRAPH, INVALID, MISSING_NAME, SHAPE, Bad, Kind, World
 
 
 def _finalized(name: str, build: Callable[[World], Any], *words: str) -> Bad:
@@ -24,16 +21,16 @@ def _finalized(name: str, build: Callable[[World], Any], *words: str) -> Bad:
         finally:
             world.graph._unsafe_unfinalize()
 
-    return Bad(f"finalized-{name}", do, Finalized, RuntimeError, ("the graph is finalized", *words))
+    return Bad(f"finalized-{name}", do, FINALIZED, ("the graph is finalized", *words))
 
 
 def _foreign(name: str, build: Callable[[World], Any], *words: str) -> Bad:
     words = ("belongs to another graph", *words)
-    return Bad(f"foreign-{name}", build, GraphError, ValueError, words, leaves=("Identity",))
+    return Bad(f"foreign-{name}", build, GRAPH, words, leaves=("Identity",))
 
 
 def _cycle(name: str, edges: Callable[[World], Any], *words: str) -> Bad:
-    return Bad(f"cycle-{name}", edges, GraphError, ValueError, ("would close a cycle", *words), leaves=("NoOp", "Identity"))
+    return Bad(f"cycle-{name}", edges, GRAPH, ("would close a cycle", *words), leaves=("NoOp", "Identity"))
 
 
 def _itself(world: World) -> None:
@@ -72,7 +69,7 @@ def _late_then_forward(world: World) -> None:
 
 
 def _late_pair(world: World) -> None:
-    one, two, three = (tf.no_op(name=f"op_{i}") for i in (1, 2, 3))
+    one, _, three = (tf.no_op(name=f"op_{i}") for i in (1, 2, 3))
     one._add_control_input(three)
     try:
         three._add_control_input(one)
@@ -104,12 +101,12 @@ def _reset_inside(world: World) -> None:
         tf.reset_default_graph()
 
 
-def _scope(name: str, scope: Callable[[World], Any], error: type[Exception], builtin: type[Exception], *words: str) -> Bad:
+def _scope(name: str, scope: Callable[[World], Any], kind: Kind, *words: str) -> Bad:
     def do(world: World) -> None:
         with scope(world):
             tf.no_op()
 
-    return Bad(f"scope-{name}", do, error, builtin, words)
+    return Bad(f"scope-{name}", do, kind, words)
 
 
 def _foreign_control(world: World) -> None:
@@ -125,25 +122,14 @@ ROWS = [
     _foreign("stack", lambda w: tf.stack([w.x, w.stranger])),
     _foreign("assign", lambda w: w.w.assign(w.stranger), "stranger:0"),
     _foreign("matmul", lambda w: tf.matmul(w.stranger, w.w)),
-    Bad(
-        "foreign-variable", lambda w: w.s + w.strange_variable, GraphError, ValueError,
-        ("strange_variable", "belongs to another graph"),
-    ),
-    Bad(
-        "foreign-control", _foreign_control, GraphError, ValueError, ("stranger", "not an element of this graph"),
-    ),
-    Bad(
-        "foreign-control-edge", lambda w: w.twice.op._add_control_input(w.stranger.op), GraphError, ValueError,
-        ("joins two ops of one graph",),
-    ),
-    Bad(
-        "control-edge-of-a-tensor", lambda w: w.twice.op._add_control_input(w.s), GraphError, ValueError,
-        ("joins two ops", "'twice'", "s:0"),
-    ),
-    Bad(
-        "control-edge-of-None", lambda w: w.twice.op._add_control_input(None), GraphError, ValueError,
-        ("joins two ops", "None"),
-    ),
+    Bad("foreign-variable", lambda w: w.s + w.strange_variable, GRAPH,
+        ("strange_variable", "belongs to another graph")),
+    Bad("foreign-control", _foreign_control, GRAPH, ("stranger", "not an element of this graph")),
+    Bad("foreign-control-edge", lambda w: w.twice.op._add_control_input(w.stranger.op), GRAPH,
+        ("joins two ops of one graph",)),
+    Bad("control-edge-of-a-tensor", lambda w: w.twice.op._add_control_input(w.s), GRAPH,
+        ("joins two ops", "'twice'", "s:0")),
+    Bad("control-edge-of-None", lambda w: w.twice.op._add_control_input(None), GRAPH, ("joins two ops", "None")),
     _finalized("op", lambda w: tf.add(w.s, w.s), "Add", "build once and feed different values"),
     _finalized("constant", lambda w: tf.constant(1.0), "Const"),
     _finalized("placeholder", lambda w: tf.placeholder(tf.float32), "Placeholder"),
@@ -160,33 +146,29 @@ ROWS = [
     _cycle("2000-ops", _long, "'first'"),
     _cycle("late-pair", _late_pair, "'op_1'", "'op_3'"),
     _cycle("late-then-forward", _late_then_forward, "'op_1'", "'op_2'"),
-    Bad("cycle-forged", _forged, GraphError, ValueError, ("wait for each other", "a <- b <- a"), leaves=("Identity",)),
-    Bad("graphs-left-in-wrong-order", _wrong_exit, Failed, RuntimeError, ("order in which they were entered",)),
-    Bad("reset-inside-as_default", _reset_inside, Failed, RuntimeError, ("as_default()", "leave the block first")),
-    _scope("device-number", lambda w: tf.device(3), GraphError, ValueError, "a device is a string", "3"),
-    _scope("device-list", lambda w: tf.device(["/cpu:0"]), GraphError, ValueError, "a device is a string"),
-    _scope("device-function", lambda w: tf.device(lambda op: 3), GraphError, ValueError, "a device is a string"),
-    _scope("controls-number", lambda w: tf.control_dependencies(5), GraphError, ValueError, "int"),
-    _scope("controls-None-inside", lambda w: tf.control_dependencies([None]), GraphError, ValueError, "NoneType"),
-    _scope("controls-nested", lambda w: tf.control_dependencies([[w.twice]]), GraphError, ValueError, "list"),
-    _scope("controls-name", lambda w: tf.control_dependencies(["nothing"]), tf.errors.MissingNameError, KeyError, "nothing"),
-    _scope("controls-function", lambda w: tf.control_dependencies([lambda: 1]), GraphError, ValueError, "function"),
-    _scope("override-text", lambda w: w.graph.gradient_override_map("Add"), Invalid, ValueError, "dict of strings"),
-    _scope("override-None", lambda w: w.graph.gradient_override_map(None), Invalid, ValueError, "dict of strings"),
-    _scope("override-function", lambda w: w.graph.gradient_override_map({"Add": print}), Invalid, ValueError, "dict of strings"),
-    _scope("override-key", lambda w: w.graph.gradient_override_map({1: "Add"}), Invalid, ValueError, "dict of strings"),
-    _scope("colocate-None", lambda w: tf.colocate_with(None), GraphError, ValueError, "colocate_with"),
-    _scope("colocate-text", lambda w: tf.colocate_with("y"), GraphError, ValueError, "colocate_with", "'y'"),
-    Bad("attr-unknown", lambda w: w.y.op.get_attr("nothing"), Invalid, ValueError, ("no attribute 'nothing'", "'y'")),
-    Bad(
-        "set_shape-conflict", lambda w: w.y.set_shape([None, 5]), tf.errors.ShapeError, ValueError,
-        ("shapes do not agree", "[?, 2]", "[?, 5]", "'y'"),
-    ),
-    Bad(
-        "set_shape-rank", lambda w: w.y.set_shape([2]), tf.errors.ShapeError, ValueError, ("shapes do not agree", "[2]"),
-    ),
-    Bad("set_shape-text", lambda w: w.any.set_shape("ab"), DTypeError, TypeError, ("'ab'",)),
-    Bad("set_shape-negative", lambda w: w.any.set_shape([-1]), tf.errors.ShapeError, ValueError, ("negative",)),
-    Bad("group-parameter", lambda w: tf.group(w.step, nam="x"), Invalid, ValueError, ("no parameter", "nam")),
-    Bad("group-number", lambda w: tf.group(3), GraphError, ValueError, ("int",)),
+    Bad("cycle-forged", _forged, GRAPH, ("wait for each other", "a <- b <- a"), leaves=("Identity",)),
+    Bad("graphs-left-in-wrong-order", _wrong_exit, FAILED, ("order in which they were entered",)),
+    Bad("reset-inside-as_default", _reset_inside, FAILED, ("as_default()", "leave the block first")),
+    _scope("device-number", lambda w: tf.device(3), GRAPH, "a device is a string", "3"),
+    _scope("device-list", lambda w: tf.device(["/cpu:0"]), GRAPH, "a device is a string"),
+    _scope("device-function", lambda w: tf.device(lambda op: 3), GRAPH, "a device is a string"),
+    _scope("controls-number", lambda w: tf.control_dependencies(5), GRAPH, "int"),
+    _scope("controls-None-inside", lambda w: tf.control_dependencies([None]), GRAPH, "NoneType"),
+    _scope("controls-nested", lambda w: tf.control_dependencies([[w.twice]]), GRAPH, "list"),
+    _scope("controls-name", lambda w: tf.control_dependencies(["nothing"]), MISSING_NAME, "nothing"),
+    _scope("controls-function", lambda w: tf.control_dependencies([lambda: 1]), GRAPH, "function"),
+    _scope("override-text", lambda w: w.graph.gradient_override_map("Add"), INVALID, "dict of strings"),
+    _scope("override-None", lambda w: w.graph.gradient_override_map(None), INVALID, "dict of strings"),
+    _scope("override-function", lambda w: w.graph.gradient_override_map({"Add": print}), INVALID, "dict of strings"),
+    _scope("override-key", lambda w: w.graph.gradient_override_map({1: "Add"}), INVALID, "dict of strings"),
+    _scope("colocate-None", lambda w: tf.colocate_with(None), GRAPH, "colocate_with"),
+    _scope("colocate-text", lambda w: tf.colocate_with("y"), GRAPH, "colocate_with", "'y'"),
+    Bad("attr-unknown", lambda w: w.y.op.get_attr("nothing"), INVALID, ("no attribute 'nothing'", "'y'")),
+    Bad("set_shape-conflict", lambda w: w.y.set_shape([None, 5]), SHAPE,
+        ("shapes do not agree", "[?, 2]", "[?, 5]", "'y'")),
+    Bad("set_shape-rank", lambda w: w.y.set_shape([2]), SHAPE, ("shapes do not agree", "[2]")),
+    Bad("set_shape-text", lambda w: w.any.set_shape("ab"), DTYPE, ("'ab'",)),
+    Bad("set_shape-negative", lambda w: w.any.set_shape([-1]), SHAPE, ("negative",)),
+    Bad("group-parameter", lambda w: tf.group(w.step, nam="x"), INVALID, ("no parameter", "nam")),
+    Bad("group-number", lambda w: tf.group(3), GRAPH, ("int",)),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,29 @@ DTYPES = (
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
     "float16", "float32", "float64", "complex64", "complex128", "string",
 )  # fmt: skip
+
+
+Kind: TypeAlias = "tuple[type[Exception], type[BaseException]]"  # our class, and the built-in that it must be, too
+DTYPE: Kind = tf.errors.DTypeError, TypeError
+SHAPE: Kind = tf.errors.ShapeError, ValueError
+INVALID: Kind = tf.errors.InvalidArgumentError, ValueError
+GRAPH: Kind = tf.errors.GraphError, ValueError
+FEED: Kind = tf.errors.FeedError, TypeError
+FETCH: Kind = tf.errors.FetchError, TypeError
+SYMBOLIC: Kind = tf.errors.SymbolicUseError, TypeError
+FAILED: Kind = tf.errors.FailedPreconditionError, RuntimeError
+FINALIZED: Kind = tf.errors.FinalizedError, RuntimeError
+EXISTS: Kind = tf.errors.AlreadyExistsError, ValueError
+MISSING_NAME: Kind = tf.errors.MissingNameError, KeyError
+NO_GRADIENT: Kind = tf.errors.GradientLookupError, LookupError
+NOT_FOUND: Kind = tf.errors.NotFoundError, LookupError
+DATA_LOSS: Kind = tf.errors.DataLossError, ValueError
+OUT_OF_RANGE: Kind = tf.errors.OutOfRangeError, IndexError
+EXHAUSTED: Kind = tf.errors.ResourceExhaustedError, MemoryError
+UNIMPLEMENTED: Kind = tf.errors.UnimplementedError, NotImplementedError
+UNKNOWN: Kind = tf.errors.UnknownError, RuntimeError
+OURS: Kind = tf.errors.OpError, Exception
+OURS_AND_TYPE: Kind = tf.errors.OpError, TypeError
 
 
 class World:
@@ -78,15 +101,14 @@ class Bad:
 
     id       names it
     do       does it, given the world, whose graph is the default graph meanwhile
-    error    the class that must be raised, and the built-in that it must be, too
+    kind     the class that must be raised, and the built-in that it must be, too
     words    what the text must contain
     leaves   op types that the row builds before it does the wrong thing
     """
 
     id: str
     do: Callable[[World], Any]
-    error: type[Exception]
-    builtin: type[Exception]
+    kind: Kind
     words: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
 
