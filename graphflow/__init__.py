@@ -1,11 +1,15 @@
 """graphflow: build a symbolic graph, differentiate it, run it; `import graphflow as tf` speaks TensorFlow 1."""
 
+from typing import Any as _Any
+
 from graphflow import compat as compat
 from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
 from graphflow import initializers as initializers
 from graphflow import linalg as linalg
+from graphflow import logging as logging
 from graphflow import math as math
+from graphflow import missing as _missing
 from graphflow import nn as nn
 from graphflow import random as random
 from graphflow import train as train
@@ -244,6 +248,7 @@ from graphflow.ops.linalg import norm as norm
 from graphflow.ops.linalg import self_adjoint_eig as self_adjoint_eig
 from graphflow.ops.linalg import self_adjoint_eigvals as self_adjoint_eigvals
 from graphflow.ops.linalg import svd as svd
+from graphflow.ops.linalg import trace as trace
 from graphflow.ops.masks import saturate_cast as saturate_cast
 from graphflow.ops.masks import sequence_mask as sequence_mask
 from graphflow.ops.math import approximate_equal as approximate_equal
@@ -392,3 +397,7 @@ from graphflow.variables import variables_initializer as variables_initializer
 
 __version__ = "0.1.0"
 newaxis = None
+
+
+def __getattr__(name: str) -> _Any:
+    raise AttributeError(_missing.explain(name, list(globals())))

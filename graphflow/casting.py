@@ -70,6 +70,10 @@ def _read(value: Any, dtype: DType | None) -> tuple[np.ndarray[Any, Any], bool]:
         raise DTypeError("cannot make an array of this value", got=shown(value), hint=reason) from None
     if array.size == 0 and isinstance(value, (list, tuple)) and array.dtype == np.float64 and dtype is not None:
         array = array.astype(dtype.np)
+    if array.dtype.kind in "SU" and isinstance(value, (list, tuple)):
+        array = np.asarray(value, object)  # NumPy makes text of the numbers in a mixed list
+    if array.dtype.kind == "O" and array.size and all(type(v) in (int, bool) for v in array.ravel().tolist()):
+        raise DTypeError("no integer dtype holds a number that large", expected="-2**63 to 2**64 - 1", got=shown(value))
     return array.view(np.ndarray), not hasattr(value, "dtype") and not _has_numpy(value)
 
 

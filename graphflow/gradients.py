@@ -23,6 +23,7 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import (
     DTypeError,
     Error,
+    GraphError,
     GradientLookupError,
     InvalidArgumentError,
     ShapeError,
@@ -55,6 +56,7 @@ def gradients(
     sources, keys = _sources(xs)
     stops = set(_sources([] if stop_gradients is None else stop_gradients)[1])
     with get_default_graph().name_scope(name), CollectorPaused():
+        _check_one_graph(targets, keys)
         walk = _Walk(targets, keys, stops)
         walk.seed(targets, _given(targets, grad_ys))
         walk.run()
@@ -94,6 +96,19 @@ def _sources(values: Any) -> tuple[list[Any], list[Tensor]]:
         key = handle if handle is not None else v.values if isinstance(v, IndexedSlices) else v
         keys.append(key)
     return items, keys
+
+
+def _check_one_graph(ys: Sequence[Tensor], xs: Sequence[Tensor]) -> None:
+    roots = {_root(t.graph): t for t in (*xs, *ys)}
+    if len(roots) > 1:
+        stranger = next(iter(roots.values()))
+        raise GraphError(f"ys and xs belong to different graphs: {stranger.name!r} is of another one", op=stranger.op)
+
+
+def _root(graph: Any) -> Any:
+    while isinstance(graph, FuncGraph):
+        graph = graph.outer
+    return graph
 
 
 def _given(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:

@@ -309,7 +309,13 @@ class Graph:
             if item.graph is not self and not self.encloses(item.graph):
                 kind = "tensor" if isinstance(item, Tensor) else "op"
                 op = item.op if isinstance(item, Tensor) else item
-                raise GraphError(f"{kind} {item.name!r} is not an element of this graph", op=op)
+                inside = isinstance(item.graph, FuncGraph)
+                hint = "build both under the same `with graph.as_default():`, or after the same reset_default_graph()"
+                if inside:
+                    hint = (
+                        "it is inside a branch or loop body: return it there, and use what cond or while_loop returns"
+                    )
+                raise GraphError(f"{kind} {item.name!r} is not an element of this graph", op=op, hint=hint)
             return item
         wanted = " or ".join(w for w, on in (("a tensor", allow_tensor), ("an op", allow_operation)) if on)
         raise GraphError(f"not an element of a graph: {type(item).__name__}", expected=wanted, got=shown(item))

@@ -257,7 +257,8 @@ def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | 
     elif error.op_name is None:
         error.summary = f"{definition.type}: {error.summary}"
     if error.op_name is None:
-        error.op_name = f"{graph.scope.name}{name or definition.type}"
+        whole = isinstance(name, str) and name.endswith("/")  # the scope's own name, to be used as it is
+        error.op_name = name[:-1] if name and whole else f"{graph.scope.name}{name or definition.type}"
         error.op_type = definition.type
         error.source = str(place)
     return error

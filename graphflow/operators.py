@@ -1,7 +1,7 @@
 """Python's operators on tensors and variables.
 
 Policy: every operator is one line that looks its op up by name in a table, which `graphflow.ops` fills once; so the
-graph layer needs to know no op.  NumPy arrays on the left yield to the symbolic side (`__array_ufunc__ = None`).
+graph layer needs to know no op.  NumPy arrays on the left yield to the symbolic side (`__array_ufunc__`).
 What cannot be answered without running the graph (`if`, `for`, `len`, `float`) raises with advice.
 
 State: the table of operator implementations.
@@ -15,6 +15,24 @@ from typing import Any, NoReturn
 from graphflow.errors import SymbolicUseError
 
 _table: dict[str, Callable[..., Any]] = {}
+_UFUNCS = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "truediv",
+    "true_divide": "truediv",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "power": "pow",
+    "matmul": "matmul",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_xor": "xor",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+}
 
 
 def bind_operators(table: Mapping[str, Callable[..., Any]]) -> None:
@@ -27,7 +45,6 @@ class Operators:
 
     __slots__ = ()
     __array_priority__ = 100
-    __array_ufunc__ = None
 
     def __add__(self, other: Any) -> Any:
         return _table["add"](self, other)
@@ -143,6 +160,19 @@ class Operators:
 
     def __index__(self) -> int:
         _refuse(self, "used as a Python index", "tf.gather picks by symbolic index; x[t] slices by a scalar tensor t")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """What `array + tensor` and `numpy.exp(tensor)` come to: arithmetic is symbolic, everything else refused."""
+        name = _UFUNCS.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs:
+            _refuse(self, f"given to numpy.{ufunc.__name__}", f"tf.{ufunc.__name__} builds the op, if there is one")
+        return _table[name](*inputs)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        _refuse(self, "assigned to", "tf.where chooses elementwise; tf.scatter_update changes rows of a variable")
+
+    def __format__(self, form: str) -> str:
+        return repr(self) if not form else _refuse(self, "formatted as a number", "run it: sess.run(x)")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         _refuse(self, "converted to a NumPy array", "run it: sess.run(x, feed_dict={...})")

@@ -44,6 +44,16 @@ def run(program: Program, *feeds: Any) -> list[Any]:
     return session._backend.compile(program, session)(list(feeds), Run(0, 0))
 
 
+@tf.RegisterKernel("CompileTestScale")
+def _scale(x: Any, *, factor: float) -> Any:
+    return x * x.dtype.type(factor)
+
+
+@tf.op("CompileTestScale", infer=lambda x, *, factor: TensorSpec(x.dtype, x.dims), differentiable=False)
+def scaled(x: Any, factor: float, name: str | None = None) -> Any:
+    return tf.call((x,), name, factor=factor)
+
+
 # -- lower -----------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +209,17 @@ def test_identities_are_dropped_and_their_waiters_wait_for_the_source() -> None:
     assert [ins.after for ins in program.instructions] == [(), (y.op.id,)]
 
 
+def test_what_changes_shape_or_dtype_is_no_identity() -> None:
+    x = tf.placeholder(tf.float32, [2, 3])
+    fetches = [tf.reshape(x, [3, 2]), tf.reshape(x, [2, 3]), tf.cast(x, tf.float64), tf.squeeze(x), tf.squeeze(x[:1])]
+    program = compiled(fetches, [x])
+    found = run(program, np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert [(f.shape, f.dtype.name) for f in found] == [
+        ((3, 2), "float32"), ((2, 3), "float32"), ((2, 3), "float64"), ((2, 3), "float32"), ((3,), "float32"),
+    ]  # fmt: skip
+    assert types(program).count("Reshape") == 1
+
+
 def test_an_identity_with_a_control_edge_stays() -> None:
     x = tf.placeholder(tf.float32, [])
     with tf.control_dependencies([tf.no_op()]):
@@ -316,11 +337,12 @@ def test_attributes_that_compare_equal_but_differ_are_told_apart() -> None:
     x = tf.placeholder(tf.float32, [2, 3])
     a, b = tf.reduce_sum(x, 0, keepdims=True), tf.reduce_sum(x, 0, keepdims=False)
     c, d = tf.reduce_sum(x, 0), tf.reduce_sum(x, 1)
-    e, f = tf.nn.leaky_relu(-x, alpha=0.0), tf.nn.leaky_relu(-x, alpha=-0.0)
+    e, f = scaled(x, factor=0.0), scaled(x, factor=-0.0)
     program = compiled([a, b, c, d, e, f], [x])
     data = np.ones((2, 3), np.float32)
     found = run(program, data)
     assert [v.shape for v in found[:4]] == [(1, 3), (3,), (3,), (2,)]
+    assert [bool(np.signbit(v).any()) for v in found[4:]] == [False, True]
     for fast, slow in zip(found, run(compiled([a, b, c, d, e, f], [x], level=0), data), strict=True):
         assert fast.tobytes() == slow.tobytes()
 
@@ -354,6 +376,18 @@ def test_fetched_ops_and_effects_stay() -> None:
     check = tf.Assert(x > 0.0, [x], name="check")
     program = compiled([], [x], targets=[asked_for, write, check])
     assert {"asked_for", "write", "check"} <= set(names(program))
+
+
+def test_a_write_stays_when_its_reader_is_folded() -> None:
+    """The shape of the result is known, but the result was asked for."""
+    x = tf.placeholder(tf.float32, [2])
+    v = tf.Variable(tf.zeros([2]))
+    size = tf.shape(v.assign_add(x))
+    session = tf.Session()
+    session.run(v.initializer)
+    assert session.run(size, {x: [1.0, 2.0]}).tolist() == [2]
+    assert session.run(v).tolist() == [1.0, 2.0]
+    assert "AssignAdd" in types(compiled([size], [x], [(2,)]))
 
 
 def test_unread_outputs_of_a_live_op_are_marked() -> None:

@@ -19,7 +19,7 @@ def test_print_writes_to_standard_error_and_passes_the_value(capsys: pytest.Capt
     x = tf.constant([1.0, 2.0, 3.0, 4.0])
     y = tf.Print(x, [x, tf.constant("text\x1b[31m")], message="x: ")
     assert run(y).tolist() == [1.0, 2.0, 3.0, 4.0]
-    assert capsys.readouterr().err == "x: [[1.0 2.0 3.0...]][text\\x1b[31m]\n"
+    assert capsys.readouterr().err == "x: [1.0 2.0 3.0...][text\\x1b[31m]\n"
 
 
 def test_print_stops_after_first_n(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,30 @@ def test_the_failing_op_is_found_wherever_it_stands(executor: str) -> None:
         assert "test_execution.py" in str(caught.value)
 
 
+@pytest.mark.parametrize("where", ["branch", "loop", "nested"])
+def test_the_failing_op_is_found_inside_functions(executor: str, where: str) -> None:
+    x, p = tf.placeholder(tf.float32, [2]), tf.constant(True)
+    for position in range(5):
+
+        def chain(t: Any, position: int = position) -> Any:
+            for i in range(5):
+                bad = tf.log(t - 5.0) if i == position else t * 1.0
+                t = tf.check_numerics(bad, "bad", name=f"check_{position}_{i}")
+            return t
+
+        def loop(t: Any, chain: Any = chain) -> Any:
+            return tf.while_loop(lambda i, t: i < 2, lambda i, t: (i + 1, chain(t)), [tf.constant(0), t])[1]
+
+        if where == "branch":
+            y = tf.cond(p, lambda: chain(x), lambda: x)
+        else:
+            y = loop(x) if where == "loop" else tf.cond(p, lambda: loop(x), lambda: x)
+        with tf.Session() as session, pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            session.run(y * 2.0, {x: [1.0, 2.0]})
+        assert str(caught.value.op_name).endswith(f"check_{position}_{position}")
+        assert f"test_execution.py:{chain.__code__.co_firstlineno + 3}" in str(caught.value)
+
+
 def test_an_error_shows_the_inputs_of_its_op(executor: str) -> None:
     x = tf.placeholder(tf.float32)
     y = tf.matmul(x, tf.py_func(lambda: np.zeros((4, 2), np.float32), [], tf.float32), name="product")
@@ -233,7 +257,7 @@ def test_what_was_read_never_changes() -> None:
         lambda: c.combine(np.add, np.ones(3, np.float32)),
         lambda: c.assign(np.full(3, 9, np.float32)),
         lambda: c.edit(lambda array: array.__setitem__(0, 4)),
-        lambda: c.combine(np.multiply, np.float32(2)),
+        lambda: c.combine(np.multiply, np.full(3, 2, np.float32)),
     ]
     for change in changes:
         c.assign(np.arange(3, dtype=np.float32))
@@ -283,16 +307,16 @@ def test_a_cell_that_adds_itself() -> None:
 
 def test_a_cell_keeps_its_shape() -> None:
     c = cell(np.zeros((2, 3), np.float32))
-    for delta in (np.zeros((4, 2, 3)), np.zeros((3, 2)), np.zeros((2, 4))):
+    for delta in (np.zeros((4, 2, 3)), np.zeros((3, 2)), np.zeros((2, 4)), np.zeros(3), np.float32(0)):
         for _held in (None, c.snapshot()):
             with pytest.raises(tf.errors.ShapeError):
                 c.combine(np.add, delta.astype(np.float32))
     scalar = cell(np.float32(1))
     with pytest.raises(tf.errors.ShapeError):
         scalar.combine(np.add, np.zeros(2, np.float32))
-    c.combine(np.add, np.ones(3, np.float32))
-    c.combine(np.add, np.float32(1))
-    assert c.snapshot().tolist() == [[2.0] * 3] * 2 and scalar.snapshot() == 1.0
+    c.combine(np.add, np.ones((2, 3), np.float32))
+    scalar.combine(np.add, np.float32(1))
+    assert c.snapshot().tolist() == [[1.0] * 3] * 2 and scalar.snapshot() == 2.0
 
 
 def test_a_variable_of_any_shape() -> None:
@@ -301,7 +325,7 @@ def test_a_variable_of_any_shape() -> None:
     session = tf.Session()
     session.run(v.initializer, {x: [1.0, 2.0]})
     assert session.run(v.assign(x), {x: [[1.0]]}).tolist() == [[1.0]]
-    assert session.run(v.assign_add(x), {x: 2.0}).tolist() == [[3.0]]
+    assert session.run(v.assign_add(x), {x: [[2.0]]}).tolist() == [[3.0]]
 
 
 def test_a_cell_without_a_value() -> None:

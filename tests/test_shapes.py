@@ -78,6 +78,14 @@ def test_compatible_and_merge_by_definition(a: spec.Dims) -> None:
                 spec.merge(a, b)
 
 
+def test_broadcast_keeps_what_is_certain() -> None:
+    """A size above 1 decides; next to a 1, what is not known stays not known."""
+    assert spec.broadcast((None,), (3,)) == spec.broadcast((3,), (None,)) == (3,)
+    assert spec.broadcast((None, 2), (0, 1)) == (0, 2)
+    assert spec.broadcast((None,), (1,)) == spec.broadcast((None,), (None,)) == (None,)
+    assert spec.broadcast((4, 1), (None,)) == (4, None) and spec.broadcast((None, 4, 1), (5,)) == (None, 4, 5)
+
+
 def test_broadcast_all() -> None:
     assert spec.broadcast_all([]) == ()
     assert spec.broadcast_all([(2, 1), (), (1, 3), (None, 1, 1)]) == (None, 2, 3)

@@ -19,7 +19,7 @@ import numpy as np
 
 from graphflow.dtypes import DType
 from graphflow.errors import FailedPreconditionError, ShapeError
-from graphflow.spec import Dims, broadcast, compatible, describe
+from graphflow.spec import Dims, compatible, describe
 
 
 class NumpyCell:
@@ -85,21 +85,16 @@ class NumpyCell:
         with self.lock:
             own = self.snapshot().shape
             if delta.shape != own:
-                self._check_fits(delta.shape, own)
+                raise ShapeError(
+                    f"variable {self.name!r} cannot be changed by a value of another shape",
+                    expected=describe(own),
+                    got=describe(delta.shape),
+                )
             if type(self.array) is np.ndarray and self._alone():
                 ufunc(self.array, delta, self.array)
             else:
                 self.array = ufunc(self.array, delta)
             return self.array
-
-    def _check_fits(self, delta: tuple[int, ...], own: tuple[int, ...]) -> None:
-        """Raise unless the result of adding a `delta` of that shape has the variable's own shape."""
-        if broadcast(own, delta) != own:
-            raise ShapeError(
-                f"variable {self.name!r} cannot be changed by a value of that shape",
-                expected=f"{describe(own)}, or what broadcasts to it",
-                got=describe(delta),
-            )
 
     def edit(self, change: Callable[[Any], None]) -> Any:
         """Let `change` write into the value, which nobody else sees before it is done."""

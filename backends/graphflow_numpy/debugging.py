@@ -40,7 +40,8 @@ def _print(context: Context, ins: Instruction) -> Callable[..., Any]:
 
     def show(x: Any, *data: Any) -> Any:
         if limit < 0 or next(printed) < limit:
-            sys.stderr.write(message + "".join(f"[{_shown(d, summarize)}]" for d in data) + "\n")
+            shown = [_shown(d, summarize) for d in data]
+            sys.stderr.write(message + "".join(s if s.startswith("[") else f"[{s}]" for s in shown) + "\n")
         return x
 
     return show

@@ -45,6 +45,13 @@ def _index(key: tuple[Any, ...]) -> Callable[..., Any]:
     return filled
 
 
+@kernel("MaskPlaces")
+def _mask_places(mask: Any, size: Any) -> Any:
+    if mask.shape[0] != size:
+        raise ShapeError("the mask does not fit the tensor", expected=f"{size} elements", got=str(mask.shape[0]))
+    return np.flatnonzero(mask)
+
+
 @kernel("StridedSlice", view=True)
 def _strided_slice(x: Any, *bounds: Any, key: tuple[Any, ...]) -> Any:
     try:

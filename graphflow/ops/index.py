@@ -280,6 +280,16 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     return _select(condition, x, y, name=name)
 
 
+def _masked(mask: Any, size: Any) -> TensorSpec:
+    return TensorSpec(dtypes.int64, (None,))
+
+
+@op("MaskPlaces", infer=_masked, same_dtype=None, differentiable=False)
+def _mask_places(mask: Any, size: Any, name: str | None = None) -> Any:
+    """Where a vector of bools holds; it must have `size` elements."""
+    return call((mask, size), name)
+
+
 def boolean_mask(tensor: Any, mask: Any, name: str | None = "boolean_mask", axis: Any = None) -> Tensor:
     """The elements (or slices) of `tensor` where `mask`, which fits the dimensions from `axis` on, holds."""
     with name_scope(name, "boolean_mask"):
@@ -297,7 +307,8 @@ def boolean_mask(tensor: Any, mask: Any, name: str | None = "boolean_mask", axis
             sizes = array.shape(tensor)
             whole = array.concat([sizes[:at], [array.size(mask)], sizes[at + width :]], 0)
             tensor, mask = array.reshape(tensor, whole), array.reshape(mask, [-1])
-        found: Tensor = gather(tensor, array.reshape(_where(mask), [-1]), axis=at)
+        places = _mask_places(mask, array.shape(tensor)[at])
+        found: Tensor = gather(tensor, places, axis=at)
         return found
 
 

@@ -107,7 +107,13 @@ def _combine(handle: Any, value: Any, *, dtype: dtypes.DType, dims: spec.Dims) -
     _check_dtype(value, dtype)
     if not dtype.is_numeric:
         raise DTypeError("only numbers can be added to", got=f"a variable of {dtype.name}")
-    spec.merge(dims, spec.broadcast(dims, value.dims))
+    if not spec.compatible(dims, value.dims):
+        raise ShapeError(
+            "the value does not fit the variable",
+            expected=spec.describe(dims),
+            got=spec.describe(value.dims),
+            hint="v.assign(v + x) broadcasts x",
+        )
     return TensorSpec(dtype, dims)
 
 

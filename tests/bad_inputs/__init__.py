@@ -15,6 +15,7 @@ from tests.bad_inputs import (
     gradients,
     names,
     python_use,
+    scopes,
     sessions,
     shapes,
     structure,
@@ -23,7 +24,7 @@ from tests.bad_inputs import (
 from tests.bad_inputs.world import Bad
 
 MODULES = (
-    casts, checkpoints, constants, control, feeds, fetches, gradients, names, python_use, sessions, shapes, structure,
+    casts, checkpoints, constants, control, feeds, fetches, gradients, names, python_use, scopes, sessions, shapes, structure,
     variables,
 )  # fmt: skip
 

@@ -58,6 +58,15 @@ def _alone(dtype: str, name: str, value: Any) -> Bad:
     return Bad(f"{name}-to-{dtype}", do, FEED, (f"of_{dtype}:0", f"expected: {dtype}"))
 
 
+def _scalar(name: str, value: Any) -> Bad:
+    """A single number has a way of its own."""
+
+    def do(world: World) -> Any:
+        return world.session.run(world.twice, {world.s: value})
+
+    return Bad(f"{name}-to-a-scalar", do, FEED, ("'s:0'", "expected: float32[]", "got:"))
+
+
 def _second(dtype: str, name: str, value: Any) -> Bad:
     def do(world: World) -> Any:
         return world.feed(np.array([[0, value]]), dtype)
@@ -67,6 +76,7 @@ def _second(dtype: str, name: str, value: Any) -> Bad:
 
 
 ROWS = [_alone(dtype, name, value) for dtype, found in REFUSED.items() for name, value in found.items()]
+ROWS += [_scalar(name, value) for name, value in REFUSED["float32"].items()]
 ROWS += [
     _second(dtype, name, value)
     for dtype in ("bool", "uint8", "int32", "int64", "float16", "float32", "complex64")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import graphflow as tf
-from tests.bad_inputs.world import DTYPE, EXISTS, INVALID, NO_GRADIENT, SHAPE, Bad, Kind, World
+from tests.bad_inputs.world import DTYPE, EXISTS, GRAPH, INVALID, NO_GRADIENT, SHAPE, Bad, Kind, World
 
 PARTS = ("Fill", "OnesLike", "ZerosLike", "Shape", "Identity", "Neg", "PreventGradient")
 
@@ -66,6 +66,8 @@ ROWS = [
     _grad("xs-name", lambda w: tf.gradients(w.twice, "s:0"), DTYPE, "xs must be tensors", "'s:0'"),
     _grad("xs-operation", lambda w: tf.gradients(w.twice, w.s.op), DTYPE, "xs must be tensors"),
     _grad("xs-list-with-None", lambda w: tf.gradients(w.twice, [w.s, None]), DTYPE, "None"),
+    _grad("xs-foreign", lambda w: tf.gradients(w.twice, w.stranger), GRAPH, "different graphs", "stranger:0"),
+    _grad("ys-foreign", lambda w: tf.gradients([w.twice, w.stranger], w.s), GRAPH, "different graphs"),
     _grad("stop-number", lambda w: tf.gradients(w.twice, w.s, stop_gradients=[3]), DTYPE, "3"),
     _grad("grad_ys-shape", lambda w: tf.gradients(w.y, w.w, grad_ys=np.ones((4, 3), np.float32)), SHAPE,
           "shape of its tensor", "[?, 2]", "[4, 3]", "'y'"),

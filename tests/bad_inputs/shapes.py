@@ -62,6 +62,7 @@ ROWS = [
     _build("add-variable", lambda w: w.w + tf.ones([4, 2]), SHAPE, "[3, 2] and [4, 2]"),
     _build("multiply-literal", lambda w: w.x * [1.0, 2.0], SHAPE, "Mul", "[?, 3] and [2]"),
     _build("subtract-rows", lambda w: w.pair - tf.ones([4, 3]), SHAPE, "[2, 3] and [4, 3]"),
+    _build("add-and-name", lambda w: tf.add(w.w, tf.ones([4, 2]), name=5), SHAPE, "[3, 2] and [4, 2]"),
     _build("matmul-inner", lambda w: tf.matmul(w.x, tf.ones([4, 2])), SHAPE, "inner dimensions", "[?, 3] @ [4, 2]"),
     _build("matmul-transposed", lambda w: tf.matmul(w.x, w.w, transpose_b=True), SHAPE, "transpose_b=True"),
     _build("matmul-vector", lambda w: tf.matmul(w.x, tf.ones([3])), SHAPE, "second argument", "[3]", "tf.expand_dims"),

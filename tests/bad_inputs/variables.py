@@ -104,6 +104,8 @@ ROWS = [
     _write("add-shape", lambda w: w.w.assign_add(np.ones((3, 3), f32)), SHAPE, "[3, 2]", "[3, 3]"),
     _write("add-would-grow", lambda w: w.w.assign_add(np.ones((4, 3, 2), f32)), SHAPE, "[3, 2]", "[4, 3, 2]"),
     _write("add-scalar-would-grow", lambda w: w.count.assign_add([1, 2]), SHAPE, "[]", "[2]"),
+    _write("add-would-broadcast", lambda w: w.w.assign_add(1.0), SHAPE, "[3, 2]", "[]", "v.assign(v + x)"),
+    _write("sub-would-broadcast", lambda w: w.w.assign_sub([1.0, 1.0]), SHAPE, "[3, 2]", "[2]"),
     _write("sub-dtype", lambda w: w.count.assign_sub(1.5), DTYPE, "1.5"),
     _write("of-a-tensor", lambda w: tf.assign(w.y, w.y), DTYPE, "assign changes a variable", "'y'"),
     _write("of-a-placeholder", lambda w: tf.assign_add(w.s, 1.0), DTYPE, "assign_add changes a variable", "'s'"),
