@@ -107,9 +107,10 @@ class Optimizer:
         for v in found:
             if not hasattr(v, "handle") and not isinstance(v, Tensor):
                 raise DTypeError("an optimizer changes variables", expected="tf.Variable", got=repr(v)[:80])
-        self._assert_valid_dtypes(found)
         with _graph_of(loss).as_default():
-            return list(zip(gradients(loss, found, grad_ys=grad_loss), found, strict=True))
+            pairs = list(zip(gradients(loss, found, grad_ys=grad_loss), found, strict=True))
+        self._assert_valid_dtypes([v for g, v in pairs if g is not None])  # a counter may be among the trainable ones
+        return pairs
 
     def apply_gradients(self, grads_and_vars: Any, global_step: Any = None, name: str | None = None) -> Operation:
         """An op that updates each variable by its gradient, then adds one to `global_step`."""

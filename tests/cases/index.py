@@ -9,6 +9,7 @@ import numpy as np
 from graphflow import dtypes, errors
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.ops import array, core, index, masks, slicing
+from graphflow.session import Session
 from graphflow.testing import Arg, ErrorCase, OpCase
 from tests.cases.array import MANY, _fed, _x
 
@@ -30,6 +31,12 @@ _KEYS: dict[str, Any] = {
     "nothing": slice(2, 2),
     "one element": (0, 1, 2),
 }  # fmt: skip
+
+
+def _short_mask() -> Any:
+    x = core.placeholder(dtypes.float32, [None])
+    with Session() as session:
+        session.run(index.boolean_mask(x, [True, False]), {x: [1.0, 2.0, 3.0]})
 
 
 def _rows_added(indices: Any, rows: Any, count: int) -> Any:
@@ -176,6 +183,10 @@ CASES: list[OpCase] = [
            lambda x, m: x[:, m], unknown="dims"),
     OpCase("tf.boolean_mask", "in brackets", lambda x, m: [x[m], x[_MASK], x[_MASK.tolist()]], (Arg((3, 4)), _MASK),
            lambda x, m: [x[m], x[m], x[m]], unknown="dims"),
+    OpCase("MaskPlaces", "vector", lambda m, n: index.boolean_mask(array.range_(n), m), (_MASK[0], np.array(4, np.int32)),
+           lambda m, n: np.flatnonzero(m).astype(np.int32), wrt=(), unknown="dims"),
+    OpCase("MaskPlaces", "nothing", lambda m, n: index.boolean_mask(array.range_(n), m),
+           (np.zeros(0, bool), np.array(0, np.int32)), lambda m, n: np.zeros(0, np.int32), wrt=(), unknown="dims"),
     OpCase("OneHot", "vector", lambda i: index.one_hot(i, 4), (np.array([1, 3, -1, 4], np.int32),),
            lambda i: _hot(i, 4),
            zero=(((0,),),)),
@@ -277,6 +288,7 @@ ERRORS: list[ErrorCase] = [
     ErrorCase("Select", "only x", lambda: index.where([True], _x(1)), _INVALID, "both x and y"),
     ErrorCase("ZeroUnless", "condition", lambda: index.zero_unless(_x(2), _x(2)), errors.DTypeError, "bool tensor"),
     ErrorCase("Where", "text", lambda: index.where(core.constant(["a"])), errors.DTypeError, "bool tensor"),
+    ErrorCase("MaskPlaces", "too short", _short_mask, errors.ShapeError, "does not fit"),
     ErrorCase("tf.boolean_mask", "shape", lambda: index.boolean_mask(_x(3, 2), [True, False]), errors.ShapeError,
               "does not fit"),
     ErrorCase("tf.boolean_mask", "dtype", lambda: index.boolean_mask(_x(3), [1, 0, 1]), errors.DTypeError,
