@@ -588,7 +588,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError, "does not fit",
     ),
     "integer loss": (lambda: _adam(tf.constant(1), [_weights()]), ValueError, "Invalid type"),
-    "integer variable": (lambda: _adam(tf.constant(1.0), [_weights(np.int32)]), ValueError, "Invalid type"),
+    "integer variable": (lambda: _adam(tf.constant(1.0), [_weights(np.int32)]), ValueError, "No gradients provided"),
     "not a variable": (lambda: _adam(tf.constant(1.0), ["w"]), TypeError, "variables"),
     "gate": (
         lambda: train.AdamOptimizer().compute_gradients(loss_of(_weights()), gate_gradients=7), ValueError, "GATE_NONE",

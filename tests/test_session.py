@@ -181,6 +181,15 @@ def test_a_group_runs_everything_once(sess: tf.Session) -> None:
     assert sess.run(v) == 11
 
 
+def test_a_counter_among_the_trainable_variables(sess: tf.Session) -> None:
+    """`global_step = tf.Variable(0)`, trainable by default, as many programs have it."""
+    global_step, w = tf.Variable(0), tf.Variable(1.0)
+    train = tf.train.GradientDescentOptimizer(0.5).minimize(w * w, global_step=global_step)
+    start()
+    sess.run(train)
+    assert sess.run([global_step, w]) == [1, 0.0]
+
+
 def test_the_same_run_gives_the_same_bits(sess: tf.Session, rng: np.random.Generator) -> None:
     x = tf.placeholder(tf.float32, [None, 8])
     w = tf.Variable(rng.normal(size=(8, 8)).astype(np.float32))

@@ -24,8 +24,8 @@ from tests.bad_inputs import (
 from tests.bad_inputs.world import Bad
 
 MODULES = (
-    casts, checkpoints, constants, control, feeds, fetches, gradients, names, python_use, scopes, sessions, shapes, structure,
-    variables,
+    casts, checkpoints, constants, control, feeds, fetches, gradients, names, python_use, scopes, sessions, shapes,
+    structure, variables,
 )  # fmt: skip
 
 ROWS: dict[str, Bad] = {}

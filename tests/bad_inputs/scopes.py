@@ -11,7 +11,10 @@ from typing import Any
 import graphflow as tf
 from tests.bad_inputs.world import DTYPE, EXISTS, INVALID, SHAPE, Bad, Kind, World
 
-MADE = ("VariableHandle", "Assign", "ReadVariable", "Identity", "Fill", "RandomUniform", "Mul", "Add", "NoOp")
+MADE = (
+    "VariableHandle", "Assign", "ReadVariable", "Identity", "Fill", "RandomUniform", "Mul", "Add", "Sub", "NoOp", "Sum",
+    "OnesLike", "Spread", "MatMul", "Shape",
+)  # fmt: skip
 
 
 def _row(name: str, do: Callable[[World], Any], kind: Kind, *words: str) -> Bad:
@@ -66,22 +69,24 @@ ROWS = [
     _row("get-empty", lambda w: tf.get_variable("", [2]), INVALID, "''"),
     _row("get-illegal", lambda w: tf.get_variable("a b", [2]), INVALID, "'a b'"),
     _row("get-dtype", lambda w: tf.get_variable("a", [2], "float31"), DTYPE, "'float31'"),
-    _row("get-initializer", lambda w: tf.get_variable("a", [2], initializer=[1.0, 2.0, 3.0]), INVALID, "3"),
+    _row("get-initializer", lambda w: tf.get_variable("a", [2], initializer=[1.0, 2.0, 3.0]), INVALID,
+         "do not specify shape", "[2]"),
     _scope("number", lambda w: (5,), INVALID, "5"),
     _scope("nothing", lambda w: (None,), INVALID, "name"),
     _scope("illegal", lambda w: ("a b",), INVALID, "'a b'"),
-    _scope("reuse", lambda w: ("a",), DTYPE, "reuse", "'yes'", reuse="yes"),
+    _scope("reuse", lambda w: ("a",), INVALID, "reuse is True, False", "'yes'", reuse="yes"),
     _row("minimize-number", _minimize(lambda w: 3), DTYPE, "int32"),
     _row("minimize-integers", _minimize(lambda w: w.next_n), DTYPE, "int32"),
-    _row("minimize-nothing-to-train", _minimize(lambda w: w.twice), INVALID, "No gradients provided", "'w:0'"),
+    _row("minimize-nothing-to-train", _minimize(lambda w: w.twice), INVALID, "No gradients provided", "w:0, count:0",
+         "'twice:0'"),
     _row("minimize-no-variables", _minimize(lambda w: w.twice, var_list=[]), INVALID, "No variables to optimize"),
     _row("minimize-placeholder", _minimize(lambda w: tf.reduce_sum(w.y), var_list=["w"]), DTYPE, "tf.Variable", "'w'"),
-    _row("apply-nothing", lambda w: tf.train.AdamOptimizer().apply_gradients([]), INVALID, "No gradients provided"),
+    _row("apply-nothing", lambda w: tf.train.AdamOptimizer().apply_gradients([]), INVALID, "No variables provided"),
     _row("apply-pairs", lambda w: tf.train.AdamOptimizer().apply_gradients([w.w]), DTYPE, "pair"),
     _row("apply-shape", lambda w: tf.train.AdamOptimizer().apply_gradients([(tf.ones([2, 3]), w.w)]), SHAPE, "[3, 2]",
          "[2, 3]"),
     _row("apply-dtype", lambda w: tf.train.AdamOptimizer().apply_gradients([(tf.ones([3, 2], tf.float64), w.w)]),
          DTYPE, "float64"),
     _row("learning-rate", lambda w: tf.train.GradientDescentOptimizer("fast").minimize(tf.reduce_sum(w.y)), DTYPE,
-         "'fast'"),
+         "learning_rate is a number", "string"),
 ]  # fmt: skip
