@@ -154,7 +154,7 @@ def _packed(values: Any, dtype: DType | None, name: str | None) -> Tensor:
 
 
 def _in_passing(value: Any, dtype: DType, graph: Graph, name: str | None) -> Tensor:
-    before = graph._scope
+    before = graph.scope
     if not before.controls and before.region is None:
         return constant_tensor(value, dtype, graph, name)
     with graph.scoped(controls=(), region=None):

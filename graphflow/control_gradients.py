@@ -3,7 +3,8 @@
 Policy: the gradient of a branch is traced into a branch of its own; where it needs a value from inside the forward
 branch, the forward op hands that value out (`control.save`), so nothing is computed twice and random ops keep their
 draw.  The gradient of a loop is a loop that runs backwards over the stacked values of the forward loop; it works for
-any number of iterations.  Both are made of ordinary ops and can be differentiated again.  The gradient of a tensor
+any number of iterations.  Both are made of ordinary ops and can be differentiated again (a loop inside a loop only
+where what is kept of its turns has one shape).  The gradient of a tensor
 that a body only gathers rows of is kept as rows.
 
 State: none; registers the gradients of If and While.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow import constants, dtypes
+from graphflow.errors import GradientLookupError
 from graphflow.gradients import DIFFERENTIABLE, gradients
 from graphflow.graph import get_default_graph
 from graphflow.indexed_slices import IndexedSlices
@@ -78,8 +80,20 @@ def _dense(g: Any) -> Any:
     return g.to_tensor() if isinstance(g, IndexedSlices) else g
 
 
+def _refuse_written(op: Operation, wanted: Sequence[bool]) -> None:
+    """A variable that the function writes is read inside it: its gradient would be lost without a word."""
+    for x, needed in zip(op.inputs, wanted, strict=True):
+        if needed and x.dtype.kind == "resource":
+            raise GradientLookupError(
+                f"no gradient through {op.type} for {x.op.name!r}, which is written inside it",
+                op=op,
+                hint="read the variable outside, value = v.read_value(), and use that inside",
+            )
+
+
 @RegisterGradient("If")
 def _if_gradient(op: Operation, *grads: Any, wanted: Sequence[bool]) -> list[Any]:
+    _refuse_written(op, wanted)
     inputs = [i for i, x in enumerate(op.inputs) if wanted[i] and x.dtype.kind in FLOATS]
     out: list[Any] = [None] * len(op.inputs)
     if not inputs:
@@ -122,6 +136,7 @@ def _outputs_with_gradient(
 
 @RegisterGradient("While")
 def _while_gradient(op: Operation, *grads: Any, wanted: Sequence[bool]) -> list[Any]:
+    _refuse_written(op, wanted)
     work = _LoopGradient(op, grads, wanted)
     return work.build()
 
@@ -218,5 +233,6 @@ class _LoopGradient:
     def _rows(self, values: Tensor, indices: Tensor, x: Tensor) -> IndexedSlices:
         """The rows of all iterations as one set of rows."""
         shape = array.shape(get_default_graph().capture(x))
-        flat = array.reshape(values, array.concat([[-1], shape[1:]], 0))
+        count = array.reshape(array.size(indices), [1])  # and not -1, which no turns at all would leave open
+        flat = array.reshape(values, array.concat([count, array.shape(values)[2:]], 0))
         return IndexedSlices(flat, array.reshape(indices, [-1]), shape)

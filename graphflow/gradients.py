@@ -23,8 +23,8 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import (
     DTypeError,
     Error,
-    GraphError,
     GradientLookupError,
+    GraphError,
     InvalidArgumentError,
     ShapeError,
 )
@@ -239,6 +239,13 @@ class _Walk:
             if g is None or isinstance(g, IndexedSlices):
                 continue
             g = grads[i] = convert_to_tensor(g, preferred=x.dtype)
+            if g.dtype is not x.dtype and x.dtype.kind in DIFFERENTIABLE[:2]:
+                raise DTypeError(
+                    f"the gradient of {op.gradient_type!r} for input {i} has the wrong dtype",
+                    op=op,
+                    expected=x.dtype.name,
+                    got=g.dtype.name,
+                )
             if x.dtype.kind != "resource" and not spec.compatible(g.dims, x.dims):
                 raise ShapeError(
                     f"the gradient of {op.gradient_type!r} for input {i} has the wrong shape",
@@ -251,12 +258,10 @@ class _Walk:
 
 def _surroundings(op: Operation) -> tuple[Tensor, ...]:
     """For a captured argument of a branch or loop body: the tensor outside that it stands for."""
-    if op.type != "Arg":
+    if op.type != "Arg" or not isinstance(op.graph, FuncGraph):
         return ()
-    graph = op.graph
-    return (
-        tuple([outer for outer, arg in graph.captured.items() if arg.op is op]) if isinstance(graph, FuncGraph) else ()
-    )
+    outer = op.graph.stands_for.get(op.outputs[0])
+    return () if outer is None else (outer,)
 
 
 def _ancestors(ys: Sequence[Tensor]) -> list[Operation]:

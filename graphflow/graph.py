@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,12 @@ from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Region, Scope, Tensor
 
 
+class _Here(threading.local):
+    """Where a thread is while it builds a graph."""
+
+    scope = Scope()
+
+
 class Graph:
     """A set of operations that can be extended, inspected, differentiated and run."""
 
@@ -41,8 +48,8 @@ class Graph:
         self._by_name: dict[str, Operation] = {}
         self._names = names.NameTable()
         self._collections: dict[str, list[Any]] = {}
-        self._scope = Scope()
-        self._regions = 0
+        self._here = _Here()
+        self._regions = itertools.count(1)
         self._late_edges = False  # whether some op waits for one that was built after it
         self._lock = threading.RLock()
         self.finalized = False
@@ -62,7 +69,7 @@ class Graph:
         place: source.Source,
     ) -> Operation:
         """Append an op whose inference has been done; `opdef` is what calls this."""
-        scope = self._scope
+        scope = self._here.scope
         with self._lock:
             if self.finalized:
                 raise FinalizedError(
@@ -103,7 +110,11 @@ class Graph:
         if before not in after.control_inputs:
             after.control_inputs = (*after.control_inputs, before)
             self._late_edges = self._late_edges or late
-            self.mutations += 1
+            graph: Graph = self
+            graph.mutations += 1
+            while isinstance(graph, FuncGraph):  # sessions watch the outermost
+                graph = graph.outer
+                graph.mutations += 1
 
     def _reaches(self, start: Operation, goal: Operation) -> bool:
         """Whether `goal` depends on `start`."""
@@ -140,17 +151,22 @@ class Graph:
     @contextlib.contextmanager
     def scoped(self, **changes: Any) -> Iterator[None]:
         """Build ops under a changed `Scope`."""
-        before = self._scope
-        self._scope = before._replace(**changes)
+        here = self._here
+        before = here.scope
+        here.scope = before._replace(**changes)
         try:
             yield
         finally:
-            self._scope = before
+            here.scope = before
 
     @property
     def scope(self) -> Scope:
-        """The scope that applies now."""
-        return self._scope
+        """The scope that applies now, in this thread."""
+        return self._here.scope
+
+    def enter_scope(self, scope: Scope) -> None:
+        """Build everything that follows in this thread under a scope: how the graph of a branch begins."""
+        self._here.scope = scope
 
     @contextlib.contextmanager
     def name_scope(self, name: Any) -> Iterator[str]:
@@ -160,8 +176,8 @@ class Graph:
         elif isinstance(name, str) and name.endswith("/"):
             inner = names.check_name(name, in_scope=True)
         else:
-            names.check_name(name, in_scope=bool(self._scope.name))
-            inner = self._names.unique(self._scope.name + name) + "/"
+            names.check_name(name, in_scope=bool(self._here.scope.name))
+            inner = self._names.unique(self._here.scope.name + name) + "/"
         with self.scoped(name=inner):
             yield inner
 
@@ -174,14 +190,13 @@ class Graph:
             return
         if not isinstance(control_inputs, Iterable) or isinstance(control_inputs, Tensor):
             control_inputs = [control_inputs]
-        found = list(self._scope.controls)
+        found = dict.fromkeys(self._here.scope.controls)
         for item in control_inputs:
             op = self.as_graph_element(item, allow_tensor=True, allow_operation=True)
             op = self.capture(op).op if isinstance(op, Tensor) else op
             if op.graph is not self:
                 raise GraphError("a control input belongs to another graph", op=op)
-            if op not in found:
-                found.append(op)
+            found[op] = None
         with self.scoped(controls=tuple(found)):
             yield
 
@@ -200,16 +215,15 @@ class Graph:
         """Ops built inside use the gradient registered under another name."""
         if not isinstance(op_type_map, dict) or not all(isinstance(x, str) for kv in op_type_map.items() for x in kv):
             raise InvalidArgumentError("gradient_override_map takes a dict of strings", got=repr(op_type_map))
-        with self.scoped(gradient_map=(*op_type_map.items(), *self._scope.gradient_map)):
+        with self.scoped(gradient_map=(*op_type_map.items(), *self._here.scope.gradient_map)):
             yield
 
     @contextlib.contextmanager
     def atomic(self, variables: Sequence[Tensor]) -> Iterator[None]:
         """Ops built inside run as one unit with respect to these variables' handles."""
-        if self._scope.region is not None:
+        if self._here.scope.region is not None:
             raise FailedPreconditionError("atomic regions do not nest: their locks could be taken in any order")
-        self._regions += 1
-        with self.scoped(region=Region(self._regions, tuple(variables))):
+        with self.scoped(region=Region(next(self._regions), tuple(variables))):
             yield
 
     @contextlib.contextmanager
@@ -222,7 +236,7 @@ class Graph:
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """The name in the current scope, made unique."""
-        full = self._scope.name + name
+        full = self._here.scope.name + name
         return self._names.unique(full) if mark_as_used else self._names.peek(full)
 
     @contextlib.contextmanager
@@ -382,6 +396,7 @@ class FuncGraph(Graph):
         self._collections = outer._collections
         self.args: list[Tensor] = []
         self.captured: dict[Tensor, Tensor] = {}  # outer tensor -> argument
+        self.stands_for: dict[Tensor, Tensor] = {}  # argument -> outer tensor
         self.results: list[Tensor] = []
         self.seed = outer.seed
 
@@ -404,6 +419,7 @@ class FuncGraph(Graph):
             if found is None:
                 found = self.add_argument(TensorSpec(outer.dtype, outer.dims, outer.hint))
                 self.captured[outer] = found
+                self.stands_for[found] = outer
         return found
 
     def encloses(self, other: Graph) -> bool:

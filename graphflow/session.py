@@ -21,7 +21,13 @@ from graphflow.backend import Backend, Cell, Executable, Run, load_backend
 from graphflow.collector import CollectorPaused
 from graphflow.compile import pipeline, place
 from graphflow.defaults import stacks
-from graphflow.errors import FailedPreconditionError, FeedError, FetchError, InvalidArgumentError
+from graphflow.errors import (
+    FailedPreconditionError,
+    FeedError,
+    FetchError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+)
 from graphflow.graph import Graph, get_default_graph
 from graphflow.nest import is_nested
 from graphflow.program import Program
@@ -208,10 +214,13 @@ class BaseSession:
         dims: Sequence[spec.Dims],
     ) -> Executable:
         soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
-        with CollectorPaused():
-            program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
-            place.check_devices(program, frozenset({"cpu"}), soft)
-            return self._backend.compile(program, self)
+        try:
+            with CollectorPaused():
+                program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
+                place.check_devices(program, frozenset({"cpu"}), soft)
+                return self._backend.compile(program, self)
+        except RecursionError:
+            raise ResourceExhaustedError("branches and loops are nested too deeply to be compiled") from None
 
     # -- what the backend asks for -------------------------------------------------------------------------------
 

@@ -380,3 +380,90 @@ def test_an_error_inside_a_loop_names_the_inner_op_and_the_line() -> None:
     loop = tf.while_loop(lambda i: i < 3, lambda i: i + tf.cast(tf.check_numerics(x, "x is bad")[0], tf.int32), [0])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"x is bad(.|\n)*test_control\.py"):
         run(loop, {x: [np.nan]})
+
+
+# -- found by review ---------------------------------------------------------------------------------------------------
+
+
+def test_a_gradient_through_a_variable_that_the_branch_writes_is_refused() -> None:
+    v, x = tf.Variable(2.0), tf.constant(3.0)
+
+    def writing() -> Any:
+        new = v * 0.9 + x * 0.1
+        with tf.control_dependencies([v.assign(new)]):
+            return x * tf.identity(new)
+
+    y = tf.cond(tf.placeholder(tf.bool, []), writing, lambda: x * v)
+    with pytest.raises(tf.errors.NotFoundError, match="written inside it"):
+        tf.gradients(y, v)
+
+
+def test_an_explicit_read_outside_stays_what_it_was() -> None:
+    w = tf.Variable(0.0)
+    start = w.value()
+
+    def body(i: Any, _: Any) -> Any:
+        difference = w - start
+        with tf.control_dependencies([w.assign_add(1.0)]):
+            return i + 1, tf.identity(difference)
+
+    _, last = tf.while_loop(lambda i, d: i < 3, body, [0, 0.0])
+    assert run(last) == 2.0
+
+
+def test_a_gradient_override_holds_inside_a_branch() -> None:
+    @tf.RegisterGradient("TenTimesInABranch")
+    def _(op: Any, grad: Any) -> Any:
+        return grad * 10.0
+
+    x = tf.constant(3.0)
+    with tf.get_default_graph().gradient_override_map({"Square": "TenTimesInABranch"}):
+        y = tf.cond(tf.constant(True), lambda: tf.square(x), lambda: x)
+    assert run(tf.gradients(y, x)[0]) == 10.0
+
+
+def test_what_a_branch_builds_and_does_not_use_is_not_needed() -> None:
+    p, unused = tf.placeholder(tf.bool, []), tf.placeholder(tf.float32, [])
+    x = tf.constant(3.0)
+    y = tf.cond(p, lambda: (unused * 2.0, x)[1], lambda: x + 1.0)
+    assert run(y, {p: True}) == 3.0
+
+
+def test_the_history_of_a_branch_not_taken_in_every_turn() -> None:
+    x = tf.placeholder(tf.float64, [3])
+
+    def body(i: Any, a: Any) -> Any:
+        return i + 1, tf.cond(tf.equal(i % 2, 0), lambda: a * tf.gather(x, tf.cast(a[0], tf.int32) % 3), lambda: a)
+
+    _, y = tf.while_loop(lambda i, a: i < 3, body, [tf.constant(0), x])
+    (g,) = tf.gradients(tf.reduce_sum(y), x)
+    at = np.array([1.2, 0.7, 2.1])
+    with tf.Session() as sess:
+        found = sess.run(tf.convert_to_tensor(g), {x: at})
+        numeric = []
+        for k in range(3):
+            step = np.eye(3)[k] * 1e-6
+            numeric.append((sess.run(y, {x: at + step}).sum() - sess.run(y, {x: at - step}).sum()) / 2e-6)
+    np.testing.assert_allclose(found, numeric, rtol=1e-7)
+
+
+def test_a_late_control_edge_inside_a_branch_is_seen_by_the_next_run() -> None:
+    v = tf.Variable(2.0)
+    kept: dict[str, Any] = {}
+
+    def branch() -> Any:
+        kept["write"] = v.assign(3.0)
+        kept["read"] = v.read_value()
+        return kept["read"] + kept["write"] * 0.0
+
+    y = tf.cond(tf.constant(True), branch, lambda: tf.constant(0.0))
+    before = tf.get_default_graph().mutations
+    late = tf.identity(tf.constant(1.0))
+    late.op.add_control_input(tf.no_op())
+    assert tf.get_default_graph().mutations > before
+    inner = kept["read"].op.graph
+    with inner.as_default():
+        first = tf.no_op()
+    kept["read"].op.add_control_input(first)
+    assert tf.get_default_graph().mutations > before + 1
+    assert run(y) == 3.0

@@ -335,3 +335,23 @@ def test_functions_capture_each_outer_tensor_once() -> None:
     assert list(inner.captured) == [x] and len(inner.args) == 1
     assert y.graph is inner and inner.encloses(x.graph) and not x.graph.encloses(inner)
     assert inner.args[0].shape.as_list() == [3]
+
+
+def test_scopes_belong_to_the_thread_that_entered_them() -> None:
+    graph = tf.get_default_graph()
+    wait = threading.Barrier(4)
+
+    def build(number: int) -> None:
+        with graph.as_default():
+            for _ in range(50):
+                wait.wait()
+                with tf.name_scope(f"s{number}"), tf.control_dependencies(None):
+                    assert tf.constant(1.0).name.startswith(f"s{number}")
+
+    threads = [threading.Thread(target=build, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert graph.scope.name == ""
+    assert len(graph) == 200

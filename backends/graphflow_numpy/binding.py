@@ -98,8 +98,14 @@ class Bound:
         return Step(function, (self.run_slot,), (-1,), (), False, ins)
 
     def _cells(self, ins: Instruction) -> list[NumpyCell]:
-        assert ins.op.region is not None
-        cells: list[Any] = [self._context.cell(handle.op) for handle in ins.op.region.variables]
+        """The cells that an atomic region locks: its own, and all that its ops touch, always in one order."""
+        region = ins.op.region
+        assert region is not None
+        variables = {handle.op for handle in region.variables}
+        for other in self.program.instructions:
+            if other.op.region is not None and other.op.region.id == region.id:
+                variables.update(self.program.handles[v] for v in other.inputs if v in self.program.handles)
+        cells: list[Any] = [self._context.cell(op) for op in variables]
         return sorted(cells, key=lambda cell: str(cell.name))
 
     def _bind(self, ins: Instruction, row: Row) -> tuple[Callable[..., Any] | None, bool]:

@@ -77,7 +77,7 @@ class NumpyCell:
                 if self._alone():
                     np.copyto(self.array, value)
                     return self.array
-            self.array = value.copy() if value.ndim else value[()]
+            self.array = value.copy() if value.ndim or value.dtype == object else value[()]
             return self.array
 
     def combine(self, ufunc: Callable[..., Any], delta: Any) -> Any:

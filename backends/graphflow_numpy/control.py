@@ -111,7 +111,7 @@ class Ragged(list[Any]):
 
 
 def _stacked(values: list[Any], history: bool) -> Any:
-    if any(isinstance(v, Ragged) for v in values):
+    if any(v is None or isinstance(v, Ragged) for v in values):
         return Ragged(values)
     try:
         return np.stack(values)

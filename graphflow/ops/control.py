@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from graphflow import constants, dtypes, nest, spec
+from graphflow.compile.lower import needed_ops
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, get_default_graph
 from graphflow.indexed_slices import IndexedSlices
@@ -30,7 +31,10 @@ class TracedGraph(FuncGraph):
         super().__init__(name, outer)
         self.saved: dict[Tensor, int] = {}
         self.structure: Any = None
-        self._scope = Scope(name=f"{outer.scope.name}{name}/", device=outer.scope.device)
+        around = outer.scope
+        self.enter_scope(
+            Scope(name=f"{around.name}{name}/", device=around.device, gradient_map=around.gradient_map)
+        )
 
 
 def trace(
@@ -46,6 +50,7 @@ def trace(
         graph.structure = found
         graph.results = [_result(leaf, graph) for leaf in nest.flatten(found)]
     _localise_reads(graph, state.written_in(graph))
+    _drop_unused(graph)
     return graph  # type: ignore[no-any-return]
 
 
@@ -70,18 +75,24 @@ def _localise_reads(graph: FuncGraph, written: Collection[Tensor]) -> None:
     for handle in [h for h in hoisted if h in written]:
         argument = hoisted.pop(handle)
         graph.args.remove(argument)
-        for outer in [t for t, arg in graph.captured.items() if arg is argument]:
-            del graph.captured[outer]
+        del graph.captured[graph.stands_for.pop(argument)]
         reader = argument.op
         reader.type = reader.gradient_type = "ReadVariable"
         reader.inputs = (graph.capture(handle),)
         reader.attrs = {"dtype": handle.op.attrs["dtype"], "dims": handle.op.attrs["dims"]}
 
 
+def _drop_unused(graph: FuncGraph) -> None:
+    """What the function captured and its results do not need is no input of it: it need not be computed."""
+    needed = set(needed_ops([r.op for r in graph.results], {}))
+    for argument in [a for a in graph.args if a in graph.stands_for and a.op not in needed]:
+        graph.args.remove(argument)
+        del graph.captured[graph.stands_for.pop(argument)]
+
+
 def captured_inputs(graph: FuncGraph) -> list[Tensor]:
     """The surrounding tensors that a function uses, in the order of its arguments."""
-    by_argument = {arg: outer for outer, arg in graph.captured.items()}
-    return [by_argument[arg] for arg in graph.args if arg in by_argument]
+    return [graph.stands_for[arg] for arg in graph.args if arg in graph.stands_for]
 
 
 def save(op: Operation, graph: TracedGraph, tensor: Tensor, stacked: bool) -> Tensor:

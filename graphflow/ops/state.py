@@ -22,6 +22,7 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import FuncGraph, Graph, get_default_graph
 from graphflow.opdef import OPS, call, op
+from graphflow.ops import core
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -245,7 +246,7 @@ def root_handle(handle: Tensor) -> Tensor:
     """The variable's own handle, for an argument of a function that stands for it."""
     graph = handle.graph
     while isinstance(graph, FuncGraph):
-        outer = next((t for t, argument in graph.captured.items() if argument is handle), None)
+        outer = graph.stands_for.get(handle)
         if outer is None:
             break
         handle, graph = outer, outer.graph
@@ -278,7 +279,9 @@ def _hoisted(variable: Any, graph: FuncGraph) -> Tensor:
     hoisted: dict[Tensor, Tensor] = graph.store.setdefault("hoisted_reads", {})
     found = hoisted.get(variable.handle)
     if found is None:
-        found = hoisted[variable.handle] = graph.capture(value_in(variable, graph.outer))
+        with graph.outer.as_default():  # an identity: the same read may be captured on purpose, to stay what it was
+            value = core.identity(value_in(variable, graph.outer))
+        found = hoisted[variable.handle] = graph.capture(value)
     return found
 
 

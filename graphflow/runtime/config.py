@@ -99,7 +99,7 @@ class OptimizerOptions(_Options):
         "do_function_inlining": False,
         "global_jit_level": 0,
     }
-    HONOURED = frozenset({"opt_level", "do_common_subexpression_elimination", "do_constant_folding"})
+    HONOURED = frozenset({"opt_level"})
 
 
 class GraphOptions(_Options):
@@ -128,7 +128,7 @@ class ConfigProto(_Options):
         "use_per_session_threads": False,
         "isolate_session_state": False,
     }
-    HONOURED = frozenset({"allow_soft_placement", "log_device_placement", "device_count", "isolate_session_state"})
+    HONOURED = frozenset({"allow_soft_placement", "isolate_session_state"})
 
 
 class RunOptions(_Options):

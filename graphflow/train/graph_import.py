@@ -455,6 +455,5 @@ class _Import:
             if type(which) is not int or not 0 <= which < len(regions):
                 raise _malformed(f"op {op.name!r} is in an unknown region", which)
             if which != last:
-                graph._regions += 1
-                last, current = which, Region(graph._regions, regions[which])
+                last, current = which, Region(next(graph._regions), regions[which])
             op.region = current
