@@ -11,7 +11,7 @@ from collections.abc import Sequence
 # Names that TF1 programs reach for first, and what to use instead.
 _INSTEAD = {
     "layers": "tf.nn and tf.get_variable build layers; the examples show how",
-    "contrib": "tf.initializers.xavier_initializer is there; most of contrib was moved to tf.nn and tf.train in TF1 itself",
+    "contrib": "tf.initializers.xavier_initializer is there; most of the rest is in tf.nn and tf.train",
     "summary": "fetch the values and keep them in a list",
     "app": "call main() yourself; argparse reads flags",
     "flags": "argparse reads flags",

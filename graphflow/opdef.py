@@ -46,8 +46,8 @@ class OpDef:
     """The record of one op type; see `op` for the meaning of its columns."""
 
     __slots__ = (
-        "broadcasts", "control_flow", "differentiable", "doc", "effect", "function", "infer", "known_value", "noop",
-        "place", "result", "rules", "same_dtype", "stateful", "type",
+        "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "function", "infer", "known_value",
+        "noop", "place", "result", "rules", "same_dtype", "stateful", "type",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
@@ -62,6 +62,7 @@ class OpDef:
         self.differentiable: bool = columns["differentiable"]
         self.broadcasts: bool = columns["broadcasts"]
         self.noop: bool = columns["noop"]
+        self.can_fail: str = columns["can_fail"]
         self.known_value: Callable[..., Any] | None = columns["known_value"]
         self.control_flow: bool = columns["control_flow"]
         self.result: Callable[..., Any] | None = columns["result"]
@@ -100,6 +101,7 @@ def op(
     differentiable: bool = True,
     broadcasts: bool = False,
     noop: bool = False,
+    can_fail: str = "",
     known_value: Callable[..., Any] | None = None,
     control_flow: bool = False,
     result: Callable[..., Any] | None = None,
@@ -114,6 +116,8 @@ def op(
     differentiable False states that no gradient exists; otherwise one must be registered
     broadcasts     inputs follow NumPy's broadcasting; gradients are summed back to each input's shape
     noop           it is the identity wherever its output has the dtype and shape of its first input
+    can_fail       "always", or "integers" for those dtypes alone: its kernel may refuse values of the right shapes, so
+                   it runs even if only the shape of its result is used
     known_value    (*specs, **attrs) -> the value, where specs alone determine it (tf.shape), or None
     control_flow   some attributes are FuncGraphs
     result         builds what the caller gets out of several outputs (a named tuple)
@@ -122,7 +126,7 @@ def op(
     def define(function: Callable[P, Call]) -> OpFunction[P]:
         definition = OpDef(
             type, function, infer, same_dtype=same_dtype, effect=effect, stateful=stateful,
-            differentiable=differentiable, broadcasts=broadcasts, noop=noop, known_value=known_value,
+            differentiable=differentiable, broadcasts=broadcasts, noop=noop, can_fail=can_fail, known_value=known_value,
             control_flow=control_flow, result=result,
         )  # fmt: skip
         earlier = OPS.get(type)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphflow import spec
@@ -64,6 +64,7 @@ class BaseSession:
         config: ConfigProto | None = None,
         device: str | None = None,
         optimization_level: int | None = None,
+        disabled_passes: Collection[str] = (),
     ) -> None:
         if graph is not None and not isinstance(graph, Graph):
             raise InvalidArgumentError("a session runs a tf.Graph", got=repr(graph)[:80])
@@ -76,7 +77,7 @@ class BaseSession:
         self.graph = graph if graph is not None else get_default_graph()
         self._config = config or ConfigProto()
         self._backend: Backend = load_backend(_backend_name(device))
-        self._options = pipeline.Options(_level(self._config, optimization_level))
+        self._options = pipeline.Options(_level(self._config, optimization_level), disabled_passes)
         self._cells: dict[str, Cell] = {}
         self._entries: dict[Any, _Entry] = {}
         self._mutations = self.graph.mutations
@@ -216,7 +217,9 @@ class BaseSession:
         soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
         try:
             with CollectorPaused():
-                program = pipeline.compile_graph(tensors, operations, feeds, dims, self._backend.evaluate, self._options)
+                program = pipeline.compile_graph(
+                    tensors, operations, feeds, dims, self._backend.evaluate, self._options
+                )
                 place.check_devices(program, frozenset({"cpu"}), soft)
                 return self._backend.compile(program, self)
         except RecursionError:

@@ -562,3 +562,40 @@ def test_a_program_can_be_made_by_hand() -> None:
     assert program.values[program.fetches[0]] == TensorSpec(tf.float32, (2,), None)
     assert program.with_record(program.record[0], fetches=()).fetches == ()
     assert run(program, np.zeros(2, np.float32))[0].tolist() == [1.0, 1.0]
+
+
+# -- found by review ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fed_constant_overrules_what_was_concluded_from_it() -> None:
+    count = tf.constant(3)
+    rows = tf.fill([count], 2.0)
+    for level in (0, 1):
+        with tf.Session(optimization_level=level) as session:
+            assert session.run([tf.shape(rows), rows], {count: 5})[0].tolist() == [5]
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                session.run(tf.reshape(rows, [3]), {count: 5})
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_an_error_is_not_optimised_away(level: int) -> None:
+    x, i, z = tf.placeholder(tf.float32, [3]), tf.placeholder(tf.int32, [2]), tf.placeholder(tf.int32, [])
+    with tf.Session(optimization_level=level) as session:
+        for fetch, feed in (
+            (tf.shape(tf.gather(x, i)), {x: [1, 2, 3], i: [0, 9]}),
+            (tf.zeros_like(tf.gather(x, i)), {x: [1, 2, 3], i: [0, 9]}),
+            (tf.shape(tf.constant([1, 2]) // z), {z: 0}),
+        ):
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                session.run(fetch, feed)
+
+
+def test_each_pass_can_be_switched_off_by_name() -> None:
+    x = tf.placeholder(tf.float32, [2])
+    y = tf.square(x) + tf.square(x)
+    for name in ("specialise", "merge_common", "remove_dead"):
+        with tf.Session(disabled_passes=[name]) as session:
+            assert session.run(y, {x: [1.0, 2.0]}).tolist() == [2.0, 8.0]
+            assert name not in [record.name for record in session.program(y, {x: [1.0, 2.0]}).record]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="merge_common"):
+        tf.Session(disabled_passes=["inline"])

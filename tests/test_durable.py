@@ -157,9 +157,7 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
         ("loop", errors.InvalidArgumentError),
     ],
 )
-def test_bad_paths(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, error: type[errors.Error]
-) -> None:
+def test_bad_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, error: type[errors.Error]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"x")
     Path("loop").symlink_to("loop")
@@ -451,9 +449,7 @@ class Disk:
                 yield None
 
 
-def power_loss(
-    tmp_path: Path, old: bytes | None, broken: Callable[[str, tuple[Any, ...]], bool]
-) -> tuple[int, int]:
+def power_loss(tmp_path: Path, old: bytes | None, broken: Callable[[str, tuple[Any, ...]], bool]) -> tuple[int, int]:
     """(states, violations) over every prefix of a save; calls that are `broken` do nothing on the disk."""
     log: list[tuple[str, tuple[Any, ...], Any]] = []
 
@@ -529,7 +525,7 @@ def test_open_regular(tmp_path: Path) -> None:
 
 def test_json_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    obj = {"latest": "modèl-7", "all": ["a", "b\n\"\\"], "n": -(10**18), "x": 1e-300, "": {"": [None, True]}}
+    obj = {"latest": "modèl-7", "all": ["a", 'b\n"\\'], "n": -(10**18), "x": 1e-300, "": {"": [None, True]}}
     durable.write_json(path, obj)
     assert durable.read_json(path) == obj
     assert json.loads(path.read_text("utf-8")) == obj

@@ -124,8 +124,7 @@ def test_large_enough_to_choose_the_layout_and_several_blocks() -> None:
     dy = data(*y.shape, name="dy")
     dw = conv2d_backprop_filter(x, w.shape, dy, **PLAIN)
     expected_dw = [
-        np.tensordot(padded[:, i : i + 12, j : j + 12], dy, ((0, 1, 2), (0, 1, 2)))
-        for i, j in np.ndindex(3, 3)
+        np.tensordot(padded[:, i : i + 12, j : j + 12], dy, ((0, 1, 2), (0, 1, 2))) for i, j in np.ndindex(3, 3)
     ]
     assert_close(dw, np.reshape(expected_dw, w.shape), 1e-10)
     assert_adjoint(np.vdot(y, dy), np.vdot(x, conv2d_backprop_input(x.shape, w, dy, **PLAIN)))

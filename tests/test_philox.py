@@ -239,9 +239,7 @@ def test_uniform(dtype: Any) -> None:
     np.testing.assert_array_equal(scaled, np.floor(scaled))
     ideal = (lambda x: (np.floor(x * steps) + 1) / steps) if dtype is np.float16 else (lambda x: x)
     assert ks(values[:: 40 if dtype is np.float16 else 1], ideal) < 1.95
-    assert abs(np.corrcoef(values[1:].astype(float), values[:-1].astype(float))[0, 1]) < 3.3 / math.sqrt(
-        200_000
-    )
+    assert abs(np.corrcoef(values[1:].astype(float), values[:-1].astype(float))[0, 1]) < 3.3 / math.sqrt(200_000)
 
 
 def test_uniform_takes_documented_bits(monkeypatch: pytest.MonkeyPatch) -> None:

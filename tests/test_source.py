@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Several statements on a line are the point here.
+# fmt: off
 import functools
 import gc
 import sys

@@ -23,9 +23,7 @@ def data(*shape: int, name: str = "") -> Array:
     return np.random.default_rng(zlib.crc32(repr((shape, name)).encode())).standard_normal(shape)
 
 
-def reference_axis(
-    size: int, kernel: int, stride: int, dilation: int, padding: Any, axis: int
-) -> tuple[int, int]:
+def reference_axis(size: int, kernel: int, stride: int, dilation: int, padding: Any, axis: int) -> tuple[int, int]:
     """Padding before, and output size, of one axis."""
     extent = dilation * (kernel - 1) + 1
     if padding == "VALID":
@@ -46,9 +44,7 @@ def reference_windows(
 ) -> tuple[tuple[int, ...], Iterator[tuple[tuple[int, ...], Cells]]]:
     """Output sizes, and for every output position the (tap, input position) pairs inside the input."""
     rank = len(sizes)
-    per_axis = [
-        reference_axis(sizes[d], kernel[d], strides[d], dilations[d], padding, d) for d in range(rank)
-    ]
+    per_axis = [reference_axis(sizes[d], kernel[d], strides[d], dilations[d], padding, d) for d in range(rank)]
 
     def windows() -> Iterator[tuple[tuple[int, ...], Cells]]:
         for at in np.ndindex(*(out for _, out in per_axis)):

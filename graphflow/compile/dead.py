@@ -1,7 +1,8 @@
 """Dead code: instructions whose outputs nobody reads any more, after other passes have rewired their readers.
 
-Policy: an instruction that the user asked for (a fetched op), that has an effect, or that another one waits for,
-stays.  Pruning at the fetches has happened before: whatever is here was needed once.
+Policy: an instruction that the user asked for (a fetched op), that has an effect, that another one waits for, or
+whose kernel may refuse its inputs, stays: an error is a result, too.  Pruning at the fetches has happened before:
+whatever is here was needed once.
 
 State: none.
 """
@@ -20,7 +21,7 @@ def remove_dead(program: Program, targets: frozenset[int] = frozenset()) -> Prog
     removed: list[str] = []
     for ins in reversed(program.instructions):
         used = ins.key in awaited or not live.isdisjoint(ins.outputs)
-        if not used and not _acts(ins):
+        if not used and not _acts(ins, program):
             removed.append(ins.op.name)
             continue
         live.update(ins.inputs)
@@ -35,6 +36,9 @@ def remove_dead(program: Program, targets: frozenset[int] = frozenset()) -> Prog
     )
 
 
-def _acts(ins: Instruction) -> bool:
+def _acts(ins: Instruction, program: Program) -> bool:
     definition = OPS[ins.type]
+    if definition.can_fail:
+        integers = any(program.values[v].dtype.is_integer for v in ins.inputs)
+        return definition.can_fail == "always" or integers
     return definition.effect == "write" or definition.stateful or definition.control_flow or not ins.outputs

@@ -26,16 +26,21 @@ MAX_GROWTH = 8
 Evaluate = Callable[[Instruction, Sequence[Any]], Sequence[Any]]
 
 
-def specialise(program: Program, evaluate: Evaluate) -> Program:
-    """Forward over the instructions once."""
-    work = _Specialiser(program, evaluate)
+def specialise(program: Program, evaluate: Evaluate, doubted: frozenset[int] = frozenset()) -> Program:
+    """Forward over the instructions once.
+
+    `doubted` are fed values that the graph thought it knew (a constant, a shape): what inference concluded from them
+    while building does not hold, so it is not merged with what is concluded now.
+    """
+    work = _Specialiser(program, evaluate, doubted)
     for ins in program.instructions:
         work.visit(ins)
     return work.finish()
 
 
 class _Specialiser:
-    def __init__(self, program: Program, evaluate: Evaluate) -> None:
+    def __init__(self, program: Program, evaluate: Evaluate, doubted: frozenset[int]) -> None:
+        self.doubted = set(doubted)
         self.program = program
         self.evaluate = evaluate
         self.values = list(program.values)
@@ -57,8 +62,9 @@ class _Specialiser:
         if self.replaced and ins.after:
             mapped = [self.replaced.get(k, k) for k in ins.after]
             ins = ins._replace(after=tuple(dict.fromkeys(k for k in mapped if k is not None)))
-        if not self.fresh.isdisjoint(ins.inputs):
-            self._infer(definition, ins)
+        in_doubt = bool(self.doubted) and not self.doubted.isdisjoint(ins.inputs)
+        if in_doubt or not self.fresh.isdisjoint(ins.inputs):
+            self._infer(definition, ins, in_doubt)
         pure = not (definition.stateful or definition.effect or definition.control_flow or ins.after)
         if pure and (self._known(definition, ins) or self._fold(ins) or definition.noop and self._drop(ins)):
             return
@@ -66,8 +72,8 @@ class _Specialiser:
         for v in ins.outputs:
             self.producer[v] = ins.key
 
-    def _infer(self, definition: OpDef, ins: Instruction) -> None:
-        """Infer again from what is known now; refine, never contradict."""
+    def _infer(self, definition: OpDef, ins: Instruction, in_doubt: bool) -> None:
+        """Infer again from what is known now; refine, never contradict, unless what was known is in doubt."""
         try:
             known = definition.infer(*[self.values[i] for i in ins.inputs], **ins.attrs)
         except Error as error:
@@ -77,6 +83,11 @@ class _Specialiser:
             raise InvalidArgumentError(f"{ins.type}: {error}", op=ins.op) from error
         specs = (known,) if type(known) is TensorSpec else known
         for v, found in zip(ins.outputs, specs, strict=False):
+            if v >= 0 and in_doubt:
+                self.doubted.add(v)
+                self.fresh.add(v)
+                self.values[v] = found._replace(dims=None) if definition.control_flow else found
+                continue
             if v < 0 or found == self.values[v]:
                 continue
             try:

@@ -58,7 +58,8 @@ def compile_graph(
     for name in _enabled(options.disabled):
         started = time.perf_counter()
         if name == "specialise":
-            program = fold.specialise(program, evaluate)
+            doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
+            program = fold.specialise(program, evaluate, doubted)
         elif name == "merge_common":
             program = merge.merge_common(program)
         else:

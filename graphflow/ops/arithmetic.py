@@ -195,7 +195,7 @@ squared_difference.vjp(
 # -- division --------------------------------------------------------------------------------------------------------
 
 
-@op("RealDiv", infer=elementwise("inexact"), broadcasts=True)
+@op("RealDiv", can_fail="integers", infer=elementwise("inexact"), broadcasts=True)
 def realdiv(x: Any, y: Any, name: str | None = None) -> Any:
     """x / y, elementwise, of floating-point or complex tensors."""
     return call((x, y), name)
@@ -252,7 +252,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Any:
     return (floor_div if x.dtype.is_integer else realdiv)(x, y, name=name or "div")
 
 
-@op("FloorDiv", infer=elementwise("real", hint=operator.floordiv), differentiable=False)
+@op("FloorDiv", can_fail="integers", infer=elementwise("real", hint=operator.floordiv), differentiable=False)
 def floor_div(x: Any, y: Any, name: str | None = None) -> Any:
     """x / y rounded down, elementwise."""
     return call((x, y), name)
@@ -263,7 +263,7 @@ def floordiv(x: Any, y: Any, name: str | None = None) -> Any:
     return floor_div(x, y, name=name or "floordiv")
 
 
-@op("FloorMod", infer=elementwise("real", hint=operator.mod), broadcasts=True)
+@op("FloorMod", can_fail="integers", infer=elementwise("real", hint=operator.mod), broadcasts=True)
 def floormod(x: Any, y: Any, name: str | None = None) -> Any:
     """x % y, elementwise: the remainder with the sign of y."""
     return call((x, y), name)
@@ -273,13 +273,13 @@ floormod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, floor_div(o
 mod = floormod
 
 
-@op("TruncateDiv", infer=elementwise("real"), differentiable=False)
+@op("TruncateDiv", can_fail="integers", infer=elementwise("real"), differentiable=False)
 def truncatediv(x: Any, y: Any, name: str | None = None) -> Any:
     """x / y rounded towards zero, as C divides integers."""
     return call((x, y), name)
 
 
-@op("TruncateMod", infer=elementwise("real"), broadcasts=True)
+@op("TruncateMod", can_fail="integers", infer=elementwise("real"), broadcasts=True)
 def truncatemod(x: Any, y: Any, name: str | None = None) -> Any:
     """The remainder with the sign of x, as in C."""
     return call((x, y), name)

@@ -113,7 +113,7 @@ def _inverted(x: Any) -> TensorSpec:
     return TensorSpec(x.dtype, (None,) if x.dims is None else x.dims)
 
 
-@op("InvertPermutation", infer=_inverted, differentiable=False)
+@op("InvertPermutation", can_fail="always", infer=_inverted, differentiable=False)
 def invert_permutation(x: Any, name: str | None = None) -> Any:
     """The vector y with y[x[i]] = i."""
     return call((x,), name)

@@ -32,9 +32,7 @@ class TracedGraph(FuncGraph):
         self.saved: dict[Tensor, int] = {}
         self.structure: Any = None
         around = outer.scope
-        self.enter_scope(
-            Scope(name=f"{around.name}{name}/", device=around.device, gradient_map=around.gradient_map)
-        )
+        self.enter_scope(Scope(name=f"{around.name}{name}/", device=around.device, gradient_map=around.gradient_map))
 
 
 def trace(

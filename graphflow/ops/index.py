@@ -58,7 +58,7 @@ def _gathered(params: Any, indices: Any, *, axis: int) -> TensorSpec:
     return TensorSpec(params.dtype, dims, known)
 
 
-@op("Gather", infer=_gathered, same_dtype=None)
+@op("Gather", can_fail="always", infer=_gathered, same_dtype=None)
 def _gather(params: Any, indices: Any, axis: int, name: str | None = None) -> Any:
     return call((params, indices), name, axis=axis)
 
@@ -141,7 +141,7 @@ def _depth(indices: Any, dims: spec.Dims) -> int | None:
     return depth
 
 
-@op("GatherNd", infer=_gathered_nd, same_dtype=None)
+@op("GatherNd", can_fail="always", infer=_gathered_nd, same_dtype=None)
 def gather_nd(params: Any, indices: Any, name: str | None = None) -> Any:
     """The elements (or slices) of `params` whose coordinates stand along the last axis of `indices`."""
     return call((params, indices), name)
@@ -174,7 +174,7 @@ def _check_updates(indices: Any, updates: Any, dims: spec.Dims) -> None:
         raise ShapeError("updates do not fit their indices", expected=spec.describe(wanted), got=got)
 
 
-@op("ScatterNd", infer=_scattered, same_dtype=None)
+@op("ScatterNd", can_fail="always", infer=_scattered, same_dtype=None)
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
     """Zeros of that shape, to which `updates` are added at the coordinates along the last axis of `indices`."""
     return call((indices, updates, shape_vector(shape)), name)
@@ -284,7 +284,7 @@ def _masked(mask: Any, size: Any) -> TensorSpec:
     return TensorSpec(dtypes.int64, (None,))
 
 
-@op("MaskPlaces", infer=_masked, same_dtype=None, differentiable=False)
+@op("MaskPlaces", can_fail="always", infer=_masked, same_dtype=None, differentiable=False)
 def _mask_places(mask: Any, size: Any, name: str | None = None) -> Any:
     """Where a vector of bools holds; it must have `size` elements."""
     return call((mask, size), name)

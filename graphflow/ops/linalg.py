@@ -154,7 +154,7 @@ def _square(x: Any, **attrs: Any) -> TensorSpec:
     return TensorSpec(x.dtype, (*dims[:-2], side, side))
 
 
-@op("MatrixInverse", infer=_square)
+@op("MatrixInverse", can_fail="always", infer=_square)
 def _inverse(input: Any, name: str | None = None) -> Any:
     return call((input,), name)
 
@@ -206,12 +206,12 @@ def _solved(matrix: Any, rhs: Any, **attrs: Any) -> TensorSpec:
     return TensorSpec(rhs.dtype, (*spec.merge(dims[:-1], rhs.dims[:-1]), rhs.dims[-1]))  # type: ignore[misc]
 
 
-@op("MatrixSolve", infer=_solved)
+@op("MatrixSolve", can_fail="always", infer=_solved)
 def _solve(matrix: Any, rhs: Any, transpose: bool, name: str | None = None) -> Any:
     return call((matrix, rhs), name, transpose=transpose)
 
 
-@op("MatrixTriangularSolve", infer=_solved)
+@op("MatrixTriangularSolve", can_fail="always", infer=_solved)
 def _triangular_solve(matrix: Any, rhs: Any, lower: bool, transpose: bool, name: str | None = None) -> Any:
     return call((matrix, rhs), name, lower=lower, transpose=transpose)
 
@@ -254,7 +254,7 @@ def _triangular_gradient(op: Any, dy: Any) -> list[Any]:
 # -- decompositions --------------------------------------------------------------------------------------------------
 
 
-@op("Cholesky", infer=_square)
+@op("Cholesky", can_fail="always", infer=_square)
 def cholesky(input: Any, name: str | None = None) -> Any:
     """The lower triangular L with L L* = input, for positive definite matrices."""
     return call((input,), name)
@@ -279,7 +279,7 @@ def _eigen(x: Any) -> tuple[TensorSpec, ...]:
     return TensorSpec(x.dtype, None if known.dims is None else known.dims[:-1]), known
 
 
-@op("SelfAdjointEig", infer=_eigen)
+@op("SelfAdjointEig", can_fail="always", infer=_eigen)
 def self_adjoint_eig(tensor: Any, name: str | None = None) -> Any:
     """The eigenvalues, in ascending order, and the eigenvectors, as columns, of self-adjoint matrices."""
     return call((tensor,), name)
@@ -324,7 +324,7 @@ def _singular(x: Any, *, full: bool, vectors: bool) -> tuple[TensorSpec, ...]:
     return values, TensorSpec(x.dtype, (*batch, m, u)), TensorSpec(x.dtype, (*batch, n, v))
 
 
-@op("Svd", infer=_singular)
+@op("Svd", can_fail="always", infer=_singular)
 def _svd(tensor: Any, full: bool, vectors: bool, name: str | None = None) -> Any:
     return call((tensor,), name, full=full, vectors=vectors)
 

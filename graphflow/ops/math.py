@@ -66,7 +66,7 @@ __all__ = [
 # -- powers, exponentials, logarithms --------------------------------------------------------------------------------
 
 
-@op("Pow", infer=elementwise(), broadcasts=True)
+@op("Pow", can_fail="integers", infer=elementwise(), broadcasts=True)
 def pow(x: Any, y: Any, name: str | None = None) -> Any:
     """x ** y, elementwise."""
     return call((x, y), name)

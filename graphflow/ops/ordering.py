@@ -247,7 +247,7 @@ def _partitioned(data: Any, partitions: Any, *, num_partitions: int) -> tuple[Te
     return (TensorSpec(data.dtype, (None, *data.dims[width:])),) * num_partitions
 
 
-@op("DynamicPartition", infer=_partitioned, same_dtype=None, result=lambda *parts: list(parts))
+@op("DynamicPartition", can_fail="always", infer=_partitioned, same_dtype=None, result=lambda *parts: list(parts))
 def dynamic_partition(data: Any, partitions: Any, num_partitions: Any, name: str | None = None) -> Any:
     """The rows of `data` sorted into `num_partitions` tensors, by the number of a partition for each row."""
     count = known_integer(num_partitions, "num_partitions")
@@ -280,7 +280,7 @@ def _stitched(*inputs: Any) -> TensorSpec:
     return TensorSpec(inputs[half].dtype, None if tail is None else (None, *tail))
 
 
-@op("DynamicStitch", infer=_stitched, same_dtype=None)
+@op("DynamicStitch", can_fail="always", infer=_stitched, same_dtype=None)
 def dynamic_stitch(indices: Any, data: Any, name: str | None = None) -> Any:
     """One tensor made of the rows of several: row `indices[m][i]` is `data[m][i]`; where indices repeat, the last."""
     if len(indices) != len(data) or not len(data):

@@ -87,13 +87,13 @@ def _rows_gradient(op: Any, dy: Any) -> Any:
 segment_rows.vjp(_rows_gradient, None)
 
 
-@op("SegmentSum", infer=_sorted("number"), same_dtype=None)
+@op("SegmentSum", can_fail="always", infer=_sorted("number"), same_dtype=None)
 def segment_sum(data: Any, segment_ids: Any, name: str | None = None) -> Any:
     """The sums of the rows with the same id."""
     return call((data, segment_ids), name)
 
 
-@op("UnsortedSegmentSum", infer=_unsorted("number"), same_dtype=None)
+@op("UnsortedSegmentSum", can_fail="always", infer=_unsorted("number"), same_dtype=None)
 def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
     """The sums of the rows with the same id."""
     return call((data, segment_ids, num_segments), name)
@@ -106,13 +106,13 @@ unsorted_segment_sum.vjp(lambda op, dy: segment_rows(dy, op.inputs[1]), None, No
 # -- products --------------------------------------------------------------------------------------------------------
 
 
-@op("SegmentProd", infer=_sorted("number"), same_dtype=None)
+@op("SegmentProd", can_fail="always", infer=_sorted("number"), same_dtype=None)
 def segment_prod(data: Any, segment_ids: Any, name: str | None = None) -> Any:
     """The products of the rows with the same id."""
     return call((data, segment_ids), name)
 
 
-@op("UnsortedSegmentProd", infer=_unsorted("number"), same_dtype=None)
+@op("UnsortedSegmentProd", can_fail="always", infer=_unsorted("number"), same_dtype=None)
 def unsorted_segment_prod(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
     """The products of the rows with the same id."""
     return call((data, segment_ids, num_segments), name)
@@ -138,25 +138,25 @@ unsorted_segment_prod.vjp(_prod_gradient, None, None)
 # -- the largest and the smallest ------------------------------------------------------------------------------------
 
 
-@op("SegmentMax", infer=_sorted("real"), same_dtype=None)
+@op("SegmentMax", can_fail="always", infer=_sorted("real"), same_dtype=None)
 def segment_max(data: Any, segment_ids: Any, name: str | None = None) -> Any:
     """The largest of the rows with the same id, column by column."""
     return call((data, segment_ids), name)
 
 
-@op("SegmentMin", infer=_sorted("real"), same_dtype=None)
+@op("SegmentMin", can_fail="always", infer=_sorted("real"), same_dtype=None)
 def segment_min(data: Any, segment_ids: Any, name: str | None = None) -> Any:
     """The smallest of the rows with the same id, column by column."""
     return call((data, segment_ids), name)
 
 
-@op("UnsortedSegmentMax", infer=_unsorted("real"), same_dtype=None)
+@op("UnsortedSegmentMax", can_fail="always", infer=_unsorted("real"), same_dtype=None)
 def unsorted_segment_max(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
     """The largest of the rows with the same id; the lowest number of the dtype where there is none."""
     return call((data, segment_ids, num_segments), name)
 
 
-@op("UnsortedSegmentMin", infer=_unsorted("real"), same_dtype=None)
+@op("UnsortedSegmentMin", can_fail="always", infer=_unsorted("real"), same_dtype=None)
 def unsorted_segment_min(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
     """The smallest of the rows with the same id; the highest number of the dtype where there is none."""
     return call((data, segment_ids, num_segments), name)

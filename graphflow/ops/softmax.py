@@ -226,7 +226,7 @@ def _sparse_cross_entropy(logits: Any, labels: Any) -> tuple[TensorSpec, TensorS
     return TensorSpec(found.dtype, dims), TensorSpec(found.dtype, None if dims is None else (*dims, classes))
 
 
-@op("SparseSoftmaxCrossEntropyWithLogits", infer=_sparse_cross_entropy, same_dtype=None)
+@op("SparseSoftmaxCrossEntropyWithLogits", can_fail="always", infer=_sparse_cross_entropy, same_dtype=None)
 def _sparse_softmax_cross_entropy(features: Any, labels: Any, name: str | None = None) -> Any:
     return call((features, labels), name)
 

@@ -163,9 +163,7 @@ def _function_tensor(world: World) -> Any:
 
 
 def _variable(value: Any, kind: Kind, name: str, *words: str) -> Bad:
-    return Bad(
-        f"variable-{name}", lambda w: w.session.run(w.w, {w.w: value}), kind, ("variable 'w'", *words)
-    )
+    return Bad(f"variable-{name}", lambda w: w.session.run(w.w, {w.w: value}), kind, ("variable 'w'", *words))
 
 
 ROWS = [_value(name, make) for name, make in VALUES.items()]

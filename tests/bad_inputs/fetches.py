@@ -36,7 +36,6 @@ def _nested(depth: int, leaf: Any) -> Any:
     return leaf
 
 
-
 def _array_of(*items: Any) -> Any:
     found = np.empty(len(items), object)
     for i, item in enumerate(items):

@@ -96,7 +96,6 @@ def _in_scope(world: World) -> Any:
         return tf.identity(world.s, name="a:b")
 
 
-
 ROWS = [_op(name, value) for name, value in ILLEGAL.items()]
 ROWS += [_scope(name, value) for name, value in AS_SCOPE.items() if name in (
     "underscore_first", "space", "newline", "nul", "unicode", "colon", "double_quote", "257_letters", "10_MB", "number",

@@ -114,7 +114,6 @@ def _foreign_control(world: World) -> None:
         tf.no_op()
 
 
-
 ROWS = [
     _foreign("binary", lambda w: tf.add(w.x, w.stranger), "stranger:0"),
     _foreign("binary-first", lambda w: w.stranger + w.s),

@@ -24,7 +24,9 @@ def _fresh(name: str, fetch: Callable[[World], Any], *words: str) -> Bad:
         with tf.Session(graph=world.graph) as session:
             return session.run(fetch(world), {world.s: 1.0, world.n: 1, world.x: np.zeros((1, 3)), world.flag: True})
 
-    return Bad(f"uninitialized-{name}", do, FAILED, ("not initialized", *words), leaves=(*READ, "Cast", "If"))
+    return Bad(
+        f"uninitialized-{name}", do, FAILED, ("not initialized", *words), leaves=(*READ, "Cast", "If", "Identity")
+    )
 
 
 def _two(world: World) -> Any:
@@ -53,8 +55,9 @@ def _run(name: str, build: Callable[[World], Any], value: Any, kind: Kind, *word
         given = tf.py_func(lambda: value, [], tf.as_dtype(np.asarray(value).dtype), name="given")
         return world.session.run([build(world)(given), world.w, world.count])
 
-    return Bad(f"run-{name}", do, kind, words,
-               leaves=("PyFunc", "Assign", "AssignAdd", "AssignSub", "Scatter", "CountUpTo"))
+    return Bad(
+        f"run-{name}", do, kind, words, leaves=("PyFunc", "Assign", "AssignAdd", "AssignSub", "Scatter", "CountUpTo")
+    )
 
 
 f32 = np.float32
