@@ -467,3 +467,8 @@ def test_a_late_control_edge_inside_a_branch_is_seen_by_the_next_run() -> None:
     kept["read"].op.add_control_input(first)
     assert tf.get_default_graph().mutations > before + 1
     assert run(y) == 3.0
+
+
+def test_elems_of_different_lengths_are_refused() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="different numbers of rows"):
+        tf.map_fn(lambda pair: pair[0] + pair[1], (tf.zeros([3]), tf.zeros([4])), dtype=tf.float32)

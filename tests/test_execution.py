@@ -552,3 +552,28 @@ def test_many_inputs_and_many_readers() -> None:
         found = session.run([total, *parts], {x: 1.0})
         assert found[0] == 1999000.0 and found[1:] == [float(i) for i in range(2000)]
         assert session.run(tf.gradients(total, x)[0], {x: 1.0}) == 1999000.0
+
+
+def test_a_kernel_of_the_users_cannot_write_to_what_it_gets() -> None:
+    from graphflow.backend import user_kernels
+    from graphflow.opdef import OPS
+    from graphflow.ops.inference import like_first
+
+    @tf.op("SpoilsItsInput", infer=like_first, differentiable=False)
+    def spoil(x: Any, name: str | None = None) -> Any:
+        """Adds one where it must not."""
+        return tf.call((x,), name)
+
+    @tf.RegisterKernel("SpoilsItsInput")
+    def _(x: Any) -> Any:
+        x += 1
+        return x
+
+    fed = np.zeros(3, np.float32)
+    x = tf.placeholder(tf.float32, [3])
+    try:
+        with tf.Session() as session, pytest.raises(tf.errors.InvalidArgumentError, match="read-only"):
+            session.run(spoil(x), {x: fed})
+    finally:
+        del OPS["SpoilsItsInput"], user_kernels("numpy")["SpoilsItsInput"]
+    assert fed.tolist() == [0.0, 0.0, 0.0]

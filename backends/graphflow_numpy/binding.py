@@ -44,8 +44,23 @@ def row_of(ins: Instruction) -> Row:
             raise UnimplementedError(
                 f"the NumPy backend has no kernel for {ins.type}", op=ins.op, hint=f'@tf.RegisterKernel("{ins.type}")'
             )
-        row = Row(function, view=True)
+        row = Row(_guarded(function), view=True)
     return row
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's kernel sees read-only views: what it gets may be a variable's memory, or the caller's own array."""
+
+    def call(*inputs: Any, **attrs: Any) -> Any:
+        return function(*[_read_only(x) if type(x) is np.ndarray else x for x in inputs], **attrs)
+
+    return call
+
+
+def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 class Bound:

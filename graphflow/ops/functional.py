@@ -26,7 +26,10 @@ def _elements(elems: Any) -> tuple[list[Tensor], Any, int | None]:
     for t in flat:
         if t.dims == ():
             raise ShapeError("elems must have rows: a first axis to run along", op=t.op, got="a scalar")
-    known = next((t.dims[0] for t in flat if t.dims is not None and t.dims[0] is not None), None)
+    lengths = {t.dims[0] for t in flat if t.dims is not None and t.dims[0] is not None}
+    if len(lengths) > 1:
+        raise ShapeError("elems have different numbers of rows", got=" and ".join(map(str, sorted(lengths))))
+    known = next(iter(lengths), None)
     return flat, array.shape(flat[0])[0], known
 
 
