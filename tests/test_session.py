@@ -430,7 +430,7 @@ def test_what_fits_is_not_copied(sess: tf.Session) -> None:
     frozen.flags.writeable = False
     for given in (mine, frozen):
         sess.run(y, {x: given})
-        assert seen[-1] is given
+        assert np.shares_memory(seen[-1], given)
     for given in (np.ones((2, 3)), np.ones((3, 2), np.float32).T, [[1.0, 1.0, 1.0]]):
         sess.run(y, {x: given})
         assert seen[-1] is not given and seen[-1].flags.c_contiguous
@@ -561,11 +561,14 @@ def test_runs_do_not_accumulate(sess: tf.Session) -> None:
                     sess.run(y, {x: bad})
 
     many(300)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    many(33_000)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 200
+    drifts = []
+    for _ in range(3):  # what leaks leaks in each third; a memo that fills up somewhere does so once
+        gc.collect()
+        before = sys.getallocatedblocks()
+        many(11_000)
+        gc.collect()
+        drifts.append(sys.getallocatedblocks() - before)
+    assert min(drifts) < 60, drifts
 
 
 # -- 7: errors -------------------------------------------------------------------------------------------------------
