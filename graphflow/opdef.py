@@ -47,7 +47,7 @@ class OpDef:
 
     __slots__ = (
         "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "function", "infer", "known_value",
-        "noop", "place", "result", "rules", "same_dtype", "stateful", "type",
+        "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful", "type",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
@@ -66,6 +66,8 @@ class OpDef:
         self.known_value: Callable[..., Any] | None = columns["known_value"]
         self.control_flow: bool = columns["control_flow"]
         self.result: Callable[..., Any] | None = columns["result"]
+        self.pointwise: bool = columns["pointwise"] or getattr(infer, "pointwise", False)
+        self.reduces: bool = columns["reduces"]
         self.rules: tuple[Rule, ...] | None = None
 
 
@@ -105,6 +107,8 @@ def op(
     known_value: Callable[..., Any] | None = None,
     control_flow: bool = False,
     result: Callable[..., Any] | None = None,
+    pointwise: bool = False,
+    reduces: bool = False,
 ) -> Callable[[Callable[P, Call]], OpFunction[P]]:
     """Define an op type.
 
@@ -121,13 +125,16 @@ def op(
     known_value    (*specs, **attrs) -> the value, where specs alone determine it (tf.shape), or None
     control_flow   some attributes are FuncGraphs
     result         builds what the caller gets out of several outputs (a named tuple)
+    pointwise      each element of the result depends on the elements of the inputs at its place (after broadcasting);
+                   follows from `infer=elementwise(...)`
+    reduces        attributes axis and keepdims: elements along the axes become one
     """
 
     def define(function: Callable[P, Call]) -> OpFunction[P]:
         definition = OpDef(
             type, function, infer, same_dtype=same_dtype, effect=effect, stateful=stateful,
             differentiable=differentiable, broadcasts=broadcasts, noop=noop, can_fail=can_fail, known_value=known_value,
-            control_flow=control_flow, result=result,
+            control_flow=control_flow, result=result, pointwise=pointwise, reduces=reduces,
         )  # fmt: skip
         earlier = OPS.get(type)
         if earlier is not None:

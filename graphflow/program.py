@@ -21,7 +21,7 @@ from graphflow.tensor import Operation
 class Instruction(NamedTuple):
     """One kernel call."""
 
-    key: int  # stable through all passes: the id of the op it came from
+    key: int  # stable through all passes: the id of the op it came from, or of one of those that it replaces
     type: str
     inputs: tuple[int, ...]  # numbers of values
     outputs: tuple[int, ...]  # numbers of values; -1 where nobody reads that output
@@ -37,16 +37,64 @@ class PassRecord(NamedTuple):
     removed: tuple[str, ...] = ()  # names of ops
     folded: tuple[str, ...] = ()
     merged: tuple[tuple[str, str], ...] = ()  # (removed op, the op that stands for it)
+    rewritten: tuple[tuple[str, str], ...] = ()  # (op, what became of it in a few words)
+    fused: tuple[tuple[str, ...], ...] = ()  # names of the ops of each group
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        parts = [f"{len(v)} {k}" for k in ("removed", "folded", "merged") if (v := getattr(self, k))]
+        parts = [
+            f"{len(v)} {k}" for k in ("removed", "folded", "merged", "rewritten", "fused") if (v := getattr(self, k))
+        ]
         return f"{self.name}: {', '.join(parts) or 'nothing to do'} ({self.seconds * 1e3:.2f} ms)"
+
+
+class Group(NamedTuple):
+    """Consecutive instructions, `instructions[begin:end]`, that may be evaluated in one pass over one index space.
+
+    All but the reductions at its end are elementwise over `dims`; an input has those dims or broadcasts to them.
+    Values that no one reads outside need no memory of their own.
+    """
+
+    begin: int
+    end: int
+    dims: tuple[int, ...]
+    outputs: tuple[int, ...]  # values that are read outside, or fetched
+
+
+class Task(NamedTuple):
+    """What a scheduler hands to a worker: `instructions[begin:end]`, in their order."""
+
+    begin: int
+    end: int
+    seconds: float  # estimated
+    priority: float  # estimated seconds from its start to the end of the run; larger is more urgent
+    before: tuple[int, ...]  # numbers of the tasks that must be finished
+
+
+class Schedule(NamedTuple):
+    """Tasks and their dependencies, and what they promise."""
+
+    tasks: tuple[Task, ...]
+    workers: int  # how many are worth having; 1 means: run the instructions in their order, in the caller's thread
+    sequential: float  # estimated seconds with one worker, and BLAS on all cores
+    parallel: float  # estimated seconds with the workers, each with BLAS on one core
+
+
+class Memory(NamedTuple):
+    """Where results live: offsets into one arena of `size` bytes; a value without one gets memory of its own."""
+
+    size: int
+    offsets: Mapping[int, int]  # value -> offset in bytes
+    peak_before: int  # bytes at the peak if nothing were reused
+    peak_after: int
 
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled graph: instructions, the values they work on, and the record of the passes."""
+    """A compiled graph: instructions, the values they work on, and the record of the passes.
+
+    Groups, schedule and memory are positions in `instructions`: a pass that changes those runs before.
+    """
 
     instructions: tuple[Instruction, ...]
     values: tuple[TensorSpec, ...]
@@ -55,6 +103,9 @@ class Program:
     fetches: tuple[int, ...]
     record: tuple[PassRecord, ...] = ()
     handles: Mapping[int, Operation] = field(default_factory=dict)  # value number -> the variable's op
+    groups: tuple[Group, ...] = ()  # in the order of the instructions, without overlap
+    schedule: Schedule | None = None
+    memory: Memory | None = None
 
     def with_record(self, record: PassRecord, **changes: Any) -> Program:
         """The program after a pass."""

@@ -1,7 +1,9 @@
 """The passes in their order, and the one function that runs them.
 
-Policy: O0 only lowers; O1, the default, changes no bit of any result.  Each pass is named and can be switched off by
-name; what each did is kept in `program.record`.
+Policy: O0 only lowers; O1, the default, changes no bit of any result; O2 may round differently, within a stated bound.
+Each pass is a row of the table: a pure function from Program to Program, named, with the level from which it runs;
+it can be switched off by name, and what it did is kept in `program.record`.  Any subset gives the same bits at O1,
+in any order in which no row stands before one that it `follows`.
 
 State: none.
 """
@@ -9,31 +11,63 @@ State: none.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from graphflow import spec
-from graphflow.compile import dead, fold, lower, merge
+from graphflow.compile import dead, fold, fuse, lower, merge
 from graphflow.errors import InvalidArgumentError, shown
 from graphflow.program import Program
 from graphflow.tensor import Operation, Tensor
 
-PASSES = ("specialise", "merge_common", "remove_dead")
+
+class Facts(NamedTuple):
+    """What passes may ask, beyond the Program."""
+
+    evaluate: fold.Evaluate  # computes one instruction, for folding
+    doubted: frozenset[int]  # fed values of which the graph thought it knew something
+    targets: frozenset[int]  # keys of the ops that were fetched
+    level: int
+
+
+class Pass(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    run: Callable[[Program, Facts], Program]
+    level: int = 1  # from which optimisation level
+    follows: tuple[str, ...] = ()  # passes that must have run before it, if they run at all
+
+
+TABLE = (
+    Pass("specialise", lambda p, f: fold.specialise(p, f.evaluate, f.doubted)),
+    Pass("merge_common", lambda p, f: merge.merge_common(p)),
+    Pass("remove_dead", lambda p, f: dead.remove_dead(p, f.targets), follows=("specialise", "merge_common")),
+    Pass("fuse", lambda p, f: fuse.fuse(p, f.level), follows=("specialise", "merge_common", "remove_dead")),
+)
+PASSES = tuple(row.name for row in TABLE)
 
 
 class Options:
-    """How to compile: the optimisation level, and passes to leave out by name."""
+    """How to compile: the optimisation level, passes to leave out by name, and another legal order of them."""
 
-    __slots__ = ("disabled", "level")
+    __slots__ = ("level", "table")
 
-    def __init__(self, level: int = 1, disabled: Collection[str] = ()) -> None:
-        unknown = [name for name in disabled if name not in PASSES]
+    def __init__(self, level: int = 1, disabled: Collection[str] = (), order: Sequence[str] | None = None) -> None:
+        unknown = [name for name in (*disabled, *(order or ())) if name not in PASSES]
         if unknown:
             raise InvalidArgumentError(f"no pass named {shown(unknown)}", expected=", ".join(PASSES))
         if level not in (0, 1, 2):
             raise InvalidArgumentError("the optimization level is 0, 1 or 2", got=shown(level))
         self.level = level
-        self.disabled = frozenset(disabled)
+        rows = {row.name: row for row in TABLE}
+        chosen = [rows[name] for name in (PASSES if order is None else order) if name not in disabled]
+        for place, row in enumerate(chosen):
+            early = [later.name for later in chosen[place:] if later.name in row.follows]
+            if early:
+                raise InvalidArgumentError(f"the pass {row.name!r} follows {', '.join(early)}")
+        self.table = tuple(row for row in chosen if 0 < row.level <= level)
 
 
 def compile_graph(
@@ -50,26 +84,13 @@ def compile_graph(
     values = list(program.values)
     for v, dims in zip(program.feeds, feed_dims, strict=True):
         values[v] = values[v]._replace(dims=dims)
-    program = replace(program, values=tuple(values))
-    program = _stamped(program, started)
-    if options.level == 0:
-        return program
-    keys = frozenset(op.id for op in targets)
-    for name in _enabled(options.disabled):
+    program = _stamped(replace(program, values=tuple(values)), started)
+    doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
+    facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level)
+    for row in options.table:
         started = time.perf_counter()
-        if name == "specialise":
-            doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
-            program = fold.specialise(program, evaluate, doubted)
-        elif name == "merge_common":
-            program = merge.merge_common(program)
-        else:
-            program = dead.remove_dead(program, keys)
-        program = _stamped(program, started)
+        program = _stamped(row.run(program, facts), started)
     return program
-
-
-def _enabled(disabled: Collection[str]) -> list[str]:
-    return [name for name in PASSES if name not in disabled]
 
 
 def _stamped(program: Program, started: float) -> Program:

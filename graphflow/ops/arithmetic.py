@@ -123,7 +123,7 @@ def _one_shape(*inputs: Any) -> TensorSpec:
     return TensorSpec(inputs[0].dtype, dims)
 
 
-@op("AddN", infer=_one_shape)
+@op("AddN", infer=_one_shape, pointwise=True)
 def _add_n(inputs: Any, name: str | None = None) -> Any:
     return call(inputs, name)
 

@@ -32,7 +32,7 @@ def _casted(x: Any, *, dtype: Any) -> TensorSpec:
     return TensorSpec(dtype, x.dims, hint)
 
 
-@op("Cast", infer=_casted, noop=True)
+@op("Cast", infer=_casted, noop=True, pointwise=True)
 def _cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     return call((x,), name, dtype=dtype)
 

@@ -33,7 +33,7 @@ def _clipped(x: Any, low: Any, high: Any) -> TensorSpec:
     return known
 
 
-@op("ClipByValue", infer=_clipped, broadcasts=True)
+@op("ClipByValue", infer=_clipped, broadcasts=True, pointwise=True)
 def _clip(x: Any, low: Any, high: Any, name: str | None = None) -> Any:
     return call((x, low, high), name)
 

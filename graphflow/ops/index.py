@@ -240,7 +240,7 @@ def _kept(condition: Any, x: Any, *, holds: bool) -> TensorSpec:
     return _selected(condition, x, x)
 
 
-@op("ZeroUnless", infer=_kept, same_dtype=None, broadcasts=True)
+@op("ZeroUnless", infer=_kept, same_dtype=None, broadcasts=True, pointwise=True)
 def zero_unless(condition: Any, x: Any, holds: bool = True, name: str | None = None) -> Any:
     """`x` where the condition holds (or, with `holds=False`, where it does not), 0 elsewhere, even where `x` is NaN."""
     return call((condition, x), name, holds=holds)
@@ -249,7 +249,7 @@ def zero_unless(condition: Any, x: Any, holds: bool = True, name: str | None = N
 zero_unless.vjp(None, lambda op, dy: zero_unless(op.inputs[0], dy, op.attrs["holds"]))
 
 
-@op("Select", infer=_selected, same_dtype=(1, 2), broadcasts=True)
+@op("Select", infer=_selected, same_dtype=(1, 2), broadcasts=True, pointwise=True)
 def _select(condition: Any, x: Any, y: Any, name: str | None = None) -> Any:
     return call((condition, x, y), name)
 

@@ -79,6 +79,7 @@ def elementwise(
             known = _hinted(hint, [x.hint for x in inputs])
         return _new(TensorSpec, (out or first.dtype, dims, known))
 
+    infer.pointwise = True  # type: ignore[attr-defined]  # the ops that use it are: see `opdef.op`
     return infer
 
 

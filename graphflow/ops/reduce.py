@@ -57,7 +57,7 @@ def _with_hint(fold: Callable[[Sequence[int]], int], kind: str = "number") -> Ca
 # -- sums and means --------------------------------------------------------------------------------------------------
 
 
-@op("Sum", infer=_with_hint(sum))
+@op("Sum", infer=_with_hint(sum), reduces=True)
 def reduce_sum(
     input_tensor: Any,
     axis: Any = None,
@@ -70,7 +70,7 @@ def reduce_sum(
     return call((input_tensor,), name, **_over(axis, keepdims, reduction_indices, keep_dims))
 
 
-@op("Mean", infer=reduction())
+@op("Mean", infer=reduction(), reduces=True)
 def reduce_mean(
     input_tensor: Any,
     axis: Any = None,
@@ -158,7 +158,7 @@ reduce_prod.vjp(_prod_gradient)
 # -- the largest and the smallest ------------------------------------------------------------------------------------
 
 
-@op("Max", infer=_with_hint(max, "real"))
+@op("Max", infer=_with_hint(max, "real"), reduces=True)
 def reduce_max(
     input_tensor: Any,
     axis: Any = None,
@@ -171,7 +171,7 @@ def reduce_max(
     return call((input_tensor,), name, **_over(axis, keepdims, reduction_indices, keep_dims))
 
 
-@op("Min", infer=_with_hint(min, "real"))
+@op("Min", infer=_with_hint(min, "real"), reduces=True)
 def reduce_min(
     input_tensor: Any,
     axis: Any = None,
