@@ -125,8 +125,7 @@ def op(
     known_value    (*specs, **attrs) -> the value, where specs alone determine it (tf.shape), or None
     control_flow   some attributes are FuncGraphs
     result         builds what the caller gets out of several outputs (a named tuple)
-    pointwise      each element of the result depends on the elements of the inputs at its place (after broadcasting);
-                   follows from `infer=elementwise(...)`
+    pointwise      a result's element depends on the inputs' at its place alone; implied by `infer=elementwise(...)`
     reduces        attributes axis and keepdims: elements along the axes become one
     """
 
@@ -138,9 +137,8 @@ def op(
         )  # fmt: skip
         earlier = OPS.get(type)
         if earlier is not None:
-            raise AlreadyExistsError(
-                f"op type {type!r} is defined twice", got=f"{earlier.place} and {definition.place}"
-            )
+            both = f"{earlier.place} and {definition.place}"
+            raise AlreadyExistsError(f"op type {type!r} is defined twice", got=both)
         OPS[type] = definition
 
         @functools.wraps(function)

@@ -228,7 +228,7 @@ def test_generated_source_holds_no_name_of_the_users(executor: str) -> None:
         assert source is None
         return
     words = set(re.findall(r"[^\W\d]\w*", source))
-    assert all(re.fullmatch(r"def|return|del|make|inner|outer|run|[kcvf]\d+|_", word) for word in words), words
+    assert all(re.fullmatch(r"def|return|del|make|frame|inner|outer|run|[kcvfgb]\d+|_", word) for word in words), words
     assert not re.search(r"['\".;@{}]", source)
 
 

@@ -10,7 +10,8 @@ State: none after construction.
 from __future__ import annotations
 
 import contextlib
-import functools
+import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,18 +22,29 @@ from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
-from graphflow_numpy.table import TABLE, Constant, Row
+from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
 
 
 class Step(NamedTuple):
     """One call."""
 
     function: Callable[..., Any]
-    inputs: tuple[int, ...]  # slots
+    inputs: tuple[int, ...]  # slots; what the results are written into comes last
     outputs: tuple[int, ...]  # slots; -1 where nobody reads that output
     drops: tuple[int, ...]  # slots that no later step reads
     several: bool  # the function returns a tuple
     instruction: Instruction
+
+
+class Replacement(NamedTuple):
+    """One callable for `instructions[begin:end]`: `(inputs..., results...) -> tuple of outputs`."""
+
+    begin: int
+    end: int
+    function: Callable[..., Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    results: tuple[int, ...] = ()  # values that get memory first, and are written
 
 
 def row_of(ins: Instruction) -> Row:
@@ -66,88 +78,200 @@ def _read_only(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 class Bound:
     """A program with its kernels bound."""
 
-    def __init__(self, program: Program, context: Context) -> None:
+    def __init__(self, program: Program, context: Context, replacements: Sequence[Replacement] = ()) -> None:
         self.program = program
         self.run_slot = len(program.values)
         self.slots = len(program.values) + 1
         self.feeds = program.feeds
         self.fixed: dict[int, Any] = dict(program.constants)
         self.needs_run = False
+        self.planned: frozenset[int] = frozenset(program.memory.offsets) if program.memory else frozenset()
         self._context = _Binding(context, program)
-        self.steps = self._bind_all()
-        self.fetches = self._fetch_plan()
+        self._replaced = {r.begin: r for r in replacements}
+        self._in_arena = set(self.planned)  # values that are in the arena, or may be views of it
+        self._owned: set[int] = set()
+        self._fetched = set(program.fetches)
+        self._keep = {*program.fetches, *program.constants, *self.planned, -1}
+        self._last_use = self._last_uses()
+        self.steps: list[Step] = []
+        self.first_step: list[int] = []  # of each instruction, and the end
+        self._bind_all()
+        self.fetches = [(v, self._finish(v)) for v in program.fetches]
+        copied = self._in_arena
+        self.inner_fetches = [(v, hand_copy if v in copied else None) for v in program.fetches]
 
-    def _bind_all(self) -> list[Step]:
-        program = self.program
-        last_use: dict[int, int] = {}
-        for position, ins in enumerate(program.instructions):
+    def _last_uses(self) -> dict[int, int]:
+        last: dict[int, int] = {}
+        for position, ins in enumerate(self.program.instructions):
             for v in ins.inputs:
-                last_use[v] = position
-        keep = {*program.fetches, *program.constants, -1}
-        starts, ends = _region_ends(program.instructions)
-        steps: list[Step] = []
-        for position, ins in enumerate(program.instructions):
-            row = row_of(ins)
-            function, needs_run = self._bind(ins, row)
-            cells = self._cells(ins) if position in starts or position in ends else []
-            if position in starts:
-                steps.append(self._lock_step(_enter(cells), ins))
-            if function is None:
-                keep.update(ins.outputs)
-                if position in ends:
-                    steps.append(self._lock_step(_leave(cells), ins))
+                last[v] = position
+        for r in self._replaced.values():
+            for v in r.inputs:
+                last[v] = max(last.get(v, 0), r.end - 1)
+        return last
+
+    def _bind_all(self) -> None:
+        instructions = self.program.instructions
+        starts, ends = _region_ends(instructions)
+        cells = self._cells_of_regions() if starts else {}
+        done = 0
+        for position, ins in enumerate(instructions):
+            self.first_step.append(len(self.steps))
+            if position < done:
                 continue
-            drops = [v for v in dict.fromkeys(ins.inputs) if last_use[v] == position and v not in keep]
-            drops += [v for v in ins.outputs if v not in last_use and v not in keep]
-            inputs = ins.inputs
-            if needs_run:
-                inputs = (self.run_slot, *inputs)
-                self.needs_run = True
-            steps.append(Step(function, inputs, ins.outputs, tuple(drops), len(ins.outputs) != 1, ins))
-            if position in ends:
-                steps.append(self._lock_step(_leave(cells), ins))
-        return steps
+            replacement = self._replaced.get(position)
+            if replacement is not None:
+                done = replacement.end
+                self._add_replacement(replacement, ins)
+                continue
+            region = ins.op.region
+            if position in starts and region is not None:
+                self._add_lock(_enter(cells[region.id]), ins)
+            self._add_kernel(position, ins)
+            if position in ends and region is not None:
+                self._add_lock(_leave(cells[region.id]), ins)
+        self.first_step.append(len(self.steps))
 
-    def _lock_step(self, function: Callable[[Run], None], ins: Instruction) -> Step:
+    def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:
         self.needs_run = True
-        return Step(function, (self.run_slot,), (-1,), (), False, ins)
+        self.steps.append(Step(function, (self.run_slot,), (-1,), (), False, ins))
 
-    def _cells(self, ins: Instruction) -> list[NumpyCell]:
-        """The cells that an atomic region locks: its own, and all that its ops touch, always in one order."""
-        region = ins.op.region
-        assert region is not None
-        variables = {handle.op for handle in region.variables}
-        for other in self.program.instructions:
-            if other.op.region is not None and other.op.region.id == region.id:
-                variables.update(self.program.handles[v] for v in other.inputs if v in self.program.handles)
-        cells: list[Any] = [self._context.cell(op) for op in variables]
-        return sorted(cells, key=lambda cell: str(cell.name))
+    def _add_kernel(self, position: int, ins: Instruction) -> None:
+        row = row_of(ins)
+        kernel = self._kernel(ins, row)
+        if kernel is None:
+            self._keep.update(ins.outputs)
+            return
+        if not row.view:
+            self._owned.update(ins.outputs)
+            self._keep.update([v for v in ins.outputs if self._is_light(v)])
+        elif not self._in_arena.isdisjoint(ins.inputs):
+            self._in_arena.update(ins.outputs)
+        last_use = self._last_use
+        drops = [v for v in dict.fromkeys(ins.inputs) if last_use[v] == position and v not in self._keep]
+        drops += [v for v in ins.outputs if v not in last_use and v not in self._keep]
+        inputs = (self.run_slot, *ins.inputs) if row.needs_run else ins.inputs
+        self.needs_run = self.needs_run or row.needs_run
+        if kernel.into is not None and self._gets_memory(ins):
+            self.steps.append(Step(kernel.into, (*inputs, *ins.outputs), (), tuple(drops), True, ins))
+        else:
+            self.steps.append(Step(kernel.function, inputs, ins.outputs, tuple(drops), len(ins.outputs) != 1, ins))
 
-    def _bind(self, ins: Instruction, row: Row) -> tuple[Callable[..., Any] | None, bool]:
+    def _gets_memory(self, ins: Instruction) -> bool:
+        """Whether results are written into memory that is there before: the arena, or an array for the caller."""
+        if not ins.outputs or -1 in ins.outputs:
+            return False
+        if self.planned.issuperset(ins.outputs):
+            return True
+        if not all(v in self._fetched and self._is_large(v) for v in ins.outputs):
+            return False
+        for v in ins.outputs:
+            self._add_memory(v, ins)
+        return True
+
+    def _add_memory(self, v: int, ins: Instruction) -> None:
+        known = self.program.values[v]
+        self.steps.append(Step(Recycled(known.dims, known.dtype.np).take, (), (v,), (), False, ins))
+
+    def _add_replacement(self, r: Replacement, ins: Instruction) -> None:
+        drops = [v for v in r.inputs if self._last_use[v] == r.end - 1 and v not in self._keep]
+        self._owned.update(r.outputs, r.results)
+        for v in r.results:
+            if v not in self.planned:
+                self._add_memory(v, ins)
+        self.steps.append(Step(r.function, (*r.inputs, *r.results), r.outputs, tuple(drops), True, ins))
+
+    def _is_light(self, v: int) -> bool:
+        """Whether a value may as well live until the end of the run."""
+        if v < 0 or v in self._fetched:
+            return False
+        known = self.program.values[v]
+        size = nbytes(known)
+        return size is not None and size <= LIGHT
+
+    def _is_large(self, v: int) -> bool:
+        size = nbytes(self.program.values[v])
+        return size is not None and size >= LARGE
+
+    def _cells_of_regions(self) -> dict[int, list[NumpyCell]]:
+        """The cells that each atomic region locks: its own, and all that its ops touch, always in one order."""
+        variables: dict[int, set[Any]] = {}
+        for ins in self.program.instructions:
+            region = ins.op.region
+            if region is not None:
+                found = variables.setdefault(region.id, {handle.op for handle in region.variables})
+                found.update(self.program.handles[v] for v in ins.inputs if v in self.program.handles)
+        cells: dict[int, list[Any]] = {}
+        for number, found in variables.items():
+            cells[number] = sorted([self._context.cell(op) for op in found], key=lambda cell: str(cell.name))
+        return cells
+
+    def _kernel(self, ins: Instruction, row: Row) -> Fitted | None:
         """The kernel with its attributes in place; None where the value is known now."""
         if row.bound:
             function = row.function(self._context, ins)
             if isinstance(function, Constant):
                 self.fixed[ins.outputs[0]] = function.value
-                return None, False
-            return function, row.needs_run
-        if row.scalar is not None and all(_is_plain_scalar(self.program.values[v]) for v in ins.inputs):
-            return row.scalar, False
-        if ins.attrs:
-            return functools.partial(row.function, **ins.attrs), row.needs_run
-        return row.function, row.needs_run
+                return None
+            return Fitted(function)
+        values = self.program.values
+        if row.scalar is not None and all(_is_plain_scalar(values[v]) for v in ins.inputs):
+            return Fitted(row.scalar)
+        return fitted(row, ins, values)
 
-    def _fetch_plan(self) -> list[tuple[int, Callable[[Any], Any]]]:
-        """Slot of each fetch, and what hands its value to the caller."""
-        owned: set[int] = set()
-        for ins in self.program.instructions:
-            if not row_of(ins).view:
-                owned.update(ins.outputs)
-        plan: list[tuple[int, Callable[[Any], Any]]] = []
-        for v in self.program.fetches:
-            plan.append((v, hand_over if v in owned else hand_copy))
-            owned.discard(v)
-        return plan
+    def _finish(self, v: int) -> Callable[[Any], Any]:
+        """What hands a fetched value to the caller."""
+        if v not in self._owned:
+            return hand_copy
+        self._owned.discard(v)  # a second fetch of it is a copy
+        return hand_over
+
+
+LIGHT = 4096  # bytes: dropping less than that early is not worth a statement
+LARGE = 1 << 18  # bytes: fresh memory of that size costs page faults
+
+
+def nbytes(known: TensorSpec) -> int | None:
+    """The size of a value in bytes, if it is known and of a fixed kind."""
+    if known.dims is None or None in known.dims or known.dtype.kind in ("string", "resource"):
+        return None
+    return math.prod(known.dims) * int(known.dtype.size)  # type: ignore[arg-type]
+
+
+class Recycled:
+    """Arrays that are handed to the caller, and used again once the caller has let go of them.
+
+    The reference count tells (views count through their base), as for variables: see `cells`.
+    """
+
+    def __init__(self, dims: Any, dtype: Any) -> None:
+        self._dims = dims
+        self._dtype = dtype
+        self._given: list[Any] = []
+
+    def take(self) -> Any:
+        """An array that nobody else holds."""
+        for _ in range(len(self._given)):
+            try:
+                array = self._given.pop(0)  # atomic: of two threads, one gets it
+            except IndexError:
+                break
+            alone = sys.getrefcount(array) <= ALONE
+            self._given.append(array)
+            if alone:
+                return array
+        array = np.empty(self._dims, self._dtype)
+        self._given = [array, *self._given[:1]]
+        return array
+
+
+def _count_alone() -> int:
+    """The reference count of an array in a local variable, as `Recycled.take` sees it."""
+    array = [np.empty(0)].pop(0)
+    return sys.getrefcount(array)
+
+
+ALONE = _count_alone()
 
 
 def _is_plain_scalar(known: TensorSpec) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError
-from graphflow_numpy.table import kernel, rows
+from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 
 rows({"Add": np.add}, scalar=operator.add)
 rows({"Sub": np.subtract}, scalar=operator.sub)
@@ -71,6 +71,16 @@ rows({
 })  # fmt: skip
 
 
+@into("Maximum", inplace=(0, 1))
+def _maximum_into(x: Any, y: Any, out: Any) -> None:
+    np.maximum(x, y, out=out)  # NumPy discourages a third position here, and only here
+
+
+@into("Minimum", inplace=(0, 1))
+def _minimum_into(x: Any, y: Any, out: Any) -> None:
+    np.minimum(x, y, out=out)
+
+
 def is_half(x: Any) -> bool:
     """Whether an array has one of the 16-bit floating-point dtypes."""
     return bool(x.dtype.itemsize == 2 and x.dtype.kind not in "iu")
@@ -87,16 +97,30 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return widened
 
 
+def in_float32_into(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a kernel that writes into given memory."""
+
+    def widened(*arrays: Any) -> None:
+        if is_half(arrays[-1]):
+            wide = [x.astype(np.float32) for x in arrays]
+            function(*wide)
+            arrays[-1][...] = wide[-1]
+        else:
+            function(*arrays)
+
+    return widened
+
+
 # -- division and powers ---------------------------------------------------------------------------------------------
 
 
 def _integer_division(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, refusing to divide integers by zero."""
+    """The function, refusing to divide integers by zero; memory for its result may follow."""
 
-    def divide(x: Any, y: Any) -> Any:
+    def divide(x: Any, y: Any, *out: Any) -> Any:
         if y.dtype.kind in "iu" and not np.all(y):
             raise InvalidArgumentError("integer division by zero", hint="tf.truediv divides integers as numbers")
-        return function(x, y)
+        return function(x, y, *out)
 
     return divide
 
@@ -121,11 +145,31 @@ def _truncated(x: Any, y: Any) -> Any:
 rows({"FloorDiv": _integer_division(np.floor_divide)}, scalar=_scalar_division(operator.floordiv))
 rows({"FloorMod": _integer_division(np.remainder)}, scalar=_scalar_division(operator.mod))
 rows({"TruncateDiv": _integer_division(_truncated), "TruncateMod": _integer_division(np.fmod)})
+into("FloorDiv", inplace=(0, 1))(_integer_division(np.floor_divide))
+into("FloorMod", inplace=(0, 1))(_integer_division(np.remainder))
+into("TruncateMod", inplace=(0, 1))(_integer_division(np.fmod))
+
+
+def _fit_division(ufunc: Any) -> Any:
+    """No zero to look for among numbers that are not integers."""
+    found = Fitted(ufunc, ufunc, (0, 1))
+    return lambda attrs, inputs, outputs: None if inputs[0].dtype.is_integer else found
+
+
+fit("FloorDiv")(_fit_division(np.floor_divide))
+fit("FloorMod")(_fit_division(np.remainder))
 
 
 @kernel("DivNoNan")
 def _div_no_nan(x: Any, y: Any) -> Any:
     return np.where(y == 0, x.dtype.type(0), np.true_divide(x, y))
+
+
+@into("DivNoNan", inplace=(0, 1))
+def _div_no_nan_into(x: Any, y: Any, out: Any) -> None:
+    nothing = np.equal(y, 0)
+    np.true_divide(x, y, out)
+    np.copyto(out, 0, where=nothing)
 
 
 @kernel("Pow")
@@ -136,10 +180,24 @@ def _pow(x: Any, y: Any) -> Any:
     return np.power(x, y)
 
 
+@into("Pow", inplace=(0, 1))
+def _pow_into(x: Any, y: Any, out: Any) -> None:
+    if np.ndim(y) == 0 and y.dtype.kind != "c" and y == 2:
+        np.square(x, out)
+    else:
+        np.power(x, y, out)
+
+
 @kernel("SquaredDifference")
 def _squared_difference(x: Any, y: Any) -> Any:
     d = np.subtract(x, y)
     return np.square(d, d) if type(d) is np.ndarray else np.square(d)
+
+
+@into("SquaredDifference", inplace=(0, 1))
+def _squared_difference_into(x: Any, y: Any, out: Any) -> None:
+    np.subtract(x, y, out)
+    np.square(out, out)
 
 
 @kernel("Rsqrt")
@@ -147,6 +205,13 @@ def _squared_difference(x: Any, y: Any) -> Any:
 def _rsqrt(x: Any) -> Any:
     root = np.sqrt(x)
     return np.reciprocal(root, root) if type(root) is np.ndarray else np.reciprocal(root)
+
+
+@into("Rsqrt", inplace=(0,))
+@in_float32_into
+def _rsqrt_into(x: Any, out: Any) -> None:
+    np.sqrt(x, out)
+    np.reciprocal(out, out)
 
 
 # -- sigmoid and the gradients that are ops of their own -------------------------------------------------------------
@@ -167,6 +232,16 @@ def _sigmoid(x: Any) -> Any:
     return np.reciprocal(y, y)
 
 
+def _sigmoid_into(x: Any, out: Any) -> None:
+    np.negative(x, out)
+    np.exp(out, out)
+    np.add(out, 1, out)
+    np.reciprocal(out, out)
+
+
+into("Sigmoid", inplace=(0,))(in_float32_into(_sigmoid_into))
+
+
 def _alike(own: Any, other: Any) -> bool:
     """Whether a product of the two can be written into the first."""
     return type(own) is np.ndarray and own.shape == np.shape(other) and own.dtype is other.dtype
@@ -182,6 +257,14 @@ def _sigmoid_grad(y: Any, dy: Any) -> Any:
     return np.multiply(t, dy, t)
 
 
+@into("SigmoidGrad")
+@in_float32_into
+def _sigmoid_grad_into(y: Any, dy: Any, out: Any) -> None:
+    np.subtract(1, y, out)
+    np.multiply(out, y, out)
+    np.multiply(out, dy, out)
+
+
 @kernel("TanhGrad")
 @in_float32
 def _tanh_grad(y: Any, dy: Any) -> Any:
@@ -192,10 +275,24 @@ def _tanh_grad(y: Any, dy: Any) -> Any:
     return np.multiply(t, dy, t)
 
 
+@into("TanhGrad", inplace=(0,))
+@in_float32_into
+def _tanh_grad_into(y: Any, dy: Any, out: Any) -> None:
+    np.square(y, out)
+    np.subtract(1, out, out)
+    np.multiply(out, dy, out)
+
+
 @kernel("ClipByValue")
 def _clip(x: Any, low: Any, high: Any) -> Any:
     y = np.minimum(x, high)
     return np.maximum(y, low, out=y) if type(y) is np.ndarray and np.ndim(low) == 0 else np.maximum(y, low)
+
+
+@into("ClipByValue", inplace=(0,))
+def _clip_into(x: Any, low: Any, high: Any, out: Any) -> None:
+    np.minimum(x, high, out=out)
+    np.maximum(out, low, out=out)
 
 
 # -- complex numbers -------------------------------------------------------------------------------------------------
@@ -220,6 +317,12 @@ def _complex(real: Any, imag: Any) -> Any:
     return out
 
 
+@into("Complex")
+def _complex_into(real: Any, imag: Any, out: Any) -> None:
+    out.real = real
+    out.imag = imag
+
+
 # -- sums of many ----------------------------------------------------------------------------------------------------
 
 
@@ -234,3 +337,14 @@ def _add_n(*inputs: Any) -> Any:
         else:
             total = total + x
     return total
+
+
+@into("AddN", inplace=(0, 1))
+def _add_n_into(*inputs: Any) -> None:
+    out = inputs[-1]
+    if len(inputs) == 2:
+        out[...] = inputs[0]
+        return
+    np.add(inputs[0], inputs[1], out)
+    for x in inputs[2:-1]:
+        np.add(out, x, out)

@@ -29,12 +29,19 @@ from graphflow.errors import (
 )
 from graphflow.program import Instruction, Program
 from graphflow.spec import describe
-from graphflow_numpy.binding import Bound, Step, let_go, row_of
+from graphflow_numpy.binding import Bound, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE
+from graphflow_numpy.tiles import tiled
 
 STRAIGHT_LINE_LIMIT = 512  # steps; a line of generated source costs about 10 us to compile and saves 0.1 us a run
+HOT_LIMIT = 4096  # steps of a program that becomes source once it has proved to be run often
+RUNS_BEFORE_SOURCE = 100
+ALIGNMENT = 64  # bytes: a cache line
+Body = Callable[..., list[Any]]
+_Frame = tuple[contextvars.Context, Body, Body]
 
 
 class NumpyBackend:
@@ -71,25 +78,28 @@ class NumpyExecutable:
     def __init__(self, program: Program, context: Context) -> None:
         self.program = program
         self._context = context
-        bound = Bound(program, context)
-        self.needs_run = bound.needs_run
-        small = len(bound.steps) <= STRAIGHT_LINE_LIMIT
-        body: Any = StraightLine(bound) if small else _StepLoop(bound)
-        self.source: str | None = body.source if small else None
-        self._where = body.where
-        self._inner: Callable[..., list[Any]] = body.inner
-        self._outer: Callable[..., list[Any]] = body.outer
-        self._contexts: list[contextvars.Context] = []
+        self._bound = Bound(program, context, _replacements(program))
+        self.needs_run = self._bound.needs_run
+        self._runs_left = RUNS_BEFORE_SOURCE
+        small = len(self._bound.steps) <= STRAIGHT_LINE_LIMIT
+        self._bodies: list[StraightLine | StepLoop] = []
+        self._install(StraightLine(self._bound) if small else StepLoop(self._bound))
+
+    def _install(self, body: StraightLine | StepLoop) -> None:
+        self.source = body.source
+        self._bodies.append(body)
+        self._frames: list[_Frame] = []
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
         """Run once; the results belong to the caller."""
+        frames = self._frames
         try:
-            context = self._contexts.pop()
+            frame = frames.pop()
         except IndexError:
-            context = contextvars.copy_context()
-            context.run(np.seterr, all="ignore")
+            frame = self._new_frame()
+        context, _, outer = frame
         try:
-            out = context.run(self._outer, run, *feeds)
+            out = context.run(outer, run, *feeds)
         except Error as error:
             self._explained(error)
             raise
@@ -98,14 +108,19 @@ class NumpyExecutable:
         finally:
             if run is not None and run.held:
                 let_go(run.held)
-        self._contexts.append(context)
+        frames.append(frame)
         return out
 
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """Run once inside another program: the results may share memory with the feeds."""
         held = len(run.held)  # by the program that we are inside of
+        frames = self._frames
         try:
-            return self._inner(run, *feeds)
+            frame = frames.pop()
+        except IndexError:
+            frame = self._new_frame()
+        try:
+            out = frame[1](run, *feeds)
         except Error as error:
             self._explained(error)
             raise
@@ -113,6 +128,36 @@ class NumpyExecutable:
             raise self._explained(error) from error
         finally:
             let_go(run.held, held)
+        frames.append(frame)
+        return out
+
+    def _new_frame(self) -> _Frame:
+        """A context, and the program over buffers of its own: as many as there are runs at once."""
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        body = self._bodies[-1]
+        functions = body.frame(_buffers(self.program))
+        if body.source is None and len(self._bound.steps) <= HOT_LIMIT:
+            functions = self._counted(functions)
+        return context, *functions
+
+    def _counted(self, functions: tuple[Body, Body]) -> tuple[Body, Body]:
+        """The functions of a loop, counting their runs: after some, generated source takes over."""
+
+        def counting(function: Body) -> Body:
+            def call(*arguments: Any) -> list[Any]:
+                self._runs_left -= 1
+                if self._runs_left == 0:
+                    self._install(StraightLine(self._bound))
+                return function(*arguments)
+
+            return call
+
+        return counting(functions[0]), counting(functions[1])
+
+    def _where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+        found = [body.where(error) for body in self._bodies]
+        return next((f for f in found if f[0] is not None), (None, []))
 
     def _explained(self, error: Exception) -> Error:
         """The error as one of ours, with the op, its inputs and the user's line."""
@@ -139,64 +184,24 @@ class NumpyExecutable:
             error.summary = "variables " + ", ".join(repr(n) for n in names) + " are not initialized"
 
 
-class _StepLoop:
-    """A large program: a loop over its steps, with the values in a list of slots."""
-
-    def __init__(self, bound: Bound) -> None:
-        self._bound = bound
-        self._steps = [_flat(step) for step in bound.steps]
-        self._template: list[Any] = [None] * (bound.slots + 1)  # slot -1 takes the outputs that nobody reads
-        for slot, value in bound.fixed.items():
-            self._template[slot] = value
-        self._fetches = bound.fetches
-
-    def _execute(self, run: Run | None, feeds: Sequence[Any]) -> list[Any]:
-        slots = self._template.copy()
-        for slot, value in zip(self._bound.feeds, feeds, strict=True):
-            slots[slot] = value
-        slots[self._bound.run_slot] = run
-        for function, kind, a, b, inputs, out, drops, _ in self._steps:
-            if kind == 2:
-                slots[out] = function(slots[a], slots[b])
-            elif kind == 1:
-                slots[out] = function(slots[a])
-            elif kind == 3:
-                slots[out] = function(*[slots[i] for i in inputs])
-            else:
-                for slot, value in zip(out, function(*[slots[i] for i in inputs]), strict=False):
-                    slots[slot] = value
-            for slot in drops:
-                slots[slot] = None
-        return slots
-
-    def inner(self, run: Run | None, *feeds: Any) -> list[Any]:
-        slots = self._execute(run, feeds)
-        return [slots[slot] for slot, _ in self._fetches]
-
-    def outer(self, run: Run | None, *feeds: Any) -> list[Any]:
-        slots = self._execute(run, feeds)
-        return [finish(slots[slot]) for slot, finish in self._fetches]
-
-    def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
-        """The instruction that failed, if it was one, and its inputs; read from the frame of the loop."""
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code is _StepLoop._execute.__code__:
-                local = trace.tb_frame.f_locals
-                return local["_"], [local["slots"][i] for i in local["_"].inputs]
-            trace = trace.tb_next
-        return None, []
+def _replacements(program: Program) -> list[Replacement]:
+    """The groups that are evaluated in tiles."""
+    found = [tiled(program, group) for group in program.groups]
+    return [r for r in found if r is not None]
 
 
-def _flat(step: Step) -> tuple[Any, ...]:
-    """The step as the loop wants it: how many inputs, the first two apart, one output or several."""
-    inputs = step.inputs
-    a = inputs[0] if inputs else 0
-    b = inputs[1] if len(inputs) > 1 else 0
-    single = len(step.outputs) == 1 and not step.several
-    kind = (len(inputs) if 0 < len(inputs) < 3 else 3) if single else 4
-    out: Any = step.outputs[0] if single else step.outputs
-    return step.function, kind, a, b, inputs, out, step.drops, step.instruction
+def _buffers(program: Program) -> dict[int, Any]:
+    """A new arena, and the values that live in it."""
+    memory = program.memory
+    if memory is None or not memory.offsets:
+        return {}
+    arena = np.empty(memory.size + ALIGNMENT, np.uint8)
+    arena = arena[-arena.ctypes.data % ALIGNMENT :]
+    out = {}
+    for v, offset in memory.offsets.items():
+        known = program.values[v]
+        out[v] = np.ndarray(known.dims, known.dtype.np, arena, offset)  # type: ignore[arg-type]
+    return out
 
 
 def _outside(error: Exception) -> Error:

@@ -1,27 +1,48 @@
-"""A small program as one generated Python function.
+"""A program as one generated Python function.
 
 Policy: the source is made of our own templates and integer slots only; no name, attribute or value of the user's ever
-enters it.  It is kept, it is readable, and line numbers lead back from an error to the instruction.
+enters it.  It is kept, it is readable, and line numbers lead back from an error to the instruction.  Kernels that are
+Python's own operators, on NumPy scalars, are written as such.  `frame` is called once for each set of buffers (`b4`),
+`make` once for the program.
 
     def make(k0, k1, c3, f0):
-        def program(run, v0):
-            v4 = k0(v0, c3)
-            v5 = k1(v4)
-            del v4
-            return [f0(v5)]
-        ...
+        def frame(b4):
+            def outer(run, v0):
+                k0(v0, c3, b4)
+                v5 = (b4 + c3)
+                return [f0(v5)]
+            ...
 
 State: none after construction.
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphflow.program import Instruction
 from graphflow_numpy.binding import Bound, Step
 
 FILE = "<graphflow program>"
+
+INLINE: dict[Callable[..., Any], str] = {
+    operator.add: "({} + {})",
+    operator.sub: "({} - {})",
+    operator.mul: "({} * {})",
+    operator.truediv: "({} / {})",
+    operator.neg: "(-{})",
+    operator.eq: "({} == {})",
+    operator.ne: "({} != {})",
+    operator.lt: "({} < {})",
+    operator.le: "({} <= {})",
+    operator.gt: "({} > {})",
+    operator.ge: "({} >= {})",
+    operator.and_: "({} & {})",
+    operator.or_: "({} | {})",
+    operator.xor: "({} ^ {})",
+}
 
 
 class StraightLine:
@@ -30,40 +51,64 @@ class StraightLine:
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
         self._lines: list[Step | None] = []
-        parameters: dict[str, Any] = {f"k{i}": step.function for i, step in enumerate(bound.steps)}
         read = {v for step in bound.steps for v in step.inputs} | {slot for slot, _ in bound.fetches}
+        called = {i: step.function for i, step in enumerate(bound.steps) if step.function not in INLINE}
+        parameters: dict[str, Any] = {f"k{i}": function for i, function in called.items()}
         parameters.update({f"c{v}": value for v, value in bound.fixed.items() if v in read})
         parameters.update({f"f{i}": finish for i, (_, finish) in enumerate(bound.fetches)})
-        body = self._body()
-        names = [self._name(slot) for slot, _ in bound.fetches]
-        lines = [f"def make({', '.join(parameters)}):"]
-        for function, results in (("inner", names), ("outer", [f"f{i}({n})" for i, n in enumerate(names)])):
-            feeds = "".join(f", v{v}" for v in bound.feeds)
-            lines += [f"    def {function}(run{feeds}):", *body, f"        return [{', '.join(results)}]"]
-        lines.append("    return inner, outer")
-        self.source = "\n".join(lines) + "\n"
-        self._first = (3, 3 + len(body) + 2)
+        parameters.update({f"g{i}": finish for i, (_, finish) in enumerate(bound.inner_fetches) if finish})
+        self._codes: set[Any] = set()
+        self.source = self._source(list(parameters))
         namespace: dict[str, Any] = {}
         exec(compile(self.source, FILE, "exec"), {"__builtins__": {}}, namespace)
-        self.inner, self.outer = namespace["make"](**parameters)
+        self._frame = namespace["make"](**parameters)
+
+    def frame(self, buffers: Mapping[int, Any]) -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
+        """The two functions over one set of buffers."""
+        inner, outer = self._frame(**{f"b{v}": array for v, array in buffers.items()})
+        self._codes.update((inner.__code__, outer.__code__))
+        return inner, outer
+
+    def _source(self, parameters: list[str]) -> str:
+        bound = self._bound
+        body = self._body()
+        buffers = ", ".join(f"b{v}" for v in sorted(bound.planned))
+        feeds = "".join(f", v{v}" for v in bound.feeds)
+        inner = [
+            f"g{i}({self._name(v)})" if finish else self._name(v) for i, (v, finish) in enumerate(bound.inner_fetches)
+        ]
+        outer = [f"f{i}({self._name(v)})" for i, (v, _) in enumerate(bound.fetches)]
+        lines = [f"def make({', '.join(parameters)}):", f"    def frame({buffers}):"]
+        self._first = []
+        for function, results in (("inner", inner), ("outer", outer)):
+            lines.append(f"        def {function}(run{feeds}):")
+            self._first.append(len(lines) + 1)
+            lines += [*body, f"            return [{', '.join(results)}]"]
+        lines += ["        return inner, outer", "    return frame"]
+        return "\n".join(lines) + "\n"
 
     def _name(self, slot: int) -> str:
-        if slot == self._bound.run_slot:
+        bound = self._bound
+        if slot == bound.run_slot:
             return "run"
-        return f"c{slot}" if slot in self._bound.fixed else f"v{slot}"
+        if slot in bound.planned:
+            return f"b{slot}"
+        return f"c{slot}" if slot in bound.fixed else f"v{slot}"
 
     def _body(self) -> list[str]:
         out = []
         for i, step in enumerate(self._bound.steps):
-            call = f"k{i}({', '.join(self._name(s) for s in step.inputs)})"
+            names = [self._name(s) for s in step.inputs]
+            template = INLINE.get(step.function)
+            call = template.format(*names) if template else f"k{i}({', '.join(names)})"
             targets = [f"v{s}" if s >= 0 else "_" for s in step.outputs]
             if not targets:
-                out.append(f"        {call}")
+                out.append(f"            {call}")
             else:
-                out.append(f"        {', '.join(targets)}{',' if step.several else ''} = {call}")
+                out.append(f"            {', '.join(targets)}{',' if step.several else ''} = {call}")
             self._lines.append(step)
             if step.drops:
-                out.append(f"        del {', '.join(self._name(s) for s in step.drops)}")
+                out.append(f"            del {', '.join(self._name(s) for s in step.drops)}")
                 self._lines.append(None)
         return out
 
@@ -72,9 +117,9 @@ class StraightLine:
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
-            if code.co_filename == FILE and code in (self.inner.__code__, self.outer.__code__):
-                first = self._first[code is self.outer.__code__]
-                step = self._lines[trace.tb_lineno - first] if trace.tb_lineno - first < len(self._lines) else None
+            if code.co_filename == FILE and code in self._codes:
+                line = trace.tb_lineno - self._first[code.co_name == "outer"]
+                step = self._lines[line] if line < len(self._lines) else None
                 if step is None:
                     break
                 local = {**trace.tb_frame.f_locals, **{f"c{v}": x for v, x in self._bound.fixed.items()}}

@@ -7,16 +7,41 @@ a NumPy scalar.  Kernels write nothing but what they return.  Columns beside the
     view    the result may share memory with an input (or a variable), so a fetch must copy it
     bound   the row is `(context, instruction) -> kernel`: it needs the session or the attributes when compiled
     needs_run   the kernel gets the Run as its first argument
+    into    the same computation, bit for bit, into memory that is given: `(arrays..., results..., **attrs)`
+    inplace numbers of the inputs whose very buffer `into` may get as the result, if dtype and shape are the result's
+    fit     `(attrs, inputs, outputs) -> Fitted | None`: the same kernel with its attributes in place, quicker because
+            it knows the specs of its inputs and outputs (None where nobody reads an output) when compiled
+
+What `into` gets as results are C-ordered arrays of rank 1 or more with the dtype and the shape of the plain result;
+they share no memory with an input unless `inplace` allows it.  Inputs are as for the plain kernel: of any layout, and
+NumPy scalars for rank 0.  A ufunc is its own `into`, and in place for all of its inputs.
 
 State: the table, filled while the family modules are imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
+from graphflow.program import Instruction
+from graphflow.spec import TensorSpec
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Fitted(NamedTuple):
+    """The kernel of one instruction, its attributes in place."""
+
+    function: Callable[..., Any]
+    into: Callable[..., Any] | None = None
+    inplace: tuple[int, ...] = ()
+
+
+Fit = Callable[[Mapping[str, Any], Sequence[TensorSpec], Sequence[TensorSpec | None]], Fitted | None]
 
 
 class Row(NamedTuple):
@@ -27,6 +52,9 @@ class Row(NamedTuple):
     view: bool = False
     bound: bool = False
     needs_run: bool = False
+    into: Callable[..., Any] | None = None
+    inplace: tuple[int, ...] = ()
+    fit: Fit | None = None
 
 
 class Constant(NamedTuple):
@@ -43,7 +71,8 @@ def rows(functions: Mapping[str, Callable[..., Any]], **columns: Any) -> None:
     for name, function in functions.items():
         if name in TABLE:
             raise KeyError(f"two kernels for {name}")
-        TABLE[name] = Row(function, **columns)
+        own = {"into": function, "inplace": tuple(range(function.nin))} if isinstance(function, np.ufunc) else {}
+        TABLE[name] = Row(function, **{**own, **columns})
 
 
 def kernel(name: str, **columns: Any) -> Callable[[F], F]:
@@ -54,3 +83,38 @@ def kernel(name: str, **columns: Any) -> Callable[[F], F]:
         return function
 
     return add
+
+
+def into(*names: str, inplace: tuple[int, ...] = ()) -> Callable[[F], F]:
+    """Decorator: how the kernels of rows that exist write into given memory."""
+
+    def add(function: F) -> F:
+        for name in names:
+            TABLE[name] = TABLE[name]._replace(into=function, inplace=inplace)
+        return function
+
+    return add
+
+
+def fit(*names: str) -> Callable[[F], F]:
+    """Decorator: how rows that exist are fitted to an instruction."""
+
+    def add(function: F) -> F:
+        for name in names:
+            TABLE[name] = TABLE[name]._replace(fit=function)
+        return function
+
+    return add
+
+
+def fitted(row: Row, ins: Instruction, values: Sequence[TensorSpec]) -> Fitted:
+    """The kernel of an instruction with its attributes in place, for rows that are not bound."""
+    if row.fit is not None:
+        inputs = [values[v] for v in ins.inputs]
+        found = row.fit(ins.attrs, inputs, [values[v] if v >= 0 else None for v in ins.outputs])
+        if found is not None:
+            return found
+    if not ins.attrs:
+        return Fitted(row.function, row.into, row.inplace)
+    write = None if row.into is None else functools.partial(row.into, **ins.attrs)
+    return Fitted(functools.partial(row.function, **ins.attrs), write, row.inplace)

@@ -1,0 +1,110 @@
+"""A program as a loop over its steps, with the values in a list of slots.
+
+Policy: for programs that are too large to be worth generating source for, and for those whose tasks run side by side:
+a task is a range of steps over slots that all tasks share.  A buffer of the arena is in its slot from the start.
+
+State: none after construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphflow.backend import Run
+from graphflow.program import Instruction
+from graphflow_numpy.binding import Bound, Step
+
+Slots = list[Any]
+
+
+class StepLoop:
+    """The steps of one program, flattened for the loop."""
+
+    source: str | None = None
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._steps = [_flat(step) for step in bound.steps]
+        self._template: Slots = [None] * (bound.slots + 1)  # slot -1 takes the outputs that nobody reads
+        for slot, value in bound.fixed.items():
+            self._template[slot] = value
+
+    def frame(self, buffers: Mapping[int, Any]) -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
+        """The two functions over one set of buffers."""
+        template = self.template(buffers)
+
+        def inner(run: Run | None, *feeds: Any) -> list[Any]:
+            slots = self.filled(template, run, feeds)
+            self.execute(slots, self._steps)
+            return [finish(slots[v]) if finish else slots[v] for v, finish in self._bound.inner_fetches]
+
+        def outer(run: Run | None, *feeds: Any) -> list[Any]:
+            slots = self.filled(template, run, feeds)
+            self.execute(slots, self._steps)
+            return self.results(slots)
+
+        return inner, outer
+
+    def template(self, buffers: Mapping[int, Any]) -> Slots:
+        """The slots as they are before a run."""
+        template = self._template.copy()
+        for slot, array in buffers.items():
+            template[slot] = array
+        return template
+
+    def filled(self, template: Slots, run: Run | None, feeds: Sequence[Any]) -> Slots:
+        """The slots as a run finds them."""
+        slots = template.copy()
+        for slot, value in zip(self._bound.feeds, feeds, strict=True):
+            slots[slot] = value
+        slots[self._bound.run_slot] = run
+        return slots
+
+    def results(self, slots: Slots) -> list[Any]:
+        """What the caller gets."""
+        return [finish(slots[v]) for v, finish in self._bound.fetches]
+
+    def steps_of(self, begin: int, end: int) -> list[Any]:
+        """The steps of instructions[begin:end]."""
+        first = self._bound.first_step
+        return self._steps[first[begin] : first[end]]
+
+    @staticmethod
+    def execute(slots: Slots, steps: Sequence[Any]) -> None:
+        """Run the steps, one after the other."""
+        for function, kind, a, b, inputs, out, drops, _ in steps:
+            if kind == 2:
+                slots[out] = function(slots[a], slots[b])
+            elif kind == 5:
+                function(*[slots[i] for i in inputs])
+            elif kind == 1:
+                slots[out] = function(slots[a])
+            elif kind == 3:
+                slots[out] = function(*[slots[i] for i in inputs])
+            else:
+                for slot, value in zip(out, function(*[slots[i] for i in inputs]), strict=False):
+                    slots[slot] = value
+            for slot in drops:
+                slots[slot] = None
+
+    def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+        """The instruction that failed, if it was one, and its inputs; read from the frame of the loop."""
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is StepLoop.execute.__code__:
+                local = trace.tb_frame.f_locals
+                return local["_"], [local["slots"][i] for i in local["_"].inputs]
+            trace = trace.tb_next
+        return None, []
+
+
+def _flat(step: Step) -> tuple[Any, ...]:
+    """The step as the loop wants it: how many inputs, the first two apart, one output, several, or none."""
+    inputs = step.inputs
+    a = inputs[0] if inputs else 0
+    b = inputs[1] if len(inputs) > 1 else 0
+    single = len(step.outputs) == 1 and not step.several
+    kind = (len(inputs) if 0 < len(inputs) < 3 else 3) if single else 4 if step.outputs else 5
+    out: Any = step.outputs[0] if single else step.outputs
+    return step.function, kind, a, b, inputs, out, step.drops, step.instruction
