@@ -68,6 +68,17 @@ class Executable(Protocol):
 class Context(Protocol):
     """What a session offers a backend while it compiles."""
 
+    @property
+    def workers(self) -> int:
+        """How many tasks may run at once."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads one op may use."""
+
+    def is_closed(self) -> bool:
+        """Whether the session was closed: what runs is to end soon."""
+
     def cell(self, variable: Operation) -> Cell:
         """The memory of a variable."""
 

@@ -34,6 +34,7 @@ from graphflow.program import Program
 from graphflow.runtime.config import ConfigProto, RunMetadata, RunOptions, mention
 from graphflow.runtime.feeds import Converter, converter, feed_tensor
 from graphflow.runtime.fetches import Fetches, structure_key
+from graphflow.runtime.workers import usable_cores
 from graphflow.tensor import Operation, Tensor
 
 MAX_ENTRIES = 512
@@ -226,6 +227,20 @@ class BaseSession:
             raise ResourceExhaustedError("branches and loops are nested too deeply to be compiled") from None
 
     # -- what the backend asks for -------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> int:
+        """How many tasks of a run may be done at once: `ConfigProto(inter_op_parallelism_threads=...)`."""
+        return self._config.inter_op_parallelism_threads or usable_cores()  # type: ignore[attr-defined]
+
+    @property
+    def threads(self) -> int:
+        """How many threads one op may use: `ConfigProto(intra_op_parallelism_threads=...)`."""
+        return self._config.intra_op_parallelism_threads or usable_cores()  # type: ignore[attr-defined]
+
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     def cell(self, variable: Operation) -> Cell:
         """The memory of a variable in this session."""

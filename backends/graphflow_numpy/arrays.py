@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
-from graphflow_numpy.table import kernel, rows
+from graphflow_numpy.table import into, kernel, rows
 
 ALL = slice(None)
 
@@ -57,6 +57,21 @@ rows(
 rows({"ConjugateTranspose": lambda x, order=None, *, perm: np.conjugate(_transpose(x, order, perm=perm))})
 
 
+@into("Transpose")
+def _transpose_into(x: Any, *rest: Any, perm: tuple[int, ...] | None) -> None:
+    rest[-1][...] = _transpose(x, *rest[:-1], perm=perm)
+
+
+@into("ConjugateTranspose")
+def _conjugate_transpose_into(x: Any, *rest: Any, perm: tuple[int, ...] | None) -> None:
+    np.conjugate(_transpose(x, *rest[:-1], perm=perm), rest[-1])
+
+
+@into("BroadcastTo")
+def _broadcast_to_into(x: Any, shape: Any, out: Any) -> None:
+    out[...] = x
+
+
 @kernel("InvertPermutation")
 def _invert_permutation(x: Any) -> Any:
     count = np.bincount(x, minlength=x.size) if x.size and x.min() >= 0 and x.max() < x.size else None
@@ -85,6 +100,21 @@ def _zeros_like(x: Any, *, dtype: Any) -> Any:
 @kernel("OnesLike")
 def _ones_like(x: Any, *, dtype: Any) -> Any:
     return np.ones(np.shape(x), dtype.np)
+
+
+@into("Fill")
+def _fill_into(dims: Any, value: Any, out: Any) -> None:
+    out.fill(value)
+
+
+@into("ZerosLike")
+def _zeros_like_into(x: Any, out: Any, *, dtype: Any) -> None:
+    out.fill(0)
+
+
+@into("OnesLike")
+def _ones_like_into(x: Any, out: Any, *, dtype: Any) -> None:
+    out.fill(1)
 
 
 @kernel("Range")
@@ -127,6 +157,17 @@ def _cast(x: Any, *, dtype: Any) -> Any:
     return x.astype(target)
 
 
+@into("Cast")
+def _cast_into(x: Any, out: Any, *, dtype: Any) -> None:
+    source, kind = x.dtype.kind, out.dtype.kind
+    if source == "c" and kind == "b":
+        np.not_equal(x, 0, out)
+    elif source == "c" and kind != "c" or kind in "iu" and source in "fV":
+        out[...] = _cast(x, dtype=dtype)
+    else:
+        out[...] = x
+
+
 def _truncated(x: Any, target: Any) -> Any:
     """Towards zero, stopping at the limits; NaN becomes 0."""
     info = np.iinfo(target)
@@ -158,9 +199,23 @@ def _bitcast(x: Any, *, dtype: Any) -> Any:
 rows({"Concat": lambda *xs, axis: np.concatenate(xs, axis)})
 
 
+@into("Concat")
+def _concat_into(*arrays: Any, axis: int) -> None:
+    np.concatenate(arrays[:-1], axis, arrays[-1])
+
+
 @kernel("Pack")
 def _pack(*xs: Any, axis: int) -> Any:
     return np.array(xs) if isinstance(xs[0], np.generic) else np.stack(xs, axis)
+
+
+@into("Pack")
+def _pack_into(*arrays: Any, axis: int) -> None:
+    *xs, out = arrays
+    if isinstance(xs[0], np.generic):
+        out[...] = xs
+    else:
+        np.stack(xs, axis, out)
 
 
 def boxed(value: Any) -> Any:
@@ -248,6 +303,13 @@ def _times(x: Any, multiples: Any) -> list[int]:
 rows({"Tile": lambda x, multiples: np.tile(x, _times(x, multiples))})
 
 
+@into("Tile")
+def _tile_into(x: Any, multiples: Any, out: Any) -> None:
+    times = _times(x, multiples)
+    apart = [n for m, d in zip(times, x.shape, strict=True) for n in (m, d)]
+    out.reshape(apart)[...] = x.reshape([n for d in x.shape for n in (1, d)])
+
+
 @kernel("TileGrad")
 def _tile_grad(dy: Any, multiples: Any) -> Any:
     times = _times(dy, multiples)
@@ -279,6 +341,14 @@ def _pad(x: Any, *rest: Any, paddings: Any, constant: Any) -> Any:
     out = np.full(shape, value, x.dtype) if type(value) is bytes or value != 0 else np.zeros(shape, x.dtype)
     out[tuple([slice(a, a + d) for d, (a, _) in zip(np.shape(x), pairs, strict=True)])] = x
     return out
+
+
+@into("Pad")
+def _pad_into(x: Any, *rest: Any, paddings: Any, constant: Any) -> None:
+    out = rest[-1]
+    pairs = _margins(x, paddings, rest)
+    out.fill(rest[1] if constant is None else constant)
+    out[tuple([slice(a, a + d) for d, (a, _) in zip(np.shape(x), pairs, strict=True)])] = x
 
 
 def _check_mirror(size: int, pair: tuple[int, int], mode: str) -> None:

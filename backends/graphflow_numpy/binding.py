@@ -56,7 +56,7 @@ def row_of(ins: Instruction) -> Row:
             raise UnimplementedError(
                 f"the NumPy backend has no kernel for {ins.type}", op=ins.op, hint=f'@tf.RegisterKernel("{ins.type}")'
             )
-        row = Row(_guarded(function), view=True)
+        row = Row(_guarded(function), view=True, user=True)
     return row
 
 
@@ -96,6 +96,7 @@ class Bound:
         self.steps: list[Step] = []
         self.first_step: list[int] = []  # of each instruction, and the end
         self._bind_all()
+        self.calls_user = any(row_of(ins).user for ins in program.instructions)
         self.fetches = [(v, self._finish(v)) for v in program.fetches]
         copied = self._in_arena
         self.inner_fetches = [(v, hand_copy if v in copied else None) for v in program.fetches]

@@ -39,7 +39,7 @@ def _saved(ins: Instruction, name: str) -> list[tuple[int, Any]]:
     return [(n, t) for t, n in ins.attrs[name].saved.items() if n < len(ins.outputs) and ins.outputs[n] >= 0]
 
 
-@kernel("If", bound=True, needs_run=True, view=True)
+@kernel("If", bound=True, needs_run=True, view=True, user=True)
 def _if(context: Context, ins: Instruction) -> Kernel:
     total = len(ins.outputs)
     branches = {}
@@ -60,7 +60,7 @@ def _if(context: Context, ins: Instruction) -> Kernel:
     return run_branch
 
 
-@kernel("While", bound=True, needs_run=True, view=True)
+@kernel("While", bound=True, needs_run=True, view=True, user=True)
 def _while(context: Context, ins: Instruction) -> Kernel:
     body, count = ins.attrs["body"], ins.attrs["count"]
     rows = [i for i in range(count, len(body.results)) if ins.outputs[i] >= 0]

@@ -77,7 +77,7 @@ _PYTHON_ERRORS: tuple[tuple[type[BaseException], type[errors.Error]], ...] = (
 )
 
 
-@kernel("PyFunc", bound=True, view=True)
+@kernel("PyFunc", bound=True, view=True, user=True)
 def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
     function, wanted = ins.attrs["function"], ins.attrs["out"]
     name = getattr(function, "__name__", repr(function))

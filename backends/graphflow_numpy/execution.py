@@ -31,6 +31,8 @@ from graphflow.program import Instruction, Program
 from graphflow.spec import describe
 from graphflow_numpy.binding import Bound, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.parallel import Parallel
+from graphflow_numpy.sharing import THREADS
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE
@@ -41,6 +43,7 @@ HOT_LIMIT = 4096  # steps of a program that becomes source once it has proved to
 RUNS_BEFORE_SOURCE = 100
 ALIGNMENT = 64  # bytes: a cache line
 Body = Callable[..., list[Any]]
+_Executor = StraightLine | StepLoop | Parallel
 _Frame = tuple[contextvars.Context, Body, Body]
 
 
@@ -81,11 +84,17 @@ class NumpyExecutable:
         self._bound = Bound(program, context, _replacements(program))
         self.needs_run = self._bound.needs_run
         self._runs_left = RUNS_BEFORE_SOURCE
-        small = len(self._bound.steps) <= STRAIGHT_LINE_LIMIT
-        self._bodies: list[StraightLine | StepLoop] = []
-        self._install(StraightLine(self._bound) if small else StepLoop(self._bound))
+        self._bodies: list[_Executor] = []
+        self._install(self._executor())
 
-    def _install(self, body: StraightLine | StepLoop) -> None:
+    def _executor(self) -> _Executor:
+        """How the steps are run."""
+        bound, schedule = self._bound, self.program.schedule
+        if schedule is not None and schedule.workers > 1:
+            return Parallel(bound, schedule, schedule.workers, self._context.threads, self._context.is_closed)
+        return StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound)
+
+    def _install(self, body: _Executor) -> None:
         self.source = body.source
         self._bodies.append(body)
         self._frames: list[_Frame] = []
@@ -98,6 +107,8 @@ class NumpyExecutable:
         except IndexError:
             frame = self._new_frame()
         context, _, outer = frame
+        if self._bound.calls_user:  # whose functions are to see the contextvars of their caller
+            context = self._new_context()
         try:
             out = context.run(outer, run, *feeds)
         except Error as error:
@@ -133,13 +144,18 @@ class NumpyExecutable:
 
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
-        context = contextvars.copy_context()
-        context.run(np.seterr, all="ignore")
         body = self._bodies[-1]
         functions = body.frame(_buffers(self.program))
-        if body.source is None and len(self._bound.steps) <= HOT_LIMIT:
+        if type(body) is StepLoop and len(self._bound.steps) <= HOT_LIMIT:
             functions = self._counted(functions)
-        return context, *functions
+        return self._new_context(), *functions
+
+    def _new_context(self) -> contextvars.Context:
+        """Where kernels run: without NumPy's warnings, and with the threads that the session grants one op."""
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        context.run(THREADS.set, self._context.threads)
+        return context
 
     def _counted(self, functions: tuple[Body, Body]) -> tuple[Body, Body]:
         """The functions of a loop, counting their runs: after some, generated source takes over."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow_numpy.arrays import boxed
-from graphflow_numpy.table import kernel, rows
+from graphflow_numpy.table import into, kernel, rows
 
 # -- slices ----------------------------------------------------------------------------------------------------------
 
@@ -67,6 +67,13 @@ def _strided_slice_grad(dy: Any, shape: Any, *bounds: Any, key: tuple[Any, ...])
     return out
 
 
+@into("StridedSliceGrad")
+def _strided_slice_grad_into(dy: Any, shape: Any, *rest: Any, key: tuple[Any, ...]) -> None:
+    out = rest[-1]
+    out.fill(0)
+    out[_index(key)(*rest[:-1])] = dy
+
+
 def _outside(error: IndexError, x: Any) -> InvalidArgumentError:
     return InvalidArgumentError(str(error), got=f"a tensor of shape {list(np.shape(x))}")
 
@@ -95,6 +102,12 @@ def _slice_grad(dy: Any, begin: Any, shape: Any) -> Any:
     out = np.zeros(shape.tolist(), dy.dtype)
     out[tuple([slice(a, a + n) for a, n in zip(begin.tolist(), np.shape(dy), strict=True)])] = dy
     return out
+
+
+@into("SliceGrad")
+def _slice_grad_into(dy: Any, begin: Any, shape: Any, out: Any) -> None:
+    out.fill(0)
+    out[tuple([slice(a, a + n) for a, n in zip(begin.tolist(), np.shape(dy), strict=True)])] = dy
 
 
 # -- gather and scatter ----------------------------------------------------------------------------------------------
@@ -127,18 +140,31 @@ def _gather(params: Any, indices: Any, *, axis: int) -> Any:
         raise
 
 
+@into("Gather")
+def _gather_into(params: Any, indices: Any, out: Any, *, axis: int) -> None:
+    check_range(indices, params.shape[axis])
+    if out.size:
+        np.take(params, indices, axis, out, "clip")  # any other mode would copy the result twice
+
+
 @kernel("GatherGrad")
 def _gather_grad(dy: Any, indices: Any, shape: Any, *, axis: int) -> Any:
-    sizes = shape.tolist()
+    out = np.empty(shape.tolist(), dy.dtype)
+    _gather_grad_into(dy, indices, shape, out, axis=axis)
+    return out
+
+
+@into("GatherGrad")
+def _gather_grad_into(dy: Any, indices: Any, shape: Any, out: Any, *, axis: int) -> None:
+    sizes = out.shape
     axis = axis + len(sizes) if axis < 0 else axis
     check_range(indices, sizes[axis])
-    out = np.zeros(sizes, dy.dtype)
+    out.fill(0)
     if not out.size or not np.size(dy):
-        return out
+        return
     outer = int(np.prod(sizes[:axis], dtype=np.intp))
     places = (np.arange(outer)[:, None] * sizes[axis] + np.ravel(indices)).ravel()
     add_rows(out.reshape(outer * sizes[axis], -1), places, np.ascontiguousarray(dy).reshape(places.size, -1))
-    return out
 
 
 def flat_places(indices: Any, shape: tuple[int, ...]) -> tuple[Any, int]:
@@ -168,12 +194,18 @@ def _gather_nd(params: Any, indices: Any) -> Any:
 
 @kernel("ScatterNd")
 def _scatter_nd(indices: Any, updates: Any, shape: Any) -> Any:
-    out = np.zeros(shape.tolist(), updates.dtype)
+    out = np.empty(shape.tolist(), updates.dtype)
+    _scatter_nd_into(indices, updates, shape, out)
+    return out
+
+
+@into("ScatterNd")
+def _scatter_nd_into(indices: Any, updates: Any, shape: Any, out: Any) -> None:
+    out.fill(0)
     places, count = flat_places(indices, out.shape)
     _check_updates(updates, (*places.shape, *out.shape[indices.shape[-1] :]))
     if out.size and np.size(updates):
         add_rows(out.reshape(count, -1), places.ravel(), np.ascontiguousarray(updates))
-    return out
 
 
 def _check_updates(updates: Any, shape: tuple[int, ...]) -> None:
@@ -201,8 +233,32 @@ def _by_rows(condition: Any, rank: int) -> Any:
     return condition.reshape(-1, *(1,) * (rank - 1)) if np.ndim(condition) == 1 and rank > 1 else condition
 
 
+_MANY = 4096  # elements from which on three passes over bit patterns cost less than one np.where
+
+
+_WORDS = (1, 2, 4, 8)  # bytes of the elements that have an integer of their width
+
+
+def _bits(x: Any) -> Any:
+    return x.view(f"i{x.dtype.itemsize}")
+
+
 def _select(condition: Any, x: Any, y: Any) -> Any:
     return np.where(_by_rows(condition, max(np.ndim(x), np.ndim(y))), x, y)
+
+
+rows({"Select": _select}, scalar=lambda condition, x, y: x if condition else y)
+
+
+@into("Select")
+def _select_into(condition: Any, x: Any, y: Any, out: Any) -> None:
+    mask = _by_rows(condition, max(np.ndim(x), np.ndim(y)))
+    if out.size < _MANY or out.dtype.itemsize not in _WORDS:
+        out[...] = np.where(mask, x, y)
+        return
+    bits = _bits(out)  # times 0 or 1: an exact selection, of infinities and NaN too
+    np.multiply(_bits(x), mask, bits)
+    np.bitwise_or(bits, np.multiply(_bits(y), np.logical_not(mask)), bits)
 
 
 @kernel("ZeroUnless")
@@ -212,7 +268,16 @@ def _zero_unless(condition: Any, x: Any, *, holds: bool) -> Any:
     return np.where(mask, x, zero) if holds else np.where(mask, zero, x)
 
 
-rows({"Select": _select}, scalar=lambda condition, x, y: x if condition else y)
+@into("ZeroUnless", inplace=(1,))
+def _zero_unless_into(condition: Any, x: Any, out: Any, *, holds: bool) -> None:
+    mask = _by_rows(condition, np.ndim(x))
+    if out.dtype.itemsize not in _WORDS:
+        out[...] = x
+        np.copyto(out, 0, where=~mask if holds else mask)
+    else:
+        np.multiply(_bits(x), mask if holds else np.logical_not(mask), _bits(out))
+
+
 rows({"Where": np.argwhere})
 
 

@@ -13,6 +13,7 @@ from graphflow_numpy import (
     randoms,
     reductions,
     segments,
+    softmax,
     special,
     state,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "randoms",
     "reductions",
     "segments",
+    "softmax",
     "special",
     "state",
 ]

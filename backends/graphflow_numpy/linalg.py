@@ -15,18 +15,33 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.table import kernel
+from graphflow_numpy.table import into, kernel
 
 # -- products --------------------------------------------------------------------------------------------------------
 
 
 def product(a: Any, b: Any) -> Any:
     """The matrix product, of batches too."""
-    if (a if a.base is None else a.base) is (b if b.base is None else b.base):
+    if _overlap(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
         return a.dot(b)
     return np.matmul(a, b)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays may have an element in common."""
+    if a.base is None or b.base is None:  # most often: two arrays that own their memory
+        return (a if a.base is None else a.base) is (b if b.base is None else b.base)
+    return bool(np.may_share_memory(a, b))
+
+
+def product_into(a: Any, b: Any, out: Any) -> None:
+    """The matrix product of two arrays that share no memory, into given memory."""
+    if a.ndim == 2 and b.ndim == 2:
+        a.dot(b, out)
+    else:
+        np.matmul(a, b, out)
 
 
 @kernel("MatMul")
@@ -36,6 +51,15 @@ def _matmul(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
             a.dtype
         )
     return product(_turned(a, transpose_a) if transpose_a else a, _turned(b, transpose_b) if transpose_b else b)
+
+
+@into("MatMul")
+def _matmul_into(a: Any, b: Any, out: Any, *, transpose_a: bool, transpose_b: bool) -> None:
+    if is_half(a):
+        out[...] = _matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+    else:
+        a, b = _turned(a, transpose_a), _turned(b, transpose_b)
+        product_into(a, b if not _overlap(a, b) else b.copy(), out)
 
 
 def _turned(x: Any, turn: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Kernels of neural networks: activations, softmax and cross-entropies, biases, and rows for windows over images.
+"""Kernels of neural networks: activations, biases, and rows for windows over images.
 
 Policy: every result depends on its own elements (or rows) alone, so cutting an array into tiles changes no bit.
 float16 is summed in float32.  Selections by a mask are exact for infinities and NaN.
@@ -8,7 +8,6 @@ State: none.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.spec import describe
 from graphflow_numpy import convolution, philox, pooling
 from graphflow_numpy.convolution import window_axes, window_taps
-from graphflow_numpy.table import kernel, rows
+from graphflow_numpy.table import into, kernel, rows
 
 _BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -43,10 +42,41 @@ def _wide(x: Any) -> Any:
 # -- activations -----------------------------------------------------------------------------------------------------
 
 
-rows({"Relu": lambda x: np.maximum(x, x.dtype.type(0))})
-rows({"Relu6": lambda x: np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6))})
+def _relu(x: Any) -> Any:
+    return np.maximum(x, x.dtype.type(0))
+
+
+def _relu6(x: Any) -> Any:
+    return np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6))
+
+
+rows({"Relu": _relu, "Relu6": _relu6})
 rows({"ReluGrad": lambda dy, x: _selected(dy, x > 0)})
 rows({"Relu6Grad": lambda dy, x: _selected(dy, (x > 0) & (x < 6))})
+
+
+@into("Relu", inplace=(0,))
+def _relu_into(x: Any, out: Any) -> None:
+    np.maximum(x, x.dtype.type(0), out=out)
+
+
+@into("Relu6", inplace=(0,))
+def _relu6_into(x: Any, out: Any) -> None:
+    np.maximum(x, x.dtype.type(0), out=out)
+    np.minimum(out, x.dtype.type(6), out=out)
+
+
+@into("ReluGrad", inplace=(0, 1))
+def _relu_grad_into(dy: Any, x: Any, out: Any) -> None:
+    bits = _BITS[out.itemsize]
+    np.multiply(dy.view(bits), x > 0, out.view(bits))
+
+
+@into("Relu6Grad", inplace=(0, 1))
+def _relu6_grad_into(dy: Any, x: Any, out: Any) -> None:
+    bits, inside = _BITS[out.itemsize], np.greater(x, 0)
+    np.logical_and(inside, x < 6, inside)
+    np.multiply(dy.view(bits), inside, out.view(bits))
 
 
 @kernel("LeakyRelu")
@@ -55,9 +85,25 @@ def _leaky_relu(x: Any, *, alpha: float) -> Any:
     return out + np.maximum(x, x.dtype.type(0))
 
 
+@into("LeakyRelu", inplace=(0,))
+def _leaky_relu_into(x: Any, out: Any, *, alpha: float) -> None:
+    above = np.maximum(x, x.dtype.type(0))
+    np.minimum(x, x.dtype.type(0), out=out)
+    np.multiply(out, out.dtype.type(alpha), out)
+    np.add(out, above, out)
+
+
 @kernel("LeakyReluGrad")
 def _leaky_relu_grad(dy: Any, x: Any, *, alpha: float) -> Any:
     return _chosen(x > 0, dy, dy * dy.dtype.type(alpha))
+
+
+@into("LeakyReluGrad", inplace=(1,))
+def _leaky_relu_grad_into(dy: Any, x: Any, out: Any, *, alpha: float) -> None:
+    above, bits = x > 0, out.view(_BITS[out.itemsize])
+    np.multiply(dy, dy.dtype.type(alpha), out)
+    np.multiply(bits, ~above, bits)
+    np.bitwise_or(bits, np.multiply(dy.view(bits.dtype), above), bits)
 
 
 def _expm1_below_zero(x: Any) -> Any:
@@ -70,9 +116,23 @@ def _elu(x: Any) -> Any:
     return np.maximum(x, x.dtype.type(0)) + _expm1_below_zero(x)
 
 
+@into("Elu", inplace=(0,))
+def _elu_into(x: Any, out: Any) -> None:
+    below = _expm1_below_zero(x)
+    np.maximum(x, x.dtype.type(0), out=out)
+    np.add(out, below, out)
+
+
 @kernel("EluGrad")
 def _elu_grad(dy: Any, y: Any) -> Any:
     return dy * (np.minimum(y, y.dtype.type(0)) + y.dtype.type(1))
+
+
+@into("EluGrad", inplace=(1,))
+def _elu_grad_into(dy: Any, y: Any, out: Any) -> None:
+    np.minimum(y, y.dtype.type(0), out=out)
+    np.add(out, y.dtype.type(1), out)
+    np.multiply(dy, out, out)
 
 
 @kernel("Selu")
@@ -81,10 +141,28 @@ def _selu(x: Any) -> Any:
     return of(_SELU_SCALE) * np.maximum(x, of(0)) + of(_SELU_SCALE_ALPHA) * _expm1_below_zero(x)
 
 
+@into("Selu", inplace=(0,))
+def _selu_into(x: Any, out: Any) -> None:
+    of, below = x.dtype.type, _expm1_below_zero(x)
+    np.maximum(x, of(0), out=out)
+    np.multiply(of(_SELU_SCALE), out, out)
+    np.multiply(of(_SELU_SCALE_ALPHA), below, below)
+    np.add(out, below, out)
+
+
 @kernel("SeluGrad")
 def _selu_grad(dy: Any, y: Any) -> Any:
     of = y.dtype.type
     return dy * np.where(y < 0, y + of(_SELU_SCALE_ALPHA), of(_SELU_SCALE))
+
+
+@into("SeluGrad", inplace=(1,))
+def _selu_grad_into(dy: Any, y: Any, out: Any) -> None:
+    of, above = y.dtype.type, np.less(y, 0)
+    np.logical_not(above, above)
+    np.add(y, of(_SELU_SCALE_ALPHA), out)
+    np.copyto(out, of(_SELU_SCALE), where=above)
+    np.multiply(dy, out, out)
 
 
 @kernel("Softplus")
@@ -96,6 +174,16 @@ def _softplus(x: Any) -> Any:
     return np.log1p(np.exp(out)) + np.maximum(x, x.dtype.type(0))
 
 
+@into("Softplus", inplace=(0,))
+def _softplus_into(x: Any, out: Any) -> None:
+    above = np.maximum(x, x.dtype.type(0))
+    np.absolute(x, out)
+    np.negative(out, out)
+    np.exp(out, out)
+    np.log1p(out, out)
+    np.add(out, above, out)
+
+
 @kernel("SoftplusGrad")
 def _softplus_grad(dy: Any, x: Any) -> Any:
     out = -x
@@ -105,106 +193,34 @@ def _softplus_grad(dy: Any, x: Any) -> Any:
     return dy / (np.exp(out) + out.dtype.type(1))
 
 
+@into("SoftplusGrad", inplace=(1,))
+def _softplus_grad_into(dy: Any, x: Any, out: Any) -> None:
+    np.negative(x, out)
+    np.exp(out, out)
+    np.add(out, out.dtype.type(1), out)
+    np.divide(dy, out, out)
+
+
 rows({"Softsign": lambda x: x / (np.abs(x) + x.dtype.type(1))})
 rows({"SoftsignGrad": lambda dy, x: dy / np.square(np.abs(x) + x.dtype.type(1))})
 
 
-# -- softmax and cross-entropy ---------------------------------------------------------------------------------------
+@into("Softsign")
+def _softsign_into(x: Any, out: Any) -> None:
+    np.absolute(x, out)
+    np.add(out, out.dtype.type(1), out)
+    np.divide(x, out, out)
 
 
-_FEW_CLASSES = 32
+@into("SoftsignGrad", inplace=(1,))
+def _softsign_grad_into(dy: Any, x: Any, out: Any) -> None:
+    np.absolute(x, out)
+    np.add(out, out.dtype.type(1), out)
+    np.square(out, out)
+    np.divide(dy, out, out)
 
 
-def _rows(x: Any) -> Any:
-    """The last axis as rows, in the precision that sums are made in."""
-    return _wide(x).reshape(prod(x.shape[:-1]), x.shape[-1])
-
-
-def _row_maxima(x: Any) -> Any:
-    if x.shape[1] > _FEW_CLASSES:
-        return np.maximum.reduce(x, 1, keepdims=True)
-    return np.maximum.reduce(np.ascontiguousarray(x.T), 0, initial=-np.inf)[:, None]
-
-
-def _row_sums(x: Any) -> Any:
-    """The sum of each row; few classes are added for all rows at once, class after class."""
-    if not 0 < x.shape[1] <= _FEW_CLASSES:
-        return np.add.reduce(x, 1, keepdims=True)
-    if len(x) == 1:  # where reduce would add in another order than for more rows
-        return np.add.accumulate(x, 1)[:, -1:]
-    return np.add.reduce(np.ascontiguousarray(x.T), 0)[:, None]
-
-
-def _shifted(x: Any) -> Any:
-    """The logits as rows, less the largest of each; a row of -inf alone gives NaN, as it must."""
-    logits = _rows(x)
-    return logits - _row_maxima(logits)
-
-
-def _like(found: Any, x: Any) -> Any:
-    """The result in dtype and shape of `x`."""
-    return found.astype(x.dtype, copy=False).reshape(x.shape)
-
-
-@kernel("Softmax")
-def _softmax(x: Any) -> Any:
-    e = _shifted(x)
-    np.exp(e, e)
-    e /= _row_sums(e)
-    return _like(e, x)
-
-
-@kernel("LogSoftmax")
-def _log_softmax(x: Any) -> Any:
-    shifted = _shifted(x)
-    shifted -= np.log(_row_sums(np.exp(shifted)))
-    return _like(shifted, x)
-
-
-@kernel("SoftmaxCrossEntropyWithLogits")
-def _softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
-    if x.shape != labels.shape:
-        raise ShapeError(
-            "logits and labels must have the same shape", expected=describe(x.shape), got=describe(labels.shape)
-        )
-    wanted, shifted = _rows(labels), _shifted(x)
-    e = np.exp(shifted)
-    total = _row_sums(e)
-    np.subtract(np.log(total), shifted, shifted)
-    shifted *= wanted
-    loss = _row_sums(shifted)
-    if not np.isfinite(loss).all():  # a class that is impossible and unlabelled: 0 * inf counts as 0
-        np.copyto(shifted, 0, where=wanted == 0)
-        loss = _row_sums(shifted)
-    e *= _row_sums(wanted) / total
-    e -= wanted
-    return loss.astype(x.dtype, copy=False).reshape(x.shape[:-1]), _like(e, x)
-
-
-@kernel("SparseSoftmaxCrossEntropyWithLogits")
-def _sparse_softmax_cross_entropy(x: Any, labels: Any) -> tuple[Any, Any]:
-    classes, flat = x.shape[-1], np.reshape(labels, -1)
-    if x.shape[:-1] != np.shape(labels):
-        raise ShapeError(
-            "labels must have the shape of the logits without the last axis",
-            expected=describe(x.shape[:-1]),
-            got=describe(np.shape(labels)),
-        )
-    if flat.size and not 0 <= flat.min() <= flat.max() < classes:
-        bad = flat[(flat < 0) | (flat >= classes)][0]
-        raise InvalidArgumentError(
-            f"label {bad} is no class",
-            expected=f"0 <= label < {classes}, the size of the logits' last axis",
-            got=str(bad),
-        )
-    shifted = _shifted(x)
-    place = np.arange(flat.size), flat
-    e = np.exp(shifted)
-    total = _row_sums(e)
-    loss = np.log(total[:, 0]) - shifted[place]
-    e /= total
-    e[place] -= 1
-    return loss.astype(x.dtype, copy=False).reshape(x.shape[:-1]), _like(e, x)
+# -- losses ---------------------------------------------------------------------------------------------------------
 
 
 @kernel("L2Loss")
@@ -216,8 +232,8 @@ def _l2_loss(x: Any) -> Any:
 # -- biases ----------------------------------------------------------------------------------------------------------
 
 
-@kernel("BiasAdd")
-def _bias_add(x: Any, bias: Any, *, channels: str) -> Any:
+def _spread_bias(x: Any, bias: Any, channels: str) -> Any:
+    """The biases in a shape that broadcasts against the value."""
     at = -1 if channels == "last" else 1
     if x.ndim < 2 or x.shape[at] != bias.shape[0]:
         raise ShapeError(
@@ -225,13 +241,31 @@ def _bias_add(x: Any, bias: Any, *, channels: str) -> Any:
             expected=f"as many biases as the value {describe(x.shape)} has channels ({channels})",
             got=describe(bias.shape),
         )
-    return x + (bias if channels == "last" else bias.reshape(-1, *(1,) * (x.ndim - 2)))
+    return bias if channels == "last" else bias.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+@kernel("BiasAdd")
+def _bias_add(x: Any, bias: Any, *, channels: str) -> Any:
+    return np.add(x, _spread_bias(x, bias, channels))
+
+
+@into("BiasAdd", inplace=(0,))
+def _bias_add_into(x: Any, bias: Any, out: Any, *, channels: str) -> None:
+    np.add(x, _spread_bias(x, bias, channels), out)
 
 
 @kernel("BiasAddGrad")
 def _bias_add_grad(dy: Any, *, channels: str) -> Any:
     axes = tuple(range(dy.ndim - 1)) if channels == "last" else (0, *range(2, dy.ndim))
     return np.add.reduce(_wide(dy), axes).astype(dy.dtype, copy=False)
+
+
+@into("BiasAddGrad")
+def _bias_add_grad_into(dy: Any, out: Any, *, channels: str) -> None:
+    if dy.itemsize == 2 or not dy.flags.c_contiguous:
+        out[...] = _bias_add_grad(dy, channels=channels)
+    else:
+        np.add.reduce(dy, tuple(range(dy.ndim - 1)) if channels == "last" else (0, *range(2, dy.ndim)), None, out)
 
 
 # -- convolutions, pooling, normalisation over channels --------------------------------------------------------------

@@ -3,6 +3,9 @@
 Policy: the ufuncs' own `reduce`, which costs half of what the functions around it do.  The dtype stays that of the
 input; half precision is summed in float32 and rounded once.
 
+A kernel that writes into given memory lets NumPy do so for C-ordered inputs alone: for others the memory would have a
+say in the order of summation, so there it copies the plain result.
+
 State: none.
 """
 
@@ -14,7 +17,7 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.table import kernel
+from graphflow_numpy.table import into, kernel
 
 Axis = Any  # a tuple of ints, or None for all axes
 _add: Any = np.add.reduce
@@ -30,6 +33,14 @@ def total(x: Any, axis: Axis, keepdims: bool) -> Any:
     if is_half(x):
         return _add(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
     return _add(x, axis, x.dtype, None, keepdims)
+
+
+def total_into(x: Any, axis: Axis, keepdims: bool, out: Any) -> None:
+    """The same into given memory."""
+    if x.flags.c_contiguous and not is_half(x):
+        _add(x, axis, x.dtype, out, keepdims)
+    else:
+        out[...] = total(x, axis, keepdims)
 
 
 def count_along(shape: tuple[int, ...], axis: Axis) -> int:
@@ -55,6 +66,11 @@ def _sum(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     return total(x, axis, keepdims)
 
 
+@into("Sum")
+def _sum_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    total_into(x, axis, keepdims, out)
+
+
 @kernel("Mean")
 def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     count = count_along(x.shape, axis)
@@ -65,6 +81,15 @@ def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     found = _add(x, axis, x.dtype, None, keepdims)
     divisor = x.dtype.type(count)
     return np.true_divide(found, divisor, found) if type(found) is np.ndarray else found / divisor
+
+
+@into("Mean")
+def _mean_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    if x.dtype.kind in "iu" or is_half(x) or not x.flags.c_contiguous:
+        out[...] = _mean(x, axis=axis, keepdims=keepdims)
+    else:
+        _add(x, axis, x.dtype, out, keepdims)
+        np.true_divide(out, x.dtype.type(count_along(x.shape, axis)), out)
 
 
 def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
@@ -80,6 +105,14 @@ def _prod(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if is_half(x):
         return _multiply(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
     return _multiply(x, axis, x.dtype, None, keepdims)
+
+
+@into("Prod")
+def _prod_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    if is_half(x) or not x.flags.c_contiguous:
+        out[...] = _prod(x, axis=axis, keepdims=keepdims)
+    else:
+        _multiply(x, axis, x.dtype, out, keepdims)
 
 
 def _limit(dtype: Any, largest: bool) -> Any:
@@ -104,6 +137,20 @@ def _min(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     return _minimum(x, axis, None, None, keepdims)
 
 
+def _extremum_into(plain: Any, reduce: Any) -> Any:
+    def write(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+        if x.size and x.flags.c_contiguous:
+            reduce(x, axis, None, out, keepdims)
+        else:
+            out[...] = plain(x, axis=axis, keepdims=keepdims)
+
+    return write
+
+
+into("Max")(_extremum_into(_max, _maximum))
+into("Min")(_extremum_into(_min, _minimum))
+
+
 @kernel("ExtremumGrad")
 def _extremum_grad(x: Any, y: Any, dy: Any, *, axis: Axis, keepdims: bool) -> Any:
     shape = kept(x.shape, axis)
@@ -112,6 +159,16 @@ def _extremum_grad(x: Any, y: Any, dy: Any, *, axis: Axis, keepdims: bool) -> An
     count = _add(chosen, axis, counter, None, True)
     share = (dy.reshape(shape) / count).astype(dy.dtype, copy=False)
     return np.where(chosen, share, dy.dtype.type(0))
+
+
+@into("ExtremumGrad")
+def _extremum_grad_into(x: Any, y: Any, dy: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    shape = kept(x.shape, axis)
+    chosen = np.equal(x, y.reshape(shape))
+    count = _add(chosen, axis, np.dtype(np.float32) if is_half(dy) else dy.dtype, None, True)
+    share = (dy.reshape(shape) / count).astype(dy.dtype, copy=False)
+    bits = f"i{out.itemsize}"  # times 0 or 1: an exact selection, of infinities and NaN too
+    np.multiply(share.view(bits), chosen, out.view(bits))
 
 
 @kernel("ArgMax")
@@ -124,6 +181,16 @@ def _argmin(x: Any, *, axis: int, output_type: Any) -> Any:
     return x.argmin(axis).astype(output_type.np, copy=False)
 
 
+@into("ArgMax")
+def _argmax_into(x: Any, out: Any, *, axis: int, output_type: Any) -> None:
+    out[...] = x.argmax(axis)
+
+
+@into("ArgMin")
+def _argmin_into(x: Any, out: Any, *, axis: int, output_type: Any) -> None:
+    out[...] = x.argmin(axis)
+
+
 @kernel("All")
 def _all(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     return _and(x, axis, None, None, keepdims)
@@ -134,7 +201,26 @@ def _any(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     return _or(x, axis, None, None, keepdims)
 
 
+@into("All")
+def _all_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    _and(x, axis, None, out, keepdims)
+
+
+@into("Any")
+def _any_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
+    _or(x, axis, None, out, keepdims)
+
+
 # -- gradients of broadcasting and of sums ---------------------------------------------------------------------------
+
+
+def _summed_axes(own: tuple[int, ...], sizes: tuple[int, ...]) -> list[int]:
+    """The axes along which `sizes` was broadcast to `own`."""
+    lead = len(own) - len(sizes)
+    axes = [*range(lead), *[lead + i for i, d in enumerate(sizes) if d != own[lead + i]]]
+    if any(sizes[i - lead] != 1 for i in axes[lead:]):
+        raise InvalidArgumentError("a shape that was not broadcast to this", got=f"{list(sizes)} and {list(own)}")
+    return axes
 
 
 @kernel("SumTo", view=True)
@@ -144,10 +230,21 @@ def _sum_to(x: Any, shape: Any) -> Any:
     lead = len(own) - len(sizes)
     if own[lead:] == sizes:
         return total(x, tuple(range(lead)), False) if lead else x
-    axes = [*range(lead), *[lead + i for i, d in enumerate(sizes) if d != own[lead + i]]]
-    if any(sizes[i - lead] != 1 for i in axes[lead:]):
-        raise InvalidArgumentError("a shape that was not broadcast to this", got=f"{list(sizes)} and {list(own)}")
-    return total(x, tuple(axes), False).reshape(sizes)
+    return total(x, tuple(_summed_axes(own, sizes)), False).reshape(sizes)
+
+
+@into("SumTo")
+def _sum_to_into(x: Any, shape: Any, out: Any) -> None:
+    own, sizes = x.shape, out.shape
+    if own == sizes:
+        out[...] = x
+        return
+    lead = len(own) - len(sizes)
+    if own[lead:] == sizes:
+        total_into(x, tuple(range(lead)), False, out)
+    else:
+        axes = _summed_axes(own, sizes)
+        total_into(x, tuple(axes), False, out.reshape([d for i, d in enumerate(own) if i not in axes]))
 
 
 def repeated(x: Any, shape: tuple[int, ...]) -> Any:

@@ -1,9 +1,10 @@
 """Pieces of one kernel or group, side by side on several threads.
 
 Policy: how work is cut into pieces depends on shapes alone, and each piece writes what no other one does, so results
-do not depend on the number of threads.
+do not depend on the number of threads.  The caller works through the pieces; idle threads of the pool help.  Who
+calls knows whether the work is worth waking another thread (some 50 us): see `WORTH`.
 
-State: none.
+State: how many threads one op may use, set for each context in which a program runs.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-THREADS: ContextVar[int] = ContextVar("threads", default=1)  # how many one op may use in this run
+from graphflow.runtime import workers
+
+THREADS: ContextVar[int] = ContextVar("threads", default=1)
+WORTH = 150e-6  # seconds of work below which it stays in one thread
 
 
 def share(count: int, function: Callable[[int], Any]) -> None:
-    """Call `function(i)` for all i below `count`."""
-    for i in range(count):
-        function(i)
+    """Call `function(i)` for all i below `count`, on as many threads as this run grants one op."""
+    workers.share(count, function, THREADS.get())

@@ -23,9 +23,9 @@ class StepLoop:
 
     source: str | None = None
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: Bound, steps: Sequence[Step] | None = None) -> None:
         self._bound = bound
-        self._steps = [_flat(step) for step in bound.steps]
+        self._steps = [_flat(step) for step in (bound.steps if steps is None else steps)]
         self._template: Slots = [None] * (bound.slots + 1)  # slot -1 takes the outputs that nobody reads
         for slot, value in bound.fixed.items():
             self._template[slot] = value

@@ -7,6 +7,7 @@ a NumPy scalar.  Kernels write nothing but what they return.  Columns beside the
     view    the result may share memory with an input (or a variable), so a fetch must copy it
     bound   the row is `(context, instruction) -> kernel`: it needs the session or the attributes when compiled
     needs_run   the kernel gets the Run as its first argument
+    user    it calls functions of the user's, so it stays in the thread that called `run`
     into    the same computation, bit for bit, into memory that is given: `(arrays..., results..., **attrs)`
     inplace numbers of the inputs whose very buffer `into` may get as the result, if dtype and shape are the result's
     fit     `(attrs, inputs, outputs) -> Fitted | None`: the same kernel with its attributes in place, quicker because
@@ -52,6 +53,7 @@ class Row(NamedTuple):
     view: bool = False
     bound: bool = False
     needs_run: bool = False
+    user: bool = False
     into: Callable[..., Any] | None = None
     inplace: tuple[int, ...] = ()
     fit: Fit | None = None

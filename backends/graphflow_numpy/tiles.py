@@ -24,8 +24,11 @@ from graphflow_numpy.binding import Replacement, nbytes
 from graphflow_numpy.sharing import share
 from graphflow_numpy.table import TABLE
 
-CACHE = 1 << 19  # bytes that a tile's arrays may take together: half of a usual L2
-SMALLEST, LARGEST = 4096, 32768  # elements of a tile
+# Measured: below some 30,000 elements a call's own cost shows; and two threads that call short kernels spend their
+# time handing each other the interpreter's lock, so that shared tiles of 8,000 elements are slower than one thread.
+CACHE = 1 << 23  # bytes that a tile's arrays may take together
+SMALLEST, LARGEST = 1 << 15, 1 << 17  # elements of a tile
+SHARED = 1 << 16  # elements of a tile from which a second thread pays
 WORTH = 1 << 20  # bytes that the members of a group move without tiles
 
 PARTIAL: dict[str, tuple[Any, bool]] = {  # reduction -> its ufunc, and whether the count divides it
@@ -44,7 +47,6 @@ def tiled(program: Program, group: Group) -> Replacement | None:
     if len(whole) < len(members) - len(pointwise):
         whole = []
     rows = [TABLE.get(ins.type) for ins in pointwise]
-    size = math.prod(group.dims)
     moved = sum((nbytes(program.values[ins.outputs[0]]) or 0) * 2 for ins in pointwise)
     if len(pointwise) < 2 or moved < WORTH or any(row is None or row.bound or row.needs_run for row in rows):
         return None
@@ -53,7 +55,7 @@ def tiled(program: Program, group: Group) -> Replacement | None:
         kept.update(v for ins in members[len(pointwise) :] for v in ins.inputs)
     made = [ins.outputs[0] for ins in pointwise]
     layout = _Layout(program, group, pointwise, [v for v in made if v in kept], whole)
-    if layout.rows * layout.row_size < size or layout.rows < 2:
+    if layout.tiles < 2:
         return None
     end = group.begin + len(pointwise) + len(whole)
     outputs = tuple(ins.outputs[0] for ins in whole)
@@ -104,6 +106,7 @@ class _Layout:
         tile = min(max(CACHE // (widest * max(arrays, 1)), SMALLEST), LARGEST)
         self.tile = max(1, tile // self.row_size)
         self.tiles = -(-self.rows // self.tile)
+        self._shared = self.tile * self.row_size >= SHARED and self.tiles > 2
 
     def _allocate(self, program: Program, pointwise: Sequence[Instruction]) -> None:
         """A slot for each value: inputs, results, then scratch, used again after its last reader."""
@@ -141,7 +144,12 @@ class _Layout:
             for i in [*self._sliced, *range(count, len(bases))]:
                 bases[i] = bases[i].reshape(-1)
         partials = [np.empty(self.tiles, bases[s].dtype if s < len(bases) else self._dtype(s)) for s in self._reduced]
-        share(self.tiles, functools.partial(self._tile, bases, partials))
+        tile = functools.partial(self._tile, bases, partials)
+        if self._shared:
+            share(self.tiles, tile)
+        else:
+            for number in range(self.tiles):
+                tile(number)
         out = []
         for (_, ufunc, divides), partial in zip(self._whole_of, partials, strict=True):
             total = ufunc.reduce(partial)
