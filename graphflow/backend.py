@@ -64,6 +64,9 @@ class Executable(Protocol):
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """The same inside another program, where the results may share memory with the feeds."""
 
+    def listing(self) -> str:
+        """The generated code, or the steps, each with the user's own line."""
+
 
 class Context(Protocol):
     """What a session offers a backend while it compiles."""

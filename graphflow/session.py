@@ -32,6 +32,7 @@ from graphflow.graph import Graph, get_default_graph
 from graphflow.nest import is_nested
 from graphflow.program import Program
 from graphflow.runtime.config import ConfigProto, RunMetadata, RunOptions, mention
+from graphflow.runtime.explanation import Explanation
 from graphflow.runtime.feeds import Converter, converter, feed_tensor
 from graphflow.runtime.fetches import Fetches, structure_key
 from graphflow.runtime.workers import usable_cores
@@ -145,6 +146,13 @@ class BaseSession:
         entry = self._prepare(fetches, feed_dict)
         values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
         return self._plan(entry, tuple([v.shape for v in values])).program
+
+    def explain(self, fetches: Any, feed_dict: Any = None) -> Explanation:
+        """What the compiler made of these fetches and feeds: print it, or read its fields."""
+        entry = self._prepare(fetches, feed_dict)
+        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
+        executable = self._plan(entry, tuple([v.shape for v in values]))
+        return Explanation(executable.program, executable.listing())
 
     # -- plans ---------------------------------------------------------------------------------------------------
 

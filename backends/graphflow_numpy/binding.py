@@ -212,7 +212,8 @@ class Bound:
         if row.bound:
             function = row.function(self._context, ins)
             if isinstance(function, Constant):
-                self.fixed[ins.outputs[0]] = function.value
+                if ins.outputs:
+                    self.fixed[ins.outputs[0]] = function.value
                 return None
             return Fitted(function)
         values = self.program.values

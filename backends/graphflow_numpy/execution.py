@@ -142,6 +142,10 @@ class NumpyExecutable:
         frames.append(frame)
         return out
 
+    def listing(self) -> str:
+        """The program as it runs: generated source, or the steps of the loop, each with the user's line."""
+        return self._bodies[-1].listing()
+
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
         body = self._bodies[-1]

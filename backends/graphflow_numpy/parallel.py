@@ -72,6 +72,10 @@ class Parallel:
 
         drivers.run_tasks(self._graph, run_task, self._workers, self._mine, self._cancelled)
 
+    def listing(self) -> str:
+        """The steps in program order; `explain` shows the tasks."""
+        return self._loop.listing()
+
     def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
         """The instruction that failed, if it was one, and its inputs."""
         return self._loop.where(error)

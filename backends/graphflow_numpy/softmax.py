@@ -20,6 +20,8 @@ from graphflow_numpy.table import into, rows
 
 _FEW_CLASSES = 32
 _exp: Any = np.exp
+_add: Any = np.add.reduce
+_max: Any = np.maximum.reduce
 _log: Any = np.log
 _sub: Any = np.subtract
 
@@ -35,12 +37,12 @@ def _sums(x: Any, axis: int) -> Any:
     """The sum over the classes, which stay as an axis of one."""
     if not axis and x.shape[1] == 1:  # where reduce would add in another order than for more rows
         return np.add.accumulate(x, 0)[-1:]
-    return np.add.reduce(x, axis, None, None, True)
+    return _add(x, axis, None, None, True)
 
 
 def _shifted(x: Any, axis: int) -> Any:
     """The logits less the largest of each row; a row of -inf alone gives NaN, as it must."""
-    return _sub(x, np.maximum.reduce(x, axis, None, None, True) if x.shape[axis] else x)
+    return _sub(x, _max(x, axis, None, None, True) if x.shape[axis] else x)
 
 
 def _as(out: Any, axis: int) -> Any:
@@ -134,12 +136,12 @@ def _fresh_pair(write: Any) -> Any:
     return kernel
 
 
-_SINGLE = {"Softmax": _softmax, "LogSoftmax": _log_softmax}
-_PAIRS = {
+_SINGLE: dict[str, Any] = {"Softmax": _softmax, "LogSoftmax": _log_softmax}
+_PAIRS: dict[str, Any] = {
     "SoftmaxCrossEntropyWithLogits": _softmax_cross_entropy,
     "SparseSoftmaxCrossEntropyWithLogits": _sparse_softmax_cross_entropy,
 }
 rows({name: _fresh(write) for name, write in _SINGLE.items()})
 rows({name: _fresh_pair(write) for name, write in _PAIRS.items()})
-for name, write in {**_SINGLE, **_PAIRS}.items():
-    into(name)(write)
+for _name, _write in {**_SINGLE, **_PAIRS}.items():
+    into(_name)(_write)

@@ -51,9 +51,9 @@ def _const(context: Context, ins: Instruction) -> Constant:
     return Constant(ins.attrs["value"])
 
 
-@kernel("NoOp")
-def _no_op() -> tuple[()]:
-    return ()
+@kernel("NoOp", bound=True)
+def _no_op(context: Context, ins: Instruction) -> Constant:
+    return Constant(None)
 
 
 @kernel("VariableHandle", bound=True, view=True)

@@ -88,6 +88,18 @@ class StepLoop:
             for slot in drops:
                 slots[slot] = None
 
+    def listing(self) -> str:
+        """The steps, each with the op it came from and the user's own line."""
+        out = []
+        for function, _, _, _, inputs, outputs, drops, ins in self._steps:
+            made = outputs if isinstance(outputs, tuple) else (outputs,)
+            left = ", ".join(f"v{v}" for v in made) + " = " if made else ""
+            name = getattr(function, "__name__", None) or getattr(getattr(function, "func", None), "__name__", "call")
+            freed = f"; del {', '.join(f'v{v}' for v in drops)}" if drops else ""
+            call = f"{left}{name}({', '.join(f'v{v}' for v in inputs)}){freed}"
+            out.append(f"{call}  # {ins.type}: {ins.op.name}, {ins.op.source}")
+        return "\n".join(out)
+
     def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
         """The instruction that failed, if it was one, and its inputs; read from the frame of the loop."""
         trace = error.__traceback__

@@ -112,6 +112,21 @@ class StraightLine:
                 self._lines.append(None)
         return out
 
+    def listing(self) -> str:
+        """The source of what `run` calls, each line with the op it came from and the user's own line."""
+        lines = self.source.splitlines()
+        first, last = self._first[1] - 1, self._first[1] + len(self._lines)
+        out = [line.strip() for line in lines[:2]]
+        for number, line in enumerate(lines[first - 1 : last]):
+            step = self._lines[number - 1] if 0 < number <= len(self._lines) else None
+            note = (
+                f"  # {step.instruction.type}: {step.instruction.op.name}, {step.instruction.op.source}"
+                if step is not None
+                else ""
+            )
+            out.append(f"{line[8:]}{note}")
+        return "\n".join(out)
+
     def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
         """The instruction that failed, if it was one, and its inputs; read from the frame of the generated function."""
         trace = error.__traceback__

@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
 
 class Constant(NamedTuple):
-    """What a bound row may return instead of a kernel: a value known when compiled."""
+    """What a bound row may return instead of a kernel: a value known when compiled, or that there is nothing to do."""
 
     value: Any
 
