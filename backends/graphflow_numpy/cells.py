@@ -49,11 +49,14 @@ class NumpyCell:
         with self.lock:
             array = self.array
         if array is None:
-            raise FailedPreconditionError(
-                f"variable {self.name!r} is not initialized",
-                hint="run tf.global_variables_initializer() first, or restore a checkpoint",
-            )
+            raise self._uninitialized()
         return array
+
+    def _uninitialized(self) -> FailedPreconditionError:
+        return FailedPreconditionError(
+            f"variable {self.name!r} is not initialized",
+            hint="run tf.global_variables_initializer() first, or restore a checkpoint",
+        )
 
     def _alone(self) -> bool:
         array = self.array
@@ -83,18 +86,19 @@ class NumpyCell:
     def combine(self, ufunc: Callable[..., Any], delta: Any) -> Any:
         """Replace the value by `ufunc(value, delta)`."""
         with self.lock:
-            own = self.snapshot().shape
-            if delta.shape != own:
+            array = self.array
+            if array is None:
+                raise self._uninitialized()
+            if delta.shape != array.shape:
                 raise ShapeError(
                     f"variable {self.name!r} cannot be changed by a value of another shape",
-                    expected=describe(own),
+                    expected=describe(array.shape),
                     got=describe(delta.shape),
                 )
-            if type(self.array) is np.ndarray and self._alone():
-                ufunc(self.array, delta, self.array)
-            else:
-                self.array = ufunc(self.array, delta)
-            return self.array
+            if type(array) is np.ndarray and sys.getrefcount(array) <= _ALONE:
+                return ufunc(array, delta, array)
+            self.array = array = ufunc(array, delta)
+            return array
 
     def edit(self, change: Callable[[Any], None]) -> Any:
         """Let `change` write into the value, which nobody else sees before it is done."""

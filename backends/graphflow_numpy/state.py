@@ -17,7 +17,7 @@ from graphflow.errors import InvalidArgumentError, OutOfRangeError, ShapeError
 from graphflow.program import Instruction
 from graphflow.spec import describe
 from graphflow_numpy.cells import NumpyCell
-from graphflow_numpy.table import Constant, kernel, rows
+from graphflow_numpy.table import Constant, Fitted, fit, kernel, rows
 
 _UFUNCS: dict[str, Any] = {
     "add": np.add,
@@ -61,9 +61,12 @@ def _handle(context: Context, ins: Instruction) -> Constant:
     return Constant(context.cell(ins.op))
 
 
-@kernel("ReadVariable", view=True)
-def _read(cell: NumpyCell, *, dtype: Any, dims: Any) -> Any:
-    return cell.snapshot()
+rows({"ReadVariable": lambda cell, **attrs: cell.snapshot()}, view=True)
+
+
+@fit("ReadVariable")
+def _fitted_read(*specs: Any) -> Fitted:
+    return Fitted(NumpyCell.snapshot)
 
 
 @kernel("InitializedValue", view=True)
@@ -86,14 +89,18 @@ def _assign(cell: NumpyCell, value: Any, *, dtype: Any, dims: Any) -> Any:
     return cell.assign(value)
 
 
-@kernel("AssignAdd", view=True)
-def _assign_add(cell: NumpyCell, value: Any, *, dtype: Any, dims: Any) -> Any:
-    return cell.combine(np.add, value)
+def _combining(ufunc: Any) -> Any:
+    """The rows of an update by a ufunc: as it is, and without the attributes that inference alone needs."""
+
+    def combine(cell: NumpyCell, value: Any, **attrs: Any) -> Any:
+        return cell.combine(ufunc, value)
+
+    return combine
 
 
-@kernel("AssignSub", view=True)
-def _assign_sub(cell: NumpyCell, value: Any, *, dtype: Any, dims: Any) -> Any:
-    return cell.combine(np.subtract, value)
+rows({"AssignAdd": _combining(np.add), "AssignSub": _combining(np.subtract)}, view=True)
+fit("AssignAdd")(lambda *specs: Fitted(_combining(np.add)))
+fit("AssignSub")(lambda *specs: Fitted(_combining(np.subtract)))
 
 
 @kernel("CountUpTo", view=True)
