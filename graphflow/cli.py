@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import importlib.util
 import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -23,7 +25,7 @@ import numpy as np
 import graphflow
 from graphflow import demo
 from graphflow.backend import available_backends
-from graphflow.errors import Error
+from graphflow.errors import Error, NotFoundError
 from graphflow.opdef import OPS, OpDef, gradient_of
 
 
@@ -154,7 +156,35 @@ def _version(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# -- bench ---------------------------------------------------------------------------------------------------------
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    for option, metavar, text in (
+        ("--peers", "NAMES", "whom to measure beside graphflow, comma between: numpy, torch, tf1, jax, ..."),
+        ("--peers-python", "FILE", "the Python in which the peers are installed (default: this one)"),
+        ("--workloads", "NAMES", "what to measure, comma between: noop, mlp, elementwise_1k, compile, ..."),
+        ("--json", "FILE", "write all figures here"),
+        ("--png", "FILE", "draw a bar chart"),
+        ("--log", "FILE", "keep here what the peers print"),
+    ):
+        parser.add_argument(option, metavar=metavar, help=text)
+    parser.add_argument("--rounds", metavar="N", type=int, help="interleaved rounds; medians are over these")
+    parser.add_argument("--quick", action="store_true", help="fewer peers and rounds: under four minutes")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    if not (BENCHMARKS / "command.py").is_file():
+        raise NotFoundError("the benchmarks are in the checkout, not in the installed package")
+    if str(BENCHMARKS.parent) not in sys.path:
+        sys.path.append(str(BENCHMARKS.parent))
+    return int(importlib.import_module("benchmarks.command").run(arguments))
+
+
 COMMANDS: dict[str, Command] = {
+    "bench": Command("measure graphflow and its peers side by side (needs the checkout)", _bench_arguments, _bench, {}),
     "demo": Command(
         "train a small network on real data and draw it: two pictures in this folder",
         demo.add_arguments, demo.run, demo.PACKAGES,

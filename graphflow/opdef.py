@@ -46,8 +46,9 @@ class OpDef:
     """The record of one op type; see `op` for the meaning of its columns."""
 
     __slots__ = (
-        "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "function", "infer", "known_value",
-        "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful", "type",
+        "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "flops", "function", "functions", "infer",
+        "known_value", "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful", "type",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
@@ -68,6 +69,9 @@ class OpDef:
         self.result: Callable[..., Any] | None = columns["result"]
         self.pointwise: bool = columns["pointwise"] or getattr(infer, "pointwise", False)
         self.reduces: bool = columns["reduces"]
+        self.flops: Callable[..., float] | None = columns["flops"]
+        self.functions: float = columns["functions"]
+        self.weight: float = columns["weight"]
         self.rules: tuple[Rule, ...] | None = None
 
 
@@ -109,6 +113,9 @@ def op(
     result: Callable[..., Any] | None = None,
     pointwise: bool = False,
     reduces: bool = False,
+    flops: Callable[..., float] | None = None,
+    functions: float = 0.0,
+    weight: float = 1.0,
 ) -> Callable[[Callable[P, Call]], OpFunction[P]]:
     """Define an op type.
 
@@ -127,13 +134,18 @@ def op(
     result         builds what the caller gets out of several outputs (a named tuple)
     pointwise      a result's element depends on the inputs' at its place alone; implied by `infer=elementwise(...)`
     reduces        attributes axis and keepdims: elements along the axes become one
+    flops          (specs of inputs, specs of outputs, attributes) -> floating-point operations, where elements times
+                   `weight` says too little: matrix products and the like; for the scheduler
+    functions      transcendental functions that it computes for an element; for the scheduler
+    weight         what an element costs, in plain additions; 0 if it does not touch them (a view); for the scheduler
     """
 
     def define(function: Callable[P, Call]) -> OpFunction[P]:
         definition = OpDef(
             type, function, infer, same_dtype=same_dtype, effect=effect, stateful=stateful,
             differentiable=differentiable, broadcasts=broadcasts, noop=noop, can_fail=can_fail, known_value=known_value,
-            control_flow=control_flow, result=result, pointwise=pointwise, reduces=reduces,
+            control_flow=control_flow, result=result, pointwise=pointwise, reduces=reduces, flops=flops,
+            functions=functions, weight=weight,
         )  # fmt: skip
         earlier = OPS.get(type)
         if earlier is not None:

@@ -36,6 +36,16 @@ class Step(NamedTuple):
     instruction: Instruction
 
 
+class MemberFailed(Exception):
+    """One instruction of several that run as one call has failed."""
+
+    def __init__(self, instruction: Instruction, inputs: Sequence[Any], cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.instruction = instruction
+        self.inputs = inputs
+        self.cause = cause
+
+
 class Replacement(NamedTuple):
     """One callable for `instructions[begin:end]`: `(inputs..., results...) -> tuple of outputs`."""
 

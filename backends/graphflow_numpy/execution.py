@@ -29,7 +29,7 @@ from graphflow.errors import (
 )
 from graphflow.program import Instruction, Program
 from graphflow.spec import describe
-from graphflow_numpy.binding import Bound, Replacement, let_go, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.parallel import Parallel
 from graphflow_numpy.sharing import THREADS
@@ -175,13 +175,16 @@ class NumpyExecutable:
 
         return counting(functions[0]), counting(functions[1])
 
-    def _where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+    def _where(self, error: BaseException) -> tuple[Instruction | None, Sequence[Any]]:
         found = [body.where(error) for body in self._bodies]
         return next((f for f in found if f[0] is not None), (None, []))
 
     def _explained(self, error: Exception) -> Error:
         """The error as one of ours, with the op, its inputs and the user's line."""
-        ins, values = self._where(error)
+        if isinstance(error, MemberFailed):
+            ins, values, error = error.instruction, error.inputs, error.cause
+        else:
+            ins, values = self._where(error)
         if ins is None:
             return _outside(error)
         got = ", ".join(_describe_value(v) for v in values) or None

@@ -20,7 +20,7 @@ import numpy as np
 
 from graphflow.opdef import OPS
 from graphflow.program import Group, Instruction, Program
-from graphflow_numpy.binding import Replacement, nbytes
+from graphflow_numpy.binding import MemberFailed, Replacement, nbytes
 from graphflow_numpy.sharing import share
 from graphflow_numpy.table import TABLE
 
@@ -97,7 +97,7 @@ class _Layout:
             if v in full or not self.flat and len(own := values[v].dims or ()) == rank and own[0] == group.dims[0]
         ]
         self._whole_of = [(ins, *PARTIAL[ins.type]) for ins in whole]
-        self._steps: list[tuple[Callable[..., Any], tuple[int, ...], int]] = []
+        self._steps: list[tuple[Callable[..., Any], tuple[int, ...], int, Instruction]] = []
         self._scratch_dtypes: list[Any] = []
         self._free: list[list[Any]] = []
         self._allocate(program, pointwise)
@@ -131,7 +131,7 @@ class _Layout:
                     self._scratch_dtypes.append(dtype)
             idle += {(program.values[x].dtype.np, slot[x]) for _, x in dying if slot[x] != slot[v]}
             kernel = row.into if row.into is not None else _copying(row.function)
-            self._steps.append((functools.partial(kernel, **ins.attrs) if ins.attrs else kernel, inputs, slot[v]))
+            self._steps.append((functools.partial(kernel, **ins.attrs) if ins.attrs else kernel, inputs, slot[v], ins))
         self._reduced = [slot[ins.inputs[0]] for ins, *_ in self._whole_of]
 
     def run(self, *arrays: Any) -> tuple[Any, ...]:
@@ -172,13 +172,16 @@ class _Layout:
             slots[i] = bases[i][begin:end]
         for i in range(len(self.inputs), len(bases)):
             slots[i] = bases[i][begin:end]
-        for kernel, inputs, out in self._steps:
-            if len(inputs) == 2:
-                kernel(slots[inputs[0]], slots[inputs[1]], slots[out])
-            elif len(inputs) == 1:
-                kernel(slots[inputs[0]], slots[out])
-            else:
-                kernel(*[slots[i] for i in inputs], slots[out])
+        for kernel, inputs, out, ins in self._steps:
+            try:
+                if len(inputs) == 2:
+                    kernel(slots[inputs[0]], slots[inputs[1]], slots[out])
+                elif len(inputs) == 1:
+                    kernel(slots[inputs[0]], slots[out])
+                else:
+                    kernel(*[slots[i] for i in inputs], slots[out])
+            except Exception as error:
+                raise MemberFailed(ins, [slots[i] for i in inputs], error) from error
         for (_, ufunc, _), slot, partial in zip(self._whole_of, self._reduced, partials, strict=True):
             partial[number] = ufunc.reduce(slots[slot], axis=None)
         self._free.append(scratch)

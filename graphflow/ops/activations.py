@@ -83,13 +83,13 @@ def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
         return _leaky_relu(x, float(alpha), name=scope)
 
 
-@op("Elu", infer=elementwise("float"))
+@op("Elu", infer=elementwise("float"), functions=1)
 def elu(features: Any, name: str | None = None) -> Any:
     """`features` where positive, exp(features) - 1 elsewhere."""
     return call((features,), name)
 
 
-@op("EluGrad", infer=elementwise("float"))
+@op("EluGrad", infer=elementwise("float"), functions=1)
 def elu_grad(gradients: Any, outputs: Any, name: str | None = None) -> Any:
     """The gradient of `elu`, from its outputs."""
     return call((gradients, outputs), name)
@@ -102,13 +102,13 @@ elu_grad.vjp(
 )
 
 
-@op("Selu", infer=elementwise("float"))
+@op("Selu", infer=elementwise("float"), functions=1)
 def selu(features: Any, name: str | None = None) -> Any:
     """The scaled `elu` that keeps mean 0 and variance 1."""
     return call((features,), name)
 
 
-@op("SeluGrad", infer=elementwise("float"))
+@op("SeluGrad", infer=elementwise("float"), functions=1)
 def selu_grad(gradients: Any, outputs: Any, name: str | None = None) -> Any:
     """The gradient of `selu`, from its outputs."""
     return call((gradients, outputs), name)
@@ -121,7 +121,7 @@ selu_grad.vjp(
 )
 
 
-@op("Softplus", infer=elementwise("float"))
+@op("Softplus", infer=elementwise("float"), functions=2)
 def softplus(features: Any, name: str | None = None) -> Any:
     """log(exp(features) + 1), without overflow."""
     return call((features,), name)
@@ -142,7 +142,7 @@ softplus.vjp(lambda op, dy: softplus_grad(dy, op.inputs[0]))
 softplus_grad.vjp(lambda op, d: softplus_grad(d, op.inputs[1]), _softplus_grad_features)
 
 
-@op("Softsign", infer=elementwise("float"))
+@op("Softsign", infer=elementwise("float"), weight=6)
 def softsign(features: Any, name: str | None = None) -> Any:
     """features / (abs(features) + 1)."""
     return call((features,), name)

@@ -252,7 +252,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Any:
     return (floor_div if x.dtype.is_integer else realdiv)(x, y, name=name or "div")
 
 
-@op("FloorDiv", can_fail="integers", infer=elementwise("real", hint=operator.floordiv), differentiable=False)
+@op("FloorDiv", can_fail="integers", infer=elementwise("real", hint=operator.floordiv), differentiable=False, weight=40)
 def floor_div(x: Any, y: Any, name: str | None = None) -> Any:
     """x / y rounded down, elementwise."""
     return call((x, y), name)
@@ -263,7 +263,7 @@ def floordiv(x: Any, y: Any, name: str | None = None) -> Any:
     return floor_div(x, y, name=name or "floordiv")
 
 
-@op("FloorMod", can_fail="integers", infer=elementwise("real", hint=operator.mod), broadcasts=True)
+@op("FloorMod", can_fail="integers", infer=elementwise("real", hint=operator.mod), broadcasts=True, weight=40)
 def floormod(x: Any, y: Any, name: str | None = None) -> Any:
     """x % y, elementwise: the remainder with the sign of y."""
     return call((x, y), name)
@@ -273,13 +273,13 @@ floormod.vjp(lambda op, dy: dy, lambda op, dy: negative(multiply(dy, floor_div(o
 mod = floormod
 
 
-@op("TruncateDiv", can_fail="integers", infer=elementwise("real"), differentiable=False)
+@op("TruncateDiv", can_fail="integers", infer=elementwise("real"), differentiable=False, weight=40)
 def truncatediv(x: Any, y: Any, name: str | None = None) -> Any:
     """x / y rounded towards zero, as C divides integers."""
     return call((x, y), name)
 
 
-@op("TruncateMod", can_fail="integers", infer=elementwise("real"), broadcasts=True)
+@op("TruncateMod", can_fail="integers", infer=elementwise("real"), broadcasts=True, weight=40)
 def truncatemod(x: Any, y: Any, name: str | None = None) -> Any:
     """The remainder with the sign of x, as in C."""
     return call((x, y), name)

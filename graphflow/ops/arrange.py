@@ -69,7 +69,7 @@ def _permutation(a: Any, perm: Any) -> tuple[tuple[Any, ...], tuple[int, ...] | 
     return (a,), tuple(found)
 
 
-@op("Transpose", infer=_permuted, same_dtype=None)
+@op("Transpose", infer=_permuted, same_dtype=None, weight=0)
 def _transpose(a: Any, perm: Any = None, name: str | None = None) -> Any:
     inputs, order = _permutation(a, perm)
     return call(inputs, name, perm=order)
@@ -405,7 +405,7 @@ def _broadcast_args(a: Any, b: Any) -> TensorSpec:
     return TensorSpec(a.dtype, (None,) if dims is None else (len(dims),), dims)
 
 
-@op("BroadcastArgs", infer=_broadcast_args, differentiable=False)
+@op("BroadcastArgs", infer=_broadcast_args, differentiable=False, weight=0)
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any, name: str | None = None) -> Any:
     """The shape that two shapes broadcast to, as a vector of integers."""
     return call((shape_vector(shape_x), shape_vector(shape_y)), name)
@@ -416,7 +416,7 @@ def identity_n(input: Any, name: str | None = None) -> list[Tensor]:
     return [core.identity(x, name=name) for x in input]
 
 
-@op("GuaranteeConst", infer=like_first, noop=True)
+@op("GuaranteeConst", infer=like_first, noop=True, weight=0)
 def guarantee_const(input: Any, name: str | None = None) -> Any:
     """The same value, promised never to change."""
     return call((input,), name)

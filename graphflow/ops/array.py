@@ -54,7 +54,7 @@ def _known_shape(x: Any, *, out_type: dtypes.DType) -> Any:
     return np.array(x.dims, out_type.np) if spec.is_concrete(x.dims) else None
 
 
-@op("Shape", infer=_shape, known_value=_known_shape, differentiable=False)
+@op("Shape", infer=_shape, known_value=_known_shape, differentiable=False, weight=0)
 def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
     """The shape of a tensor, as a vector of integers."""
     return call((input,), name, out_type=as_dtype(out_type))
@@ -73,7 +73,7 @@ def _known_size(x: Any, *, out_type: dtypes.DType) -> Any:
     return out_type.type(spec.numel(x.dims)) if spec.is_concrete(x.dims) else None
 
 
-@op("Size", infer=_size, known_value=_known_size, differentiable=False)
+@op("Size", infer=_size, known_value=_known_size, differentiable=False, weight=0)
 def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Any:
     """How many elements a tensor has."""
     return call((input,), name, out_type=as_dtype(out_type))
@@ -83,7 +83,13 @@ def _rank(x: Any) -> TensorSpec:
     return TensorSpec(dtypes.int32, (), None if x.dims is None else len(x.dims))
 
 
-@op("Rank", infer=_rank, known_value=lambda x: None if x.dims is None else np.int32(len(x.dims)), differentiable=False)
+@op(
+    "Rank",
+    infer=_rank,
+    known_value=lambda x: None if x.dims is None else np.int32(len(x.dims)),
+    differentiable=False,
+    weight=0,
+)
 def rank(input: Any, name: str | None = None) -> Any:
     """How many dimensions a tensor has."""
     return call((input,), name)
@@ -97,7 +103,7 @@ def _reshape(x: Any, target: Any) -> TensorSpec:
     return TensorSpec(x.dtype, dims, reshaped_hint(x, dims))
 
 
-@op("Reshape", infer=_reshape, same_dtype=None, noop=True)
+@op("Reshape", infer=_reshape, same_dtype=None, noop=True, weight=0)
 def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
     """The same elements in another shape; one size may be -1."""
     return call((tensor, shape_vector(shape)), name)
@@ -114,7 +120,7 @@ def _expand_dims(x: Any, *, axis: int) -> TensorSpec:
     return TensorSpec(x.dtype, dims, reshaped_hint(x, dims))
 
 
-@op("ExpandDims", infer=_expand_dims)
+@op("ExpandDims", infer=_expand_dims, weight=0)
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Any:
     """The tensor with one more dimension, of size 1, before `axis` (-1 puts it last)."""
     return call((input,), name, axis=known_integer(dim if axis is None else axis))
@@ -139,7 +145,7 @@ def _squeeze(x: Any, *, axis: tuple[int, ...] | None) -> TensorSpec:
     return TensorSpec(x.dtype, dims, reshaped_hint(x, dims))
 
 
-@op("Squeeze", infer=_squeeze, noop=True)
+@op("Squeeze", infer=_squeeze, noop=True, weight=0)
 def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None) -> Any:
     """The tensor without its dimensions of size 1, or without those listed in `axis`."""
     axis = squeeze_dims if axis is None else axis
@@ -391,7 +397,7 @@ def _unpacked(x: Any, *, num: int, axis: int) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(x.dtype, x.dims[:at] + x.dims[at + 1 :], h) for h in hints)
 
 
-@op("Unpack", infer=_unpacked, result=lambda *pieces: list(pieces))
+@op("Unpack", infer=_unpacked, result=lambda *pieces: list(pieces), weight=0)
 def _unpack(value: Any, num: int, axis: int, name: str | None = None) -> Any:
     return call((value,), name, num=num, axis=axis)
 
@@ -446,7 +452,7 @@ def _pieces(x: Any, at: Any = None, *, axis: int, num: int, sizes: tuple[int, ..
     return tuple(out)
 
 
-@op("Split", infer=_pieces, same_dtype=None, result=lambda *pieces: list(pieces))
+@op("Split", infer=_pieces, same_dtype=None, result=lambda *pieces: list(pieces), weight=0)
 def _split(value: Any, at: Any, axis: int, num: int, sizes: tuple[int, ...] | None, name: str | None = None) -> Any:
     return call((value,) if at is None else (value, at), name, axis=axis, num=num, sizes=sizes)
 

@@ -17,7 +17,7 @@ from typing import Any
 from graphflow import spec
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, blocks, math, reduce
+from graphflow.ops import array, blocks, flops, math, reduce
 from graphflow.ops.arguments import as_tensor, static_value
 from graphflow.ops.core import name_scope
 from graphflow.ops.inference import check_kind
@@ -51,7 +51,7 @@ def _contracted(*operands: Any, equation: str) -> TensorSpec:
     return TensorSpec(operands[0].dtype, tuple(sizes.get(letter) for letter in right))
 
 
-@op("Einsum", infer=_contracted)
+@op("Einsum", infer=_contracted, flops=flops.contraction)
 def _einsum(operands: Sequence[Any], equation: str, name: str | None = None) -> Any:
     return call(tuple(operands), name, equation=equation)
 

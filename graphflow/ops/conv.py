@@ -15,7 +15,7 @@ from typing import Any
 from graphflow import spec
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.opdef import call, op
-from graphflow.ops import array, core
+from graphflow.ops import array, core, flops
 from graphflow.ops.conv_shapes import (
     convolved,
     depthwise_convolved,
@@ -50,7 +50,7 @@ def _either(first: Any, second: Any, names: str) -> Any:
 # -- two spatial axes ------------------------------------------------------------------------------------------------
 
 
-@op("Conv2D", infer=convolved)
+@op("Conv2D", infer=convolved, flops=flops.convolution(-1, 1))
 def conv2d(
     input: Any,
     filter: Any = None,
@@ -67,7 +67,7 @@ def conv2d(
     return call((input, weights), name, **_window(2, strides, padding, data_format, dilations))
 
 
-@op("Conv2DBackpropInput", infer=input_gradient, same_dtype=(1, 2))
+@op("Conv2DBackpropInput", infer=input_gradient, same_dtype=(1, 2), flops=flops.convolution(2, 1))
 def conv2d_backprop_input(
     input_sizes: Any,
     filter: Any,
@@ -83,7 +83,7 @@ def conv2d_backprop_input(
     return call((input_sizes, filter, out_backprop), name, **_window(2, strides, padding, data_format, dilations))
 
 
-@op("Conv2DBackpropFilter", infer=filter_gradient, same_dtype=(0, 2))
+@op("Conv2DBackpropFilter", infer=filter_gradient, same_dtype=(0, 2), flops=flops.convolution(2, -1))
 def conv2d_backprop_filter(
     input: Any,
     filter_sizes: Any,
@@ -164,7 +164,7 @@ def atrous_conv2d_transpose(
 # -- each channel by itself ------------------------------------------------------------------------------------------
 
 
-@op("DepthwiseConv2dNative", infer=depthwise_convolved)
+@op("DepthwiseConv2dNative", infer=depthwise_convolved, flops=flops.convolution(-1, 1, 2))
 def depthwise_conv2d_native(
     input: Any,
     filter: Any = None,
@@ -180,7 +180,12 @@ def depthwise_conv2d_native(
     return call((input, weights), name, **_window(2, strides, padding, data_format, dilations))
 
 
-@op("DepthwiseConv2dNativeBackpropInput", infer=depthwise_input_gradient, same_dtype=(1, 2))
+@op(
+    "DepthwiseConv2dNativeBackpropInput",
+    infer=depthwise_input_gradient,
+    same_dtype=(1, 2),
+    flops=flops.convolution(2, 1, 2),
+)
 def depthwise_conv2d_native_backprop_input(
     input_sizes: Any,
     filter: Any,
@@ -195,7 +200,12 @@ def depthwise_conv2d_native_backprop_input(
     return call((input_sizes, filter, out_backprop), name, **_window(2, strides, padding, data_format, dilations))
 
 
-@op("DepthwiseConv2dNativeBackpropFilter", infer=depthwise_filter_gradient, same_dtype=(0, 2))
+@op(
+    "DepthwiseConv2dNativeBackpropFilter",
+    infer=depthwise_filter_gradient,
+    same_dtype=(0, 2),
+    flops=flops.convolution(2, -1, 2),
+)
 def depthwise_conv2d_native_backprop_filter(
     input: Any,
     filter_sizes: Any,
@@ -263,7 +273,7 @@ def separable_conv2d(
 # -- three spatial axes, and one -------------------------------------------------------------------------------------
 
 
-@op("Conv3D", infer=convolved)
+@op("Conv3D", infer=convolved, flops=flops.convolution(-1, 1))
 def conv3d(
     input: Any,
     filter: Any = None,
@@ -279,7 +289,7 @@ def conv3d(
     return call((input, weights), name, **_window(3, strides, padding, data_format, dilations))
 
 
-@op("Conv3DBackpropInputV2", infer=input_gradient, same_dtype=(1, 2))
+@op("Conv3DBackpropInputV2", infer=input_gradient, same_dtype=(1, 2), flops=flops.convolution(2, 1))
 def conv3d_backprop_input(
     input_sizes: Any,
     filter: Any,
@@ -294,7 +304,7 @@ def conv3d_backprop_input(
     return call((input_sizes, filter, out_backprop), name, **_window(3, strides, padding, data_format, dilations))
 
 
-@op("Conv3DBackpropFilterV2", infer=filter_gradient, same_dtype=(0, 2))
+@op("Conv3DBackpropFilterV2", infer=filter_gradient, same_dtype=(0, 2), flops=flops.convolution(2, -1))
 def conv3d_backprop_filter(
     input: Any,
     filter_sizes: Any,

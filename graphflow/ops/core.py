@@ -109,7 +109,7 @@ def _with_default(x: Any, *, dims: spec.Dims) -> TensorSpec:
     return TensorSpec(x.dtype, dims)
 
 
-@op("PlaceholderWithDefault", infer=_with_default)
+@op("PlaceholderWithDefault", infer=_with_default, weight=0)
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Any:
     """A tensor that has the value `input` unless it is fed."""
     return call((input,), name, dims=as_dims(shape))
@@ -118,7 +118,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
 placeholder_with_default.vjp(lambda op, dy: dy)
 
 
-@op("Identity", infer=like_first, noop=True)
+@op("Identity", infer=like_first, noop=True, weight=0)
 def identity(input: Any, name: str | None = None) -> Any:
     """The same value under another name (and behind the control dependencies in force)."""
     return call((input,), name)
@@ -127,7 +127,7 @@ def identity(input: Any, name: str | None = None) -> Any:
 identity.vjp(lambda op, dy: dy)
 
 
-@op("StopGradient", infer=like_first, noop=True)
+@op("StopGradient", infer=like_first, noop=True, weight=0)
 def stop_gradient(input: Any, name: str | None = None) -> Any:
     """The same value, treated as a constant by `gradients`."""
     return call((input,), name)
@@ -136,7 +136,7 @@ def stop_gradient(input: Any, name: str | None = None) -> Any:
 stop_gradient.vjp(None)
 
 
-@op("PreventGradient", infer=like_first, noop=True)
+@op("PreventGradient", infer=like_first, noop=True, weight=0)
 def prevent_gradient(input: Any, message: str = "", name: str | None = None) -> Any:
     """The same value; asking for a gradient through it is an error that shows `message`."""
     return call((input,), name, message=str(message))
@@ -149,7 +149,7 @@ def _prevented(op: Operation, dy: Any) -> Any:
 prevent_gradient.vjp(_prevented)
 
 
-@op("NoOp", infer=lambda **_: (), differentiable=False)
+@op("NoOp", infer=lambda **_: (), differentiable=False, weight=0)
 def no_op(name: str | None = None) -> Any:
     """Does nothing; something to hang control dependencies on."""
     return call((), name)

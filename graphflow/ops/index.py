@@ -58,7 +58,7 @@ def _gathered(params: Any, indices: Any, *, axis: int) -> TensorSpec:
     return TensorSpec(params.dtype, dims, known)
 
 
-@op("Gather", can_fail="always", infer=_gathered, same_dtype=None)
+@op("Gather", can_fail="always", infer=_gathered, same_dtype=None, weight=6)
 def _gather(params: Any, indices: Any, axis: int, name: str | None = None) -> Any:
     return call((params, indices), name, axis=axis)
 
@@ -100,7 +100,7 @@ def _ungathered(dy: Any, indices: Any, shape: Any, *, axis: int) -> TensorSpec:
     return TensorSpec(dy.dtype, hinted_dims(shape))
 
 
-@op("GatherGrad", infer=_ungathered, same_dtype=None)
+@op("GatherGrad", infer=_ungathered, same_dtype=None, weight=30)
 def _gather_back(dy: Any, indices: Any, shape: Any, axis: int, name: str | None = None) -> Any:
     return call((dy, indices, shape), name, axis=axis)
 
@@ -141,7 +141,7 @@ def _depth(indices: Any, dims: spec.Dims) -> int | None:
     return depth
 
 
-@op("GatherNd", can_fail="always", infer=_gathered_nd, same_dtype=None)
+@op("GatherNd", can_fail="always", infer=_gathered_nd, same_dtype=None, weight=6)
 def gather_nd(params: Any, indices: Any, name: str | None = None) -> Any:
     """The elements (or slices) of `params` whose coordinates stand along the last axis of `indices`."""
     return call((params, indices), name)
@@ -174,7 +174,7 @@ def _check_updates(indices: Any, updates: Any, dims: spec.Dims) -> None:
         raise ShapeError("updates do not fit their indices", expected=spec.describe(wanted), got=got)
 
 
-@op("ScatterNd", can_fail="always", infer=_scattered, same_dtype=None)
+@op("ScatterNd", can_fail="always", infer=_scattered, same_dtype=None, weight=30)
 def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) -> Any:
     """Zeros of that shape, to which `updates` are added at the coordinates along the last axis of `indices`."""
     return call((indices, updates, shape_vector(shape)), name)
@@ -249,7 +249,7 @@ def zero_unless(condition: Any, x: Any, holds: bool = True, name: str | None = N
 zero_unless.vjp(None, lambda op, dy: zero_unless(op.inputs[0], dy, op.attrs["holds"]))
 
 
-@op("Select", infer=_selected, same_dtype=(1, 2), broadcasts=True, pointwise=True)
+@op("Select", infer=_selected, same_dtype=(1, 2), broadcasts=True, pointwise=True, weight=6)
 def _select(condition: Any, x: Any, y: Any, name: str | None = None) -> Any:
     return call((condition, x, y), name)
 
@@ -263,7 +263,7 @@ def _places(condition: Any) -> TensorSpec:
     return TensorSpec(dtypes.int64, (None, None if condition.dims is None else len(condition.dims)))
 
 
-@op("Where", infer=_places, differentiable=False)
+@op("Where", infer=_places, differentiable=False, weight=6)
 def _where(condition: Any, name: str | None = None) -> Any:
     return call((condition,), name)
 

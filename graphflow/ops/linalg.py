@@ -15,7 +15,7 @@ from typing import Any
 from graphflow import spec
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.opdef import RegisterGradient, call, op
-from graphflow.ops import arrange, array, blocks, compare, math, reduce
+from graphflow.ops import arrange, array, blocks, compare, flops, math, reduce
 from graphflow.ops.arguments import as_tensor, known_integers
 from graphflow.ops.core import name_scope
 from graphflow.ops.index import where
@@ -30,7 +30,7 @@ def _product(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> TensorS
     return TensorSpec(a.dtype, spec.matmul(a.dims, b.dims, transpose_a, transpose_b))
 
 
-@op("MatMul", infer=_product)
+@op("MatMul", infer=_product, flops=flops.product)
 def matmul(
     a: Any,
     b: Any,
@@ -154,7 +154,7 @@ def _square(x: Any, **attrs: Any) -> TensorSpec:
     return TensorSpec(x.dtype, (*dims[:-2], side, side))
 
 
-@op("MatrixInverse", can_fail="always", infer=_square)
+@op("MatrixInverse", can_fail="always", infer=_square, flops=flops.factorisation(5))
 def _inverse(input: Any, name: str | None = None) -> Any:
     return call((input,), name)
 
@@ -178,7 +178,7 @@ def _reduced_square(x: Any) -> TensorSpec:
     return TensorSpec(x.dtype, None if dims is None else dims[:-2])
 
 
-@op("MatrixDeterminant", infer=_reduced_square)
+@op("MatrixDeterminant", infer=_reduced_square, flops=flops.factorisation(2))
 def matrix_determinant(input: Any, name: str | None = None) -> Any:
     """The determinant of square matrices."""
     return call((input,), name)
@@ -206,7 +206,7 @@ def _solved(matrix: Any, rhs: Any, **attrs: Any) -> TensorSpec:
     return TensorSpec(rhs.dtype, (*spec.merge(dims[:-1], rhs.dims[:-1]), rhs.dims[-1]))  # type: ignore[misc]
 
 
-@op("MatrixSolve", can_fail="always", infer=_solved)
+@op("MatrixSolve", can_fail="always", infer=_solved, flops=flops.factorisation(4))
 def _solve(matrix: Any, rhs: Any, transpose: bool, name: str | None = None) -> Any:
     return call((matrix, rhs), name, transpose=transpose)
 
@@ -254,7 +254,7 @@ def _triangular_gradient(op: Any, dy: Any) -> list[Any]:
 # -- decompositions --------------------------------------------------------------------------------------------------
 
 
-@op("Cholesky", can_fail="always", infer=_square)
+@op("Cholesky", can_fail="always", infer=_square, flops=flops.factorisation(2))
 def cholesky(input: Any, name: str | None = None) -> Any:
     """The lower triangular L with L L* = input, for positive definite matrices."""
     return call((input,), name)
@@ -279,7 +279,7 @@ def _eigen(x: Any) -> tuple[TensorSpec, ...]:
     return TensorSpec(x.dtype, None if known.dims is None else known.dims[:-1]), known
 
 
-@op("SelfAdjointEig", can_fail="always", infer=_eigen)
+@op("SelfAdjointEig", can_fail="always", infer=_eigen, flops=flops.factorisation(50))
 def self_adjoint_eig(tensor: Any, name: str | None = None) -> Any:
     """The eigenvalues, in ascending order, and the eigenvectors, as columns, of self-adjoint matrices."""
     return call((tensor,), name)
@@ -324,7 +324,7 @@ def _singular(x: Any, *, full: bool, vectors: bool) -> tuple[TensorSpec, ...]:
     return values, TensorSpec(x.dtype, (*batch, m, u)), TensorSpec(x.dtype, (*batch, n, v))
 
 
-@op("Svd", can_fail="always", infer=_singular)
+@op("Svd", can_fail="always", infer=_singular, flops=flops.factorisation(100))
 def _svd(tensor: Any, full: bool, vectors: bool, name: str | None = None) -> Any:
     return call((tensor,), name, full=full, vectors=vectors)
 

@@ -66,7 +66,7 @@ __all__ = [
 # -- powers, exponentials, logarithms --------------------------------------------------------------------------------
 
 
-@op("Pow", can_fail="integers", infer=elementwise(), broadcasts=True)
+@op("Pow", can_fail="integers", infer=elementwise(), broadcasts=True, functions=2)
 def pow(x: Any, y: Any, name: str | None = None) -> Any:
     """x ** y, elementwise."""
     return call((x, y), name)
@@ -132,7 +132,7 @@ def _rsqrt_gradient(op: Any, dy: Any) -> Any:
 rsqrt.vjp(_rsqrt_gradient)
 
 
-@op("Exp", infer=elementwise("inexact"))
+@op("Exp", infer=elementwise("inexact"), functions=1)
 def exp(x: Any, name: str | None = None) -> Any:
     """e to the power x, elementwise."""
     return call((x,), name)
@@ -141,7 +141,7 @@ def exp(x: Any, name: str | None = None) -> Any:
 exp.vjp(lambda op, dy: multiply(dy, conj(op.outputs[0])))
 
 
-@op("Expm1", infer=elementwise("inexact"))
+@op("Expm1", infer=elementwise("inexact"), functions=1)
 def expm1(x: Any, name: str | None = None) -> Any:
     """exp(x) - 1, accurate near 0."""
     return call((x,), name)
@@ -150,7 +150,7 @@ def expm1(x: Any, name: str | None = None) -> Any:
 expm1.vjp(lambda op, dy: multiply(dy, exp(conj(op.inputs[0]))))
 
 
-@op("Log", infer=elementwise("inexact"))
+@op("Log", infer=elementwise("inexact"), functions=1)
 def log(x: Any, name: str | None = None) -> Any:
     """The natural logarithm, elementwise."""
     return call((x,), name)
@@ -159,7 +159,7 @@ def log(x: Any, name: str | None = None) -> Any:
 log.vjp(lambda op, dy: realdiv(dy, conj(op.inputs[0])))
 
 
-@op("Log1p", infer=elementwise("inexact"))
+@op("Log1p", infer=elementwise("inexact"), functions=1)
 def log1p(x: Any, name: str | None = None) -> Any:
     """log(1 + x), accurate near 0."""
     return call((x,), name)
@@ -168,7 +168,7 @@ def log1p(x: Any, name: str | None = None) -> Any:
 log1p.vjp(lambda op, dy: realdiv(dy, add(conj(op.inputs[0]), 1)))
 
 
-@op("Tanh", infer=elementwise("inexact"))
+@op("Tanh", infer=elementwise("inexact"), functions=1)
 def tanh(x: Any, name: str | None = None) -> Any:
     """The hyperbolic tangent, elementwise."""
     return call((x,), name)
@@ -189,7 +189,7 @@ tanh.vjp(lambda op, dy: tanh_grad(conj(op.outputs[0]), dy))
 tanh_grad.vjp(_tanh_grad_gradient, lambda op, d: tanh_grad(conj(op.inputs[0]), d))
 
 
-@op("Sigmoid", infer=elementwise("inexact"))
+@op("Sigmoid", infer=elementwise("inexact"), functions=1)
 def sigmoid(x: Any, name: str | None = None) -> Any:
     """1 / (1 + exp(-x)), elementwise."""
     return call((x,), name)

@@ -195,7 +195,7 @@ def _lrn_attributes(depth_radius: Any, bias: Any, alpha: Any, beta: Any) -> dict
     return {"depth_radius": int(depth_radius), "bias": float(bias), "alpha": float(alpha), "beta": float(beta)}
 
 
-@op("LRN", infer=_responses)
+@op("LRN", infer=_responses, functions=1)
 def local_response_normalization(
     input: Any,
     depth_radius: Any = 5,
@@ -208,7 +208,7 @@ def local_response_normalization(
     return call((input,), name, **_lrn_attributes(depth_radius, bias, alpha, beta))
 
 
-@op("LRNGrad", infer=_responses)
+@op("LRNGrad", infer=_responses, functions=2)
 def lrn_grad(
     input_grads: Any,
     input_image: Any,

@@ -44,7 +44,7 @@ def _sorted(x: Any, *, axis: int, descending: bool) -> tuple[TensorSpec, TensorS
     return TensorSpec(x.dtype, x.dims), TensorSpec(dtypes.int32, x.dims)
 
 
-@op("Sort", infer=_sorted, result=TopK)
+@op("Sort", infer=_sorted, result=TopK, weight=40)
 def _sort(x: Any, axis: int, descending: bool, name: str | None = None) -> Any:
     return call((x,), name, axis=axis, descending=descending)
 
@@ -86,7 +86,7 @@ def _largest(x: Any, k: Any) -> tuple[TensorSpec, TensorSpec]:
     return TensorSpec(x.dtype, dims), TensorSpec(dtypes.int32, dims)
 
 
-@op("TopK", infer=_largest, same_dtype=None, result=TopK)
+@op("TopK", infer=_largest, same_dtype=None, result=TopK, weight=40)
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
     """The k largest entries of each row, largest first, and their indices; of equal ones the first."""
     return call((input, k), name)
@@ -102,7 +102,7 @@ def _along(x: Any, indices: Any, *, axis: int) -> TensorSpec:
     return TensorSpec(x.dtype, indices.dims)
 
 
-@op("TakeAlongAxis", infer=_along, same_dtype=None)
+@op("TakeAlongAxis", infer=_along, same_dtype=None, weight=6)
 def _take_along(x: Any, indices: Any, axis: int) -> Any:
     return call((x, indices), None, axis=axis)
 
@@ -192,7 +192,8 @@ def _distinct(x: Any, *, out_idx: dtypes.DType, counts: bool) -> tuple[TensorSpe
 
 
 @op("Unique", infer=_distinct, result=lambda *found: (Unique if len(found) == 2 else UniqueWithCounts)(*found),
-    differentiable=False)  # fmt: skip
+    differentiable=False, weight=40,
+)  # fmt: skip
 def _unique(x: Any, out_idx: Any, counts: bool, name: str | None = None) -> Any:
     return call((x,), name, out_idx=as_dtype(out_idx), counts=counts)
 

@@ -73,7 +73,7 @@ def _check_agree(made: Dims, given: Dims, what: str) -> None:
 # -- the largest element ---------------------------------------------------------------------------------------------
 
 
-@op("MaxPool", infer=_pooled)
+@op("MaxPool", infer=_pooled, weight=6)
 def max_pool(
     value: Any = None,
     ksize: Any = None,
@@ -101,7 +101,7 @@ def _max_pool_grad_grad(x: Any, y: Any, dx: Any, *, data_format: str, **attrs: A
     return TensorSpec(dx.dtype, spec.merge(_pooled_dims(x.dims, data_format=data_format, **attrs), y.dims))
 
 
-@op("MaxPoolGrad", infer=_max_pool_grad)
+@op("MaxPoolGrad", infer=_max_pool_grad, weight=6)
 def max_pool_grad(
     orig_input: Any,
     orig_output: Any,
@@ -194,7 +194,7 @@ def max_pool3d(
 # -- the mean --------------------------------------------------------------------------------------------------------
 
 
-@op("AvgPool", infer=_averaged)
+@op("AvgPool", infer=_averaged, weight=6)
 def avg_pool(
     value: Any = None,
     ksize: Any = None,
@@ -216,7 +216,7 @@ def _avg_pool_grad(sizes: Any, dy: Any, *, data_format: str, **attrs: Any) -> Te
     return TensorSpec(dy.dtype, spec.merge(dims, known))
 
 
-@op("AvgPoolGrad", infer=_avg_pool_grad, same_dtype=None)
+@op("AvgPoolGrad", infer=_avg_pool_grad, same_dtype=None, weight=6)
 def avg_pool_grad(
     orig_input_shape: Any,
     grad: Any,

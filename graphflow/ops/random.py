@@ -20,7 +20,7 @@ from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
 from graphflow.graph import get_default_graph
 from graphflow.opdef import call, op
-from graphflow.ops import array, compare, control, core, math, slicing, state
+from graphflow.ops import array, compare, control, core, flops, math, slicing, state
 from graphflow.ops.arguments import as_tensor, check_scalar, shape_vector
 from graphflow.ops.inference import check_kind, like_first
 from graphflow.spec import Dims, TensorSpec
@@ -78,19 +78,19 @@ def _floating(dtype: Any, what: str) -> DType:
     return found
 
 
-@op("RandomUniform", infer=_standard, stateful=True, differentiable=False)
+@op("RandomUniform", infer=_standard, stateful=True, differentiable=False, weight=40)
 def standard_uniform(shape: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     """Uniform in [0, 1)."""
     return call((shape_vector(shape),), name, dtype=_floating(dtype, "random_uniform"), seed=seed)
 
 
-@op("RandomStandardNormal", infer=_standard, stateful=True, differentiable=False)
+@op("RandomStandardNormal", infer=_standard, stateful=True, differentiable=False, weight=100)
 def standard_normal(shape: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     """Normal with mean 0 and standard deviation 1."""
     return call((shape_vector(shape),), name, dtype=_floating(dtype, "random_normal"), seed=seed)
 
 
-@op("TruncatedNormal", infer=_standard, stateful=True, differentiable=False)
+@op("TruncatedNormal", infer=_standard, stateful=True, differentiable=False, weight=100)
 def standard_truncated_normal(shape: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     """Standard normal restricted to [-2, 2]."""
     return call((shape_vector(shape),), name, dtype=_floating(dtype, "truncated_normal"), seed=seed)
@@ -118,7 +118,7 @@ def _uniform_int(shape: Any, low: Any, high: Any, **seed: Any) -> TensorSpec:
     return TensorSpec(low.dtype, dims)
 
 
-@op("RandomUniformInt", infer=_uniform_int, same_dtype=(1, 2), stateful=True, differentiable=False)
+@op("RandomUniformInt", infer=_uniform_int, same_dtype=(1, 2), stateful=True, differentiable=False, weight=40)
 def uniform_integers(shape: Any, low: Any, high: Any, seed: Any, name: str | None = None) -> Any:
     """Integers in [low, high), which may be tensors that broadcast to the shape."""
     return call((shape_vector(shape), low, high), name, seed=seed)
@@ -131,7 +131,7 @@ def _bernoulli(shape: Any, probability: Any, **seed: Any) -> TensorSpec:
     return TensorSpec(dtypes.bool_, dims)
 
 
-@op("RandomBernoulli", infer=_bernoulli, same_dtype=None, stateful=True, differentiable=False)
+@op("RandomBernoulli", infer=_bernoulli, same_dtype=None, stateful=True, differentiable=False, weight=40)
 def _bernoulli_mask(shape: Any, probability: Any, seed: Any, name: str | None = None) -> Any:
     return call((shape_vector(shape), probability), name, seed=seed)
 
@@ -147,13 +147,13 @@ def _shaped_by_parameter(shape: Any, parameter: Any, *, dtype: DType, **seed: An
     return TensorSpec(dtype, None if dims is None or parameter.dims is None else dims + parameter.dims)
 
 
-@op("RandomGamma", infer=_shaped_by_parameter, same_dtype=None, stateful=True, differentiable=False)
+@op("RandomGamma", infer=_shaped_by_parameter, same_dtype=None, stateful=True, differentiable=False, functions=20)
 def standard_gamma(shape: Any, alpha: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     """`shape` draws for each element of `alpha`, with rate 1."""
     return call((shape_vector(shape), alpha), name, dtype=dtype, seed=seed)
 
 
-@op("RandomPoissonV2", infer=_shaped_by_parameter, same_dtype=None, stateful=True, differentiable=False)
+@op("RandomPoissonV2", infer=_shaped_by_parameter, same_dtype=None, stateful=True, differentiable=False, functions=20)
 def _poisson(shape: Any, rate: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     return call((shape_vector(shape), rate), name, dtype=dtype, seed=seed)
 
@@ -171,7 +171,7 @@ def _classes(logits: Any, num_samples: Any, *, dtype: DType, **seed: Any) -> Ten
     return TensorSpec(dtype, (None if logits.dims is None else logits.dims[0], num_samples.hint))
 
 
-@op("Multinomial", infer=_classes, same_dtype=None, stateful=True, differentiable=False)
+@op("Multinomial", infer=_classes, same_dtype=None, stateful=True, differentiable=False, weight=100)
 def _multinomial(logits: Any, num_samples: Any, dtype: Any, seed: Any, name: str | None = None) -> Any:
     return call((logits, num_samples), name, dtype=dtype, seed=seed)
 
@@ -180,7 +180,7 @@ def _shuffled(x: Any, **seed: Any) -> TensorSpec:
     return like_first(x)._replace(hint=None)
 
 
-@op("RandomShuffle", infer=_shuffled, stateful=True, differentiable=False)
+@op("RandomShuffle", infer=_shuffled, stateful=True, differentiable=False, weight=40)
 def _shuffle(value: Any, seed: Any, name: str | None = None) -> Any:
     return call((value,), name, seed=seed)
 
@@ -189,7 +189,7 @@ def _orthogonal(*, rows: int, columns: int, dtype: DType, **seed: Any) -> Tensor
     return TensorSpec(dtype, (rows, columns))
 
 
-@op("RandomOrthogonal", infer=_orthogonal, stateful=True, differentiable=False)
+@op("RandomOrthogonal", infer=_orthogonal, stateful=True, differentiable=False, flops=flops.factorisation(10))
 def _orthogonal_matrix(rows: int, columns: int, dtype: Any, seed: Any, name: str | None = None) -> Any:
     return call((), name, rows=rows, columns=columns, dtype=_floating(dtype, "an orthogonal matrix"), seed=seed)
 

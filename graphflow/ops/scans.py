@@ -31,13 +31,13 @@ def _along(x: Any, *others: Any, axis: int, **attrs: Any) -> TensorSpec:
     return TensorSpec(x.dtype, dims)
 
 
-@op("Cumsum", infer=_along)
+@op("Cumsum", infer=_along, weight=40)
 def cumsum(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Any:
     """The running sum along the axis."""
     return call((x,), name, axis=known_integer(axis), exclusive=bool(exclusive), reverse=bool(reverse))
 
 
-@op("Cumprod", infer=_along)
+@op("Cumprod", infer=_along, weight=40)
 def cumprod(x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None) -> Any:
     """The running product along the axis."""
     return call((x,), name, axis=known_integer(axis), exclusive=bool(exclusive), reverse=bool(reverse))

@@ -87,13 +87,13 @@ def _rows_gradient(op: Any, dy: Any) -> Any:
 segment_rows.vjp(_rows_gradient, None)
 
 
-@op("SegmentSum", can_fail="always", infer=_sorted("number"), same_dtype=None)
+@op("SegmentSum", can_fail="always", infer=_sorted("number"), same_dtype=None, weight=30)
 def segment_sum(data: Any, segment_ids: Any, name: str | None = None) -> Any:
     """The sums of the rows with the same id."""
     return call((data, segment_ids), name)
 
 
-@op("UnsortedSegmentSum", can_fail="always", infer=_unsorted("number"), same_dtype=None)
+@op("UnsortedSegmentSum", can_fail="always", infer=_unsorted("number"), same_dtype=None, weight=30)
 def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Any:
     """The sums of the rows with the same id."""
     return call((data, segment_ids, num_segments), name)

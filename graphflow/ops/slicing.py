@@ -115,7 +115,7 @@ def _sliced(x: Any, *bounds: Any, key: Key) -> TensorSpec:
     return TensorSpec(x.dtype, dims, _sliced_hint(x.hint, known) if x.hint is not None else None)
 
 
-@op("StridedSlice", infer=_sliced, same_dtype=None)
+@op("StridedSlice", infer=_sliced, same_dtype=None, weight=0)
 def _strided_slice(x: Any, bounds: Sequence[Any], key: Key, name: str | None = None) -> Any:
     return call((x, *bounds), name, key=key)
 

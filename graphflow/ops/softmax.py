@@ -29,12 +29,12 @@ def _normalised(x: Any) -> TensorSpec:
     return TensorSpec(x.dtype, x.dims)
 
 
-@op("Softmax", infer=_normalised)
+@op("Softmax", infer=_normalised, functions=1)
 def _softmax(logits: Any, name: str | None = None) -> Any:
     return call((logits,), name)
 
 
-@op("LogSoftmax", infer=_normalised)
+@op("LogSoftmax", infer=_normalised, functions=1)
 def _log_softmax(logits: Any, name: str | None = None) -> Any:
     return call((logits,), name)
 
@@ -130,7 +130,7 @@ def _cross_entropy(logits: Any, labels: Any) -> tuple[TensorSpec, TensorSpec]:
     return TensorSpec(found.dtype, None if dims is None else dims[:-1]), TensorSpec(found.dtype, dims)
 
 
-@op("SoftmaxCrossEntropyWithLogits", infer=_cross_entropy)
+@op("SoftmaxCrossEntropyWithLogits", infer=_cross_entropy, functions=1)
 def _softmax_cross_entropy(features: Any, labels: Any, name: str | None = None) -> Any:
     return call((features, labels), name)
 
@@ -226,7 +226,7 @@ def _sparse_cross_entropy(logits: Any, labels: Any) -> tuple[TensorSpec, TensorS
     return TensorSpec(found.dtype, dims), TensorSpec(found.dtype, None if dims is None else (*dims, classes))
 
 
-@op("SparseSoftmaxCrossEntropyWithLogits", can_fail="always", infer=_sparse_cross_entropy, same_dtype=None)
+@op("SparseSoftmaxCrossEntropyWithLogits", can_fail="always", infer=_sparse_cross_entropy, same_dtype=None, functions=1)
 def _sparse_softmax_cross_entropy(features: Any, labels: Any, name: str | None = None) -> Any:
     return call((features, labels), name)
 

@@ -22,13 +22,13 @@ from graphflow.ops.math import exp, multiply, negative, square, subtract
 TWO_BY_ROOT_PI = 2.0 / scalar.sqrt(scalar.pi)
 
 
-@op("Erf", infer=elementwise("float"))
+@op("Erf", infer=elementwise("float"), functions=8)
 def erf(x: Any, name: str | None = None) -> Any:
     """The error function: 2/sqrt(pi) times the integral of exp(-t * t) from 0 to x."""
     return call((x,), name)
 
 
-@op("Erfc", infer=elementwise("float"))
+@op("Erfc", infer=elementwise("float"), functions=8)
 def erfc(x: Any, name: str | None = None) -> Any:
     """1 - erf(x), accurate also where that is tiny."""
     return call((x,), name)
@@ -43,19 +43,19 @@ erf.vjp(_erf_gradient)
 erfc.vjp(lambda op, dy: negative(_erf_gradient(op, dy)))
 
 
-@op("Lgamma", infer=elementwise("float"))
+@op("Lgamma", infer=elementwise("float"), functions=20)
 def lgamma(x: Any, name: str | None = None) -> Any:
     """The logarithm of the absolute value of the gamma function."""
     return call((x,), name)
 
 
-@op("Digamma", infer=elementwise("float"))
+@op("Digamma", infer=elementwise("float"), functions=20)
 def digamma(x: Any, name: str | None = None) -> Any:
     """The derivative of `lgamma`."""
     return call((x,), name)
 
 
-@op("Polygamma", infer=elementwise("float"))
+@op("Polygamma", infer=elementwise("float"), functions=20)
 def _polygamma(x: Any, order: int, name: str | None = None) -> Any:
     return call((x,), name, order=order)
 

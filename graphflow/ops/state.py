@@ -29,7 +29,7 @@ from graphflow.tensor import Tensor
 SCATTERS = ("update", "add", "sub", "mul", "div", "min", "max")
 
 
-@op("VariableHandle", infer=lambda **_: TensorSpec(dtypes.resource, ()), stateful=True, differentiable=False)
+@op("VariableHandle", infer=lambda **_: TensorSpec(dtypes.resource, ()), stateful=True, differentiable=False, weight=0)
 def variable_handle(dtype: Any, dims: Any, name: str | None = None) -> Any:
     """The handle of a variable."""
     return call((), name, dtype=dtype, dims=dims)
@@ -39,7 +39,7 @@ def _read(handle: Any, *, dtype: dtypes.DType, dims: spec.Dims) -> TensorSpec:
     return TensorSpec(dtype, dims)
 
 
-@op("ReadVariable", infer=_read, effect="read", same_dtype=None)
+@op("ReadVariable", infer=_read, effect="read", same_dtype=None, weight=0)
 def read_variable(handle: Any, dtype: Any, dims: Any, name: str | None = None) -> Any:
     """The variable's value at this point of the program."""
     return call((handle,), name, dtype=dtype, dims=dims)
@@ -54,7 +54,7 @@ def _initialized(handle: Any, initial: Any) -> TensorSpec:
     return TensorSpec(initial.dtype, initial.dims)
 
 
-@op("InitializedValue", infer=_initialized, effect="read", same_dtype=None)
+@op("InitializedValue", infer=_initialized, effect="read", same_dtype=None, weight=0)
 def initialized_value(handle: Any, initial: Any, name: str | None = None) -> Any:
     """The variable's value at this point of the program if it has one, else `initial`."""
     return call((handle, initial), name)
@@ -63,7 +63,13 @@ def initialized_value(handle: Any, initial: Any, name: str | None = None) -> Any
 initialized_value.vjp(lambda op, dy: dy, None)
 
 
-@op("IsVariableInitialized", infer=lambda handle: TensorSpec(dtypes.bool_, ()), effect="read", differentiable=False)
+@op(
+    "IsVariableInitialized",
+    infer=lambda handle: TensorSpec(dtypes.bool_, ()),
+    effect="read",
+    differentiable=False,
+    weight=0,
+)
 def variable_is_initialized(handle: Any, name: str | None = None) -> Any:
     """Whether the variable has a value."""
     return call((handle,), name)
