@@ -184,11 +184,11 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Command] = {
-    "bench": Command("measure graphflow and its peers side by side (needs the checkout)", _bench_arguments, _bench, {}),
     "demo": Command(
         "train a small network on real data and draw it: two pictures in this folder",
         demo.add_arguments, demo.run, demo.PACKAGES,
     ),
     "ops": Command("list the op types: gradient or not, and what each does", _ops_arguments, _ops, {}),
     "version": Command("the versions of graphflow, Python and NumPy, and the backends", _no_arguments, _version, {}),
+    "bench": Command("measure graphflow and its peers side by side (needs the checkout)", _bench_arguments, _bench, {}),
 }  # fmt: skip

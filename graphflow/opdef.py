@@ -46,9 +46,9 @@ class OpDef:
     """The record of one op type; see `op` for the meaning of its columns."""
 
     __slots__ = (
-        "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "flops", "function", "functions", "infer",
-        "known_value", "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful", "type",
-        "weight",
+        "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "flops", "function", "functions",
+        "infer", "known_value", "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful",
+        "type", "weight",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:

@@ -59,6 +59,7 @@ class Group(NamedTuple):
     end: int
     dims: tuple[int, ...]
     outputs: tuple[int, ...]  # values that are read outside, or fetched
+    reductions: int = 0  # how many of the instructions, at the end, are reductions
 
 
 class Task(NamedTuple):
@@ -106,6 +107,7 @@ class Program:
     groups: tuple[Group, ...] = ()  # in the order of the instructions, without overlap
     schedule: Schedule | None = None
     memory: Memory | None = None
+    level: int = 1  # the optimisation level; from 2 on a backend may round differently
 
     def with_record(self, record: PassRecord, **changes: Any) -> Program:
         """The program after a pass."""

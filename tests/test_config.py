@@ -37,15 +37,27 @@ def test_what_tf1_programs_write(fresh: pytest.LogCaptureFixture) -> None:
 
 def test_what_has_no_effect_says_so_once(fresh: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        tf.ConfigProto(inter_op_parallelism_threads=4)
+        tf.ConfigProto(log_device_placement=True)
     said = [r.getMessage() for r in fresh.records]
-    assert said == ["ConfigProto.inter_op_parallelism_threads has no effect in graphflow"]
-    tf.ConfigProto(inter_op_parallelism_threads=0)
+    assert said == ["ConfigProto.log_device_placement has no effect in graphflow"]
+    tf.ConfigProto(log_device_placement=False)
     tf.ConfigProto(allow_soft_placement=True)
     tf.Session("")
     assert len(fresh.records) == 1
     tf.Session("grpc://elsewhere:2222")
     assert "Session.target" in fresh.records[-1].getMessage()
+
+
+def test_numbers_of_threads_are_honoured(fresh: pytest.LogCaptureFixture) -> None:
+    options = tf.ConfigProto(inter_op_parallelism_threads=np.int64(2), intra_op_parallelism_threads=3)
+    session = tf.Session(config=options)
+    assert (session.workers, session.threads) == (2, 3)
+    assert min(tf.Session().workers, tf.Session().threads) >= 1
+    assert fresh.records == []
+    for field, least in (("inter_op_parallelism_threads", -1), ("intra_op_parallelism_threads", 0)):
+        tf.ConfigProto(**{field: least})
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{field} takes {least} or more"):
+            tf.ConfigProto(**{field: least - 1})
 
 
 def test_records_are_independent() -> None:

@@ -9,16 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from graphflow_numpy import convolution as conv_module
-from graphflow_numpy.convolution import (
-    conv,
-    conv2d,
-    conv2d_backprop_filter,
-    conv2d_backprop_input,
-    conv3d,
-    conv3d_backprop_filter,
-    conv3d_backprop_input,
-    conv_backprop_filter,
-    conv_backprop_input,
+from graphflow_numpy import windows
+from graphflow_numpy.convolution import conv, conv_backprop_filter, conv_backprop_input
+from graphflow_numpy.depthwise import (
     depthwise_conv2d_native,
     depthwise_conv2d_native_backprop_filter,
     depthwise_conv2d_native_backprop_input,
@@ -54,9 +47,9 @@ CONV_CASES = [(*row, last) for row in WINDOWS for last in (True, False)]
 @pytest.fixture(params=["sliding", "copied", "blocks"])
 def lowering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Force each way to lay out patches: tiny shapes would only ever take one of them."""
-    monkeypatch.setattr(conv_module, "_MIN_ROWS", 10**9 if request.param == "copied" else 1)
+    monkeypatch.setattr(conv_module, "MIN_ROWS", 10**9 if request.param == "copied" else 1)
     if request.param == "blocks":
-        monkeypatch.setattr(conv_module, "_BLOCK_BYTES", 1)
+        monkeypatch.setattr(windows, "BLOCK_BYTES", 1)
 
 
 def conv_attributes(strides: Any, dilations: Any, padding: Any, data_format: str) -> Attributes:
@@ -98,7 +91,7 @@ def test_depthwise_and_its_gradients(
     data_format: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(conv_module, "_BLOCK_BYTES", 1)  # a block for each image
+    monkeypatch.setattr(windows, "BLOCK_BYTES", 1)  # a block for each image
     at = conv_attributes(strides, dilations, padding, data_format)
     x = np.ascontiguousarray(channels_back(data(2, *sizes, 3), data_format))
     w = data(*kernel, 3, multiplier)
@@ -117,34 +110,28 @@ def test_depthwise_and_its_gradients(
 
 def test_large_enough_to_choose_the_layout_and_several_blocks() -> None:
     x, w = data(40, 12, 12, 32), data(3, 3, 32, 8)
-    y = conv2d(x, w, **PLAIN)
+    y = conv(x, w, **PLAIN)
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     expected = sum(padded[:, i : i + 12, j : j + 12] @ w[i, j] for i, j in np.ndindex(3, 3))
     assert_close(y, np.asarray(expected))
     dy = data(*y.shape, name="dy")
-    dw = conv2d_backprop_filter(x, w.shape, dy, **PLAIN)
+    dw = conv_backprop_filter(x, w.shape, dy, **PLAIN)
     expected_dw = [
         np.tensordot(padded[:, i : i + 12, j : j + 12], dy, ((0, 1, 2), (0, 1, 2))) for i, j in np.ndindex(3, 3)
     ]
     assert_close(dw, np.reshape(expected_dw, w.shape), 1e-10)
-    assert_adjoint(np.vdot(y, dy), np.vdot(x, conv2d_backprop_input(x.shape, w, dy, **PLAIN)))
-
-
-def test_conv3d_is_the_same_kernel() -> None:
-    assert conv3d is conv2d
-    assert conv3d_backprop_input is conv2d_backprop_input
-    assert conv3d_backprop_filter is conv2d_backprop_filter
+    assert_adjoint(np.vdot(y, dy), np.vdot(x, conv_backprop_input(x.shape, w, dy, **PLAIN)))
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 5, 2), (2, 0, 5, 2), (2, 5, 5, 0), (0, 0, 0, 0)])
 def test_convolutions_of_nothing(shape: tuple[int, ...]) -> None:
     x, w, channels = np.zeros(shape, np.float32), np.ones((3, 3, shape[-1], 4), np.float32), shape[-1]
-    y = conv2d(x, w, **PLAIN)
+    y = conv(x, w, **PLAIN)
     assert y.shape == (*shape[:-1], 4)
     assert y.dtype == np.float32
     assert not y.any()
-    assert conv2d_backprop_input(shape, w, y, **PLAIN).shape == shape
-    dw = conv2d_backprop_filter(x, w.shape, np.ones_like(y), **PLAIN)
+    assert conv_backprop_input(shape, w, y, **PLAIN).shape == shape
+    dw = conv_backprop_filter(x, w.shape, np.ones_like(y), **PLAIN)
     assert dw.shape == w.shape
     assert not dw.any()
     y = depthwise_conv2d_native(x, w, **PLAIN)
@@ -155,9 +142,9 @@ def test_convolutions_of_nothing(shape: tuple[int, ...]) -> None:
 
 def test_no_filters_and_no_batch_with_gradient() -> None:
     x, w = np.ones((2, 3, 3, 2)), np.zeros((2, 2, 2, 0))
-    y = conv2d(x, w, **PLAIN)
+    y = conv(x, w, **PLAIN)
     assert y.shape == (2, 3, 3, 0)
-    assert_close(conv2d_backprop_input(x.shape, w, y, **PLAIN), np.zeros(x.shape))
+    assert_close(conv_backprop_input(x.shape, w, y, **PLAIN), np.zeros(x.shape))
 
 
 # --- what holds for every kernel ---
@@ -165,19 +152,19 @@ def test_no_filters_and_no_batch_with_gradient() -> None:
 STRIDED: Attributes = PLAIN | {"strides": (2, 2)}
 
 KERNELS: dict[str, Kernel] = {
-    "conv2d": ([(2, 6, 6, 3), (3, 3, 3, 4)], lambda x, w: conv2d(x, w, **PLAIN)),
-    "conv2d 1x1": ([(2, 6, 6, 3), (1, 1, 3, 4)], lambda x, w: conv2d(x, w, **PLAIN)),
+    "conv2d": ([(2, 6, 6, 3), (3, 3, 3, 4)], lambda x, w: conv(x, w, **PLAIN)),
+    "conv2d 1x1": ([(2, 6, 6, 3), (1, 1, 3, 4)], lambda x, w: conv(x, w, **PLAIN)),
     "conv2d NCHW": (
         [(2, 3, 6, 6), (3, 3, 3, 4)],
-        lambda x, w: conv2d(x, w, **PLAIN | {"data_format": "NCHW"}),
+        lambda x, w: conv(x, w, **PLAIN | {"data_format": "NCHW"}),
     ),
     "conv2d input": (
         [(3, 3, 3, 4), (2, 3, 3, 4)],
-        lambda w, dy: conv2d_backprop_input((2, 6, 6, 3), w, dy, **STRIDED),
+        lambda w, dy: conv_backprop_input((2, 6, 6, 3), w, dy, **STRIDED),
     ),
     "conv2d filter": (
         [(2, 6, 6, 3), (2, 3, 3, 4)],
-        lambda x, dy: conv2d_backprop_filter(x, (3, 3, 3, 4), dy, **STRIDED),
+        lambda x, dy: conv_backprop_filter(x, (3, 3, 3, 4), dy, **STRIDED),
     ),
     "depthwise": ([(2, 6, 6, 3), (3, 3, 3, 2)], lambda x, w: depthwise_conv2d_native(x, w, **PLAIN)),
     "depthwise input": (
@@ -200,7 +187,7 @@ def test_dtype_layout_and_arguments_are_kept(name: str, dtype: str) -> None:
 def test_half_precision_is_accumulated_in_single() -> None:
     ones = np.ones((1, 64, 64, 1), np.float16)
     at = PLAIN | {"padding": "VALID"}
-    assert conv2d(ones, np.ones((64, 64, 1, 1), np.float16), **at).item() == 4096
+    assert conv(ones, np.ones((64, 64, 1, 1), np.float16), **at).item() == 4096
 
 
 # --- impossible shapes ---
@@ -214,9 +201,9 @@ def test_window_larger_than_padded_input(padding: Any, size: int, fits: bool) ->
     x, w = np.ones((1, size, size, 1)), np.ones((3, 3, 1, 1))
     at: Attributes = PLAIN | {"padding": padding, "dilations": (2, 2)}
     calls: list[Callable[[], Array]] = [
-        lambda: conv2d(x, w, **at),
+        lambda: conv(x, w, **at),
         lambda: depthwise_conv2d_native(x, w, **at),
-        lambda: conv2d_backprop_input(x.shape, w, np.ones((1, 1, 1, 1)), **at),
+        lambda: conv_backprop_input(x.shape, w, np.ones((1, 1, 1, 1)), **at),
     ]
     for call in calls:
         if fits:
@@ -227,17 +214,17 @@ def test_window_larger_than_padded_input(padding: Any, size: int, fits: bool) ->
 
 
 MISFITS: list[tuple[str, Callable[[], Array]]] = [
-    ("channels", lambda: conv2d(np.ones((1, 4, 4, 2)), np.ones((3, 3, 3, 1)), **PLAIN)),
-    ("rank", lambda: conv2d(np.ones((1, 4, 2)), np.ones((3, 3, 2, 1)), **PLAIN)),
+    ("channels", lambda: conv(np.ones((1, 4, 4, 2)), np.ones((3, 3, 3, 1)), **PLAIN)),
+    ("rank", lambda: conv(np.ones((1, 4, 2)), np.ones((3, 3, 2, 1)), **PLAIN)),
     ("channels", lambda: depthwise_conv2d_native(np.ones((1, 4, 4, 2)), np.ones((3, 3, 3, 1)), **PLAIN)),
-    ("padding", lambda: conv2d(np.ones((1, 4, 4, 2)), np.ones((3, 3, 2, 1)), **PLAIN | {"padding": "same"})),
+    ("padding", lambda: conv(np.ones((1, 4, 4, 2)), np.ones((3, 3, 2, 1)), **PLAIN | {"padding": "same"})),
     (
         "output gradient",
-        lambda: conv2d_backprop_input((1, 4, 4, 2), np.ones((3, 3, 2, 1)), np.ones((1, 3, 4, 1)), **PLAIN),
+        lambda: conv_backprop_input((1, 4, 4, 2), np.ones((3, 3, 2, 1)), np.ones((1, 3, 4, 1)), **PLAIN),
     ),
     (
         "output gradient",
-        lambda: conv2d_backprop_filter(np.ones((1, 4, 4, 2)), (3, 3, 2, 1), np.ones((1, 3, 4, 1)), **PLAIN),
+        lambda: conv_backprop_filter(np.ones((1, 4, 4, 2)), (3, 3, 2, 1), np.ones((1, 3, 4, 1)), **PLAIN),
     ),
 ]
 

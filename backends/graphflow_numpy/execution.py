@@ -31,8 +31,10 @@ from graphflow.program import Instruction, Program
 from graphflow.spec import describe
 from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.native import background
+from graphflow_numpy.native.segment import Segment
 from graphflow_numpy.parallel import Parallel
-from graphflow_numpy.sharing import THREADS
+from graphflow_numpy.sharing import THREADS, share_range
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE
@@ -81,15 +83,27 @@ class NumpyExecutable:
     def __init__(self, program: Program, context: Context) -> None:
         self.program = program
         self._context = context
-        self._bound = Bound(program, context, _replacements(program))
+        self._bound = Bound(program, context, _tiled_groups(program))
         self.needs_run = self._bound.needs_run
+        self._segments: list[Segment] = []
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
-        self._install(self._executor())
+        self._install(self._executor(self._bound))
+        if program.level >= 2:
+            background.prepare(program, context, self, NumpyExecutable._install_native, share_range, context.threads)
 
-    def _executor(self) -> _Executor:
+    def _install_native(self, segments: Sequence[Segment]) -> None:
+        """Go on with native code where there is some: called once it is ready, often from another thread."""
+        replacements = [Replacement(s.begin, s.end, s, s.inputs, s.outputs) for s in segments]
+        inside = {i for s in segments for i in range(s.begin, s.end)}
+        replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
+        self._segments = list(segments)
+        self._bound = bound = Bound(self.program, self._context, replacements)
+        self._install(StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound))
+
+    def _executor(self, bound: Bound) -> _Executor:
         """How the steps are run."""
-        bound, schedule = self._bound, self.program.schedule
+        schedule = self.program.schedule
         if schedule is not None and schedule.workers > 1:
             return Parallel(bound, schedule, schedule.workers, self._context.threads, self._context.is_closed)
         return StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound)
@@ -144,7 +158,7 @@ class NumpyExecutable:
 
     def listing(self) -> str:
         """The program as it runs: generated source, or the steps of the loop, each with the user's line."""
-        return self._bodies[-1].listing()
+        return "\n\n".join([self._bodies[-1].listing(), *[segment.source for segment in self._segments]])
 
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
@@ -207,7 +221,7 @@ class NumpyExecutable:
             error.summary = "variables " + ", ".join(repr(n) for n in names) + " are not initialized"
 
 
-def _replacements(program: Program) -> list[Replacement]:
+def _tiled_groups(program: Program) -> list[Replacement]:
     """The groups that are evaluated in tiles."""
     found = [tiled(program, group) for group in program.groups]
     return [r for r in found if r is not None]

@@ -14,9 +14,9 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.spec import describe
-from graphflow_numpy import convolution, philox, pooling
-from graphflow_numpy.convolution import window_axes, window_taps
+from graphflow_numpy import convolution, depthwise, philox, pooling
 from graphflow_numpy.table import into, kernel, rows
+from graphflow_numpy.windows import window_axes, window_taps
 
 _BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -273,15 +273,15 @@ def _bias_add_grad_into(dy: Any, out: Any, *, channels: str) -> None:
 
 rows(
     {
-        "Conv2D": convolution.conv2d,
-        "Conv2DBackpropInput": convolution.conv2d_backprop_input,
-        "Conv2DBackpropFilter": convolution.conv2d_backprop_filter,
-        "Conv3D": convolution.conv3d,
-        "Conv3DBackpropInputV2": convolution.conv3d_backprop_input,
-        "Conv3DBackpropFilterV2": convolution.conv3d_backprop_filter,
-        "DepthwiseConv2dNative": convolution.depthwise_conv2d_native,
-        "DepthwiseConv2dNativeBackpropInput": convolution.depthwise_conv2d_native_backprop_input,
-        "DepthwiseConv2dNativeBackpropFilter": convolution.depthwise_conv2d_native_backprop_filter,
+        "Conv2D": convolution.conv,
+        "Conv2DBackpropInput": convolution.conv_backprop_input,
+        "Conv2DBackpropFilter": convolution.conv_backprop_filter,
+        "Conv3D": convolution.conv,
+        "Conv3DBackpropInputV2": convolution.conv_backprop_input,
+        "Conv3DBackpropFilterV2": convolution.conv_backprop_filter,
+        "DepthwiseConv2dNative": depthwise.depthwise_conv2d_native,
+        "DepthwiseConv2dNativeBackpropInput": depthwise.depthwise_conv2d_native_backprop_input,
+        "DepthwiseConv2dNativeBackpropFilter": depthwise.depthwise_conv2d_native_backprop_filter,
         "MaxPool": pooling.max_pool,
         "MaxPoolGrad": pooling.max_pool_grad,
         "MaxPoolGradGrad": pooling.max_pool_grad_grad,
@@ -291,6 +291,12 @@ rows(
         "LRNGrad": pooling.lrn_grad,
     }
 )
+
+into("Conv2D", "Conv3D")(convolution.conv_into)
+into("Conv2DBackpropInput", "Conv3DBackpropInputV2")(convolution.conv_backprop_input_into)
+into("MaxPool")(pooling.max_pool_into)
+into("MaxPoolGrad")(pooling.max_pool_grad_into)
+into("Conv2DBackpropFilter", "Conv3DBackpropFilterV2")(convolution.conv_backprop_filter_into)
 
 
 @kernel("MaxPoolWithArgmax")

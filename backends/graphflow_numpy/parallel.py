@@ -10,7 +10,7 @@ State: none after construction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphflow.backend import Run
@@ -45,7 +45,7 @@ class Parallel:
 
     def frame(self, buffers: Mapping[int, Any]) -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
         """The two functions over one set of buffers; inside another program there is nothing to share."""
-        template = [*self._loop.template(buffers), *[None] * len(self._steps)]
+        template = [*self._loop.template(buffers), *[None] * len(self._steps), None]  # the last takes what nobody reads
         inner, _ = self._loop.frame(buffers)
 
         def outer(run: Run | None, *feeds: Any) -> list[Any]:
@@ -58,7 +58,7 @@ class Parallel:
     def _run(self, slots: list[Any], run: Run | None) -> None:
         first, threads = self._first_run, self._threads
         if run is not None:
-            slots[first:] = [Run(run.index, run.seed, run.path) for _ in self._steps]
+            slots[first:-1] = [Run(run.index, run.seed, run.path) for _ in self._steps]
 
         def run_task(number: int) -> None:
             THREADS.set(threads)
@@ -86,10 +86,23 @@ class _WithRuns(StepLoop):
 
     def __init__(self, bound: Bound, schedule: Schedule, first_run: int) -> None:
         steps = list(bound.steps)
+        shared = _read_by_several(bound.program.instructions, schedule)
         for number, task in enumerate(schedule.tasks):
             for i in range(bound.first_step[task.begin], bound.first_step[task.end]):
                 steps[i] = _with_run(steps[i], bound.run_slot, first_run + number)
+                if not shared.isdisjoint(steps[i].drops):
+                    steps[i] = steps[i]._replace(drops=tuple(v for v in steps[i].drops if v not in shared))
         super().__init__(bound, steps)
+
+
+def _read_by_several(instructions: Sequence[Instruction], schedule: Schedule) -> set[int]:
+    """Values that several tasks read: the last reader in program order may not be the last one in time."""
+    reader: dict[int, int] = {}
+    several: set[int] = set()
+    for number, task in enumerate(schedule.tasks):
+        for ins in instructions[task.begin : task.end]:
+            several.update([v for v in ins.inputs if reader.setdefault(v, number) != number])
+    return several
 
 
 def _with_run(step: Step, shared: int, own: int) -> Step:

@@ -4,27 +4,39 @@ Policy: one vectorised operation per window position, on slices of the arrays th
 materialised, so a padded cell can neither be a maximum nor count in a mean. Where several elements of a
 window are the maximum, the first one in window order gets the gradient. A NaN in a window is its maximum.
 
-Kernels compute float16 and bfloat16 in float32, never write to an argument and return fresh arrays.
-This module owns no state.
+Windows that tile the image take fewer and longer passes, images side by side; how they are cut depends on shapes alone.
+
+Kernels compute float16 and bfloat16 in float32 and never write to an argument.
+
+State: a bounded cache of masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from graphflow_numpy.convolution import (
+from graphflow_numpy.sharing import share
+from graphflow_numpy.windows import (
     Array,
     AxisWindow,
     Index,
     Padding,
+    Scratch,
     is_channels_first,
+    parts,
+    pieces,
     window_axes,
     window_taps,
     working,
 )
+
+_SECONDS = 0.4e-9  # for one element of the input and one pass over it, about
 
 
 class _Pool:
@@ -47,6 +59,11 @@ class _Pool:
         outs = tuple(axis.out for axis in self.axes)
         self.output_shape = self.input_shape[: self.leading] + outs + self.input_shape[spatial.stop :]
         self.overlapping = any(axis.stride < axis.kernel for axis in self.axes)
+
+    def tiles(self) -> bool:
+        """Whether the windows lie side by side and cover the image, whose channels come last."""
+        whole = all(a.stride == a.kernel and not a.before and a.out * a.stride == a.size for a in self.axes)
+        return self.leading == 1 and whole
 
     def taps(self) -> Iterator[tuple[Index, Index]]:
         for _, outputs, inputs in window_taps(self.axes, self.leading):
@@ -81,12 +98,54 @@ def _bits(x: Array) -> Array:
 
 def max_pool(x: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str) -> Array:
     """The maximum of each window; ``ksize`` and ``strides`` have one number per spatial axis."""
-    pool = _Pool(x.shape, ksize, strides, padding, data_format)
+    at: dict[str, Any] = {"ksize": ksize, "strides": strides, "padding": padding, "data_format": data_format}
+    out = np.empty(_Pool(x.shape, **at).output_shape, x.dtype)
+    max_pool_into(x, out, **at)
+    return out
+
+
+def max_pool_into(x: Array, out: Array, **at: Any) -> None:
+    """`max_pool` into given memory."""
+    pool = _Pool(x.shape, **at)
     source = working(x)
-    out = np.full(pool.output_shape, _lowest(source.dtype), source.dtype)
-    for outputs, inputs in pool.taps():
-        np.maximum(out[outputs], source[inputs], out=out[outputs])
-    return out.astype(x.dtype, copy=False)
+    target = out if source is x else np.empty(out.shape, source.dtype)
+    if out.size and pool.tiles():
+        _in_pieces(pool, x.size * _SECONDS, x.itemsize, lambda images: _maxima(pool, source[images], target[images]))
+    else:
+        target.fill(_lowest(source.dtype))
+        for outputs, inputs in pool.taps():
+            np.maximum(target[outputs], source[inputs], out=target[outputs])
+    if target is not out:
+        out[...] = target
+
+
+def _in_pieces(pool: _Pool, seconds: float, itemsize: int, work: Callable[[slice], None]) -> None:
+    """Call `work` for blocks of images, side by side where that is worth it."""
+    found = parts(pool.input_shape[0], 1, prod(pool.input_shape[1:]) * itemsize, seconds)
+    groups = pieces(found, seconds)
+
+    def piece(number: int) -> None:
+        for part in groups[number]:
+            work(part.images)
+
+    share(len(groups), piece)
+
+
+def _maxima(pool: _Pool, x: Array, out: Array) -> None:
+    """Axis after axis: rows that lie whole in memory first."""
+    with ExitStack() as stack:
+        axes = [(place, axis.kernel) for place, axis in enumerate(pool.axes, 1) if axis.kernel > 1]
+        for place, kernel in axes:
+            last = (place, kernel) == axes[-1]
+            shape = [n // kernel if i == place else n for i, n in enumerate(x.shape)]
+            found = out if last else stack.enter_context(Scratch(f"maxima {place}")).array(shape, x.dtype)
+            before = (slice(None),) * place
+            for j in range(1, kernel):
+                left = found if j > 1 else x[(*before, slice(0, None, kernel))]
+                np.maximum(left, x[(*before, slice(j, None, kernel))], out=found)
+            x = found
+        if not axes:
+            out[...] = x
 
 
 def _first_maxima(x: Array, y: Array, pool: _Pool) -> Iterator[tuple[Array, Index, Index]]:
@@ -107,17 +166,60 @@ def max_pool_grad(
     x: Array, y: Array, dy: Array, *, ksize: Sequence[int], strides: Sequence[int], padding: Padding, data_format: str
 ) -> Array:
     """Gradient of `max_pool` at ``x`` and output ``y``: each ``dy`` goes to its window's first maximum."""
-    pool = _Pool(x.shape, ksize, strides, padding, data_format)
+    dx = np.empty(x.shape, dy.dtype)
+    max_pool_grad_into(x, y, dy, dx, ksize=ksize, strides=strides, padding=padding, data_format=data_format)
+    return dx
+
+
+def max_pool_grad_into(x: Array, y: Array, dy: Array, out: Array, **at: Any) -> None:
+    """`max_pool_grad` into given memory."""
+    pool = _Pool(x.shape, **at)
+    pool.require_output(y, "the pooled output")
     pool.require_output(dy, "the output gradient")
     grads = working(dy)
-    dx = np.zeros(x.shape, grads.dtype)
-    # Bit patterns times 0 or 1: an exact selection, of infinities and NaN too, and faster than np.where.
-    for found, outputs, inputs in _first_maxima(x, y, pool):
-        if pool.overlapping:
-            dx[inputs] += np.multiply(_bits(grads[outputs]), found).view(dx.dtype)
-        else:
-            np.multiply(_bits(grads[outputs]), found, out=_bits(dx[inputs]))
-    return dx.astype(dy.dtype, copy=False)
+    dx = out if grads is dy else np.empty(out.shape, grads.dtype)
+    if dx.size and pool.tiles() and [axis.kernel for axis in pool.axes] == [2, 2]:
+        seconds = x.size * 2 * _SECONDS
+        _in_pieces(pool, seconds, x.itemsize, lambda i: _to_first_of_four(x[i], y[i], grads[i], dx[i]))
+    else:
+        dx.fill(0)
+        # Bit patterns times 0 or 1: an exact selection, of infinities and NaN too, and faster than np.where.
+        for found, outputs, inputs in _first_maxima(x, y, pool):
+            if pool.overlapping:
+                dx[inputs] += np.multiply(_bits(grads[outputs]), found).view(dx.dtype)
+            else:
+                np.multiply(_bits(grads[outputs]), found, out=_bits(dx[inputs]))
+    if dx is not out:
+        out[...] = dx
+
+
+@functools.lru_cache(64)
+def _odd_columns(columns: int, channels: int) -> Array:
+    """Which elements of a row of an image stand in its second, fourth ... column."""
+    found = np.zeros((columns, channels), np.bool_)
+    found[1::2] = True
+    found.flags.writeable = False
+    return found.reshape(-1)
+
+
+def _to_first_of_four(x: Array, y: Array, dy: Array, dx: Array) -> None:
+    """Windows of two by two, side by side: everything runs along whole rows, a window's neighbour is a shift away."""
+    batch, height, columns, channels = x.shape
+    pairs, row = (batch, height // 2, 2, columns * channels), (batch, height // 2, 1, columns * channels)
+    odd = _odd_columns(columns, channels)
+    first = np.equal(np.ascontiguousarray(x).reshape(pairs), np.repeat(y, 2, 2).reshape(row))
+    if y.dtype.kind in "fV" and bool(np.isnan(y).any()):
+        first |= np.isnan(x).reshape(pairs)
+    after, before, second = first[..., channels:], first[..., :-channels], odd[channels:]
+    np.greater(after, np.logical_and(before, second), out=after)  # and not: the column before has it
+    above = first[:, :, 0]
+    taken = above.copy()
+    right, left = taken[..., channels:], taken[..., :-channels]
+    np.logical_or(right, np.logical_and(above[..., :-channels], second), right)
+    np.logical_or(left, np.greater(above[..., channels:], odd[:-channels]), left)
+    below = first[:, :, 1]
+    np.greater(below, taken, out=below)
+    np.multiply(_bits(np.repeat(dy, 2, 2)).reshape(row), first, _bits(dx).reshape(pairs))
 
 
 def max_pool_grad_grad(

@@ -22,3 +22,9 @@ WORTH = 150e-6  # seconds of work below which it stays in one thread
 def share(count: int, function: Callable[[int], Any]) -> None:
     """Call `function(i)` for all i below `count`, on as many threads as this run grants one op."""
     workers.share(count, function, THREADS.get())
+
+
+def share_range(count: int, function: Callable[[int, int], Any], threads: int) -> None:
+    """Call `function(begin, end)` for parts of range(count): one for each thread."""
+    edges = [count * i // threads for i in range(threads + 1)]
+    workers.share(threads, lambda i: function(edges[i], edges[i + 1]), threads)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.opdef import OPS
 from graphflow.program import Group, Instruction, Program
 from graphflow_numpy.binding import MemberFailed, Replacement, nbytes
 from graphflow_numpy.sharing import share
@@ -42,7 +41,7 @@ PARTIAL: dict[str, tuple[Any, bool]] = {  # reduction -> its ufunc, and whether 
 def tiled(program: Program, group: Group) -> Replacement | None:
     """The group as one call, if tiles are worth it."""
     members = program.instructions[group.begin : group.end]
-    pointwise = [ins for ins in members if not OPS[ins.type].reduces]
+    pointwise = members[: len(members) - group.reductions]
     whole = [ins for ins in members[len(pointwise) :] if _is_whole(program, ins, group)]
     if len(whole) < len(members) - len(pointwise):
         whole = []

@@ -210,6 +210,7 @@ def _groups(
             inside = Counter(v for ins in members for v in ins.inputs)
             outputs = tuple(v for ins in members for v in ins.outputs if inside[v] < readers[v] or not readers[v])
             space = program.values[members[0].outputs[0]].dims
-            found.append(Group(begin, end, space, outputs))  # type: ignore[arg-type]
+            last = sum(ins.key in reductions for ins in members)
+            found.append(Group(begin, end, space, outputs, last))  # type: ignore[arg-type]
         begin = end
     return found

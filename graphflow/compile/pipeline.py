@@ -84,7 +84,7 @@ def compile_graph(
     values = list(program.values)
     for v, dims in zip(program.feeds, feed_dims, strict=True):
         values[v] = values[v]._replace(dims=dims)
-    program = _stamped(replace(program, values=tuple(values)), started)
+    program = _stamped(replace(program, values=tuple(values), level=options.level), started)
     doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
     facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level)
     for row in options.table:

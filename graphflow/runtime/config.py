@@ -22,6 +22,7 @@ class _Options:
 
     FIELDS: ClassVar[dict[str, Any]] = {}
     HONOURED: ClassVar[frozenset[str]] = frozenset()
+    LEAST: ClassVar[dict[str, int]] = {}  # of integers that may not be lower
 
     def __init__(self, **values: Any) -> None:
         for name, default in self.FIELDS.items():
@@ -40,6 +41,8 @@ class _Options:
             raise InvalidArgumentError(f"{name} takes a {default.__name__}", got=repr(value))
         if not nested and default is not None and not _fits(value, default):
             raise DTypeError(f"{name} takes {_KINDS[type(default)]}", got=repr(value)[:80])
+        if name in self.LEAST:
+            value = _at_least(self.LEAST[name], name, value)
         object.__setattr__(self, name, value)
         if name not in self.HONOURED and not nested and value != default:
             mention(f"{type(self).__name__}.{name}")
@@ -66,6 +69,14 @@ def _fits(value: Any, default: Any) -> bool:
         numbers = (int, float) if isinstance(default, float) else int
         return isinstance(value.item() if getattr(value, "shape", None) == () else value, numbers)
     return isinstance(value, type(default))
+
+
+def _at_least(least: int, name: str, value: Any) -> int:
+    """The integer, as Python's; an error if it is too low."""
+    number = int(value)
+    if number < least:
+        raise InvalidArgumentError(f"{name} takes {least} or more", got=str(number))
+    return number
 
 
 def mention(field: str) -> None:
@@ -114,7 +125,12 @@ class GraphOptions(_Options):
 
 
 class ConfigProto(_Options):
-    """Options of a session."""
+    """Options of a session.
+
+    `inter_op_parallelism_threads` is how many tasks of a run may be done at once (1, or -1 as in TF1: all in the
+    caller's thread), `intra_op_parallelism_threads` how many threads one op may use; 0 is the number of cores that the
+    process may use.  They change no bit of a result.
+    """
 
     FIELDS: ClassVar[dict[str, Any]] = {
         "allow_soft_placement": False,
@@ -128,7 +144,10 @@ class ConfigProto(_Options):
         "use_per_session_threads": False,
         "isolate_session_state": False,
     }
-    HONOURED = frozenset({"allow_soft_placement", "isolate_session_state"})
+    HONOURED = frozenset({
+        "allow_soft_placement", "inter_op_parallelism_threads", "intra_op_parallelism_threads", "isolate_session_state",
+    })  # fmt: skip
+    LEAST: ClassVar[dict[str, int]] = {"inter_op_parallelism_threads": -1, "intra_op_parallelism_threads": 0}
 
 
 class RunOptions(_Options):

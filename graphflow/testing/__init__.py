@@ -2,6 +2,9 @@
 
 Write a row (`OpCase`) for each situation, then `run_conformance(rows, backend="numpy")`, or call the single checks
 from a test runner of your own.  `docs/adding-an-op.md` shows all of it.
+
+Random valid graphs for differential tests: `random_recipe(seed, tf)` is a graph as a value, `disagreement` compares
+ways of running it bit for bit, `judge` holds one to a bound on rounding, `shrink` cuts a failing graph down.
 """
 
 from graphflow.testing.cases import Arg as Arg
@@ -16,9 +19,16 @@ from graphflow.testing.derivatives import check_forward_mode as check_forward_mo
 from graphflow.testing.derivatives import check_gradient as check_gradient
 from graphflow.testing.derivatives import check_second_gradient as check_second_gradient
 from graphflow.testing.derivatives import check_zero_size_gradient as check_zero_size_gradient
+from graphflow.testing.differential import Way as Way
+from graphflow.testing.differential import disagreement as disagreement
 from graphflow.testing.forward import check_aliasing as check_aliasing
 from graphflow.testing.forward import check_forward as check_forward
 from graphflow.testing.forward import check_layouts as check_layouts
 from graphflow.testing.forward import check_zero_size as check_zero_size
 from graphflow.testing.numeric import Mismatch as Mismatch
 from graphflow.testing.numeric import evaluate_program as evaluate_program
+from graphflow.testing.random_graphs import random_recipe as random_recipe
+from graphflow.testing.recipes import Recipe as Recipe
+from graphflow.testing.recipes import build as build
+from graphflow.testing.rounding import judge as judge
+from graphflow.testing.shrink import shrink as shrink

@@ -1,0 +1,225 @@
+"""The driver: one native function that checks and unwraps the arguments of a segment, and calls its kernels in turn.
+
+Policy: everything that a run needs is in tables of 64-bit words, one set for each frame (a frame is the memory of one
+run).  The arguments come as a Python tuple, and their addresses are read from the objects themselves: that costs
+nanoseconds where asking each array costs a microsecond.  Where objects lie in memory is checked once against NumPy's
+own answer; if it differs (another Python, another NumPy), arguments are asked one by one.  An argument that is not
+what was compiled for, in type, dtype, shape, order or alignment, stops the driver before it has done anything.
+
+State: the compiled driver, and what the check of the layout found.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphflow_numpy.native import engine
+
+HEAD = object.__basicsize__
+ITEMS = tuple.__basicsize__
+WANTED_FLAGS = 0x1 | 0x100  # C-contiguous, aligned
+SPEC_WORDS = 6
+PATCH_WORDS = 3
+ENTRY_WORDS = 4
+FRAME_WORDS = 8
+
+_SOURCE = """
+; frame: 0 arguments, 1 specs, 2 patches, 3 their table, 4 entries of the first phase, 5 entries, 6 addresses
+define i64 @{name}_start(ptr %frame, ptr %args) nounwind {{
+entry:
+  %count = load i64, ptr %frame, align 8
+  %p1 = getelementptr i64, ptr %frame, i64 1
+  %specs = load ptr, ptr %p1, align 8
+  %p2 = getelementptr i64, ptr %frame, i64 2
+  %patches = load i64, ptr %p2, align 8
+  %p3 = getelementptr i64, ptr %frame, i64 3
+  %table = load ptr, ptr %p3, align 8
+  %p4 = getelementptr i64, ptr %frame, i64 4
+  %entries = load i64, ptr %p4, align 8
+  %p6 = getelementptr i64, ptr %frame, i64 6
+  %resolved = load ptr, ptr %p6, align 8
+  %items = getelementptr i8, ptr %args, i64 {items}
+  %any = icmp sgt i64 %count, 0
+  br i1 %any, label %check, label %patching
+check:
+  %i = phi i64 [ 0, %entry ], [ %next, %good ]
+  %place = getelementptr ptr, ptr %items, i64 %i
+  %object = load ptr, ptr %place, align 8
+  %offset = mul i64 %i, {spec_words}
+  %spec = getelementptr i64, ptr %specs, i64 %offset
+  %type.at = getelementptr i8, ptr %object, i64 {type}
+  %type = load i64, ptr %type.at, align 8
+  %scalar = load i64, ptr %spec, align 8
+  %is.scalar = icmp eq i64 %type, %scalar
+  %data.at = getelementptr i8, ptr %object, i64 {data}
+  br i1 %is.scalar, label %good, label %array
+array:
+  %s1 = getelementptr i64, ptr %spec, i64 1
+  %kind = load i64, ptr %s1, align 8
+  %is.array = icmp eq i64 %type, %kind
+  br i1 %is.array, label %descr, label %bad
+descr:
+  %s2 = getelementptr i64, ptr %spec, i64 2
+  %wanted = load i64, ptr %s2, align 8
+  %descr.at = getelementptr i8, ptr %object, i64 {descr}
+  %found = load i64, ptr %descr.at, align 8
+  %same = icmp eq i64 %wanted, %found
+  %flags.at = getelementptr i8, ptr %object, i64 {flags}
+  %flags = load i32, ptr %flags.at, align 4
+  %masked = and i32 %flags, {mask}
+  %plain = icmp eq i32 %masked, {mask}
+  %s3 = getelementptr i64, ptr %spec, i64 3
+  %rank = load i64, ptr %s3, align 8
+  %rank.at = getelementptr i8, ptr %object, i64 {rank}
+  %own = load i32, ptr %rank.at, align 4
+  %wide = sext i32 %own to i64
+  %equal = icmp eq i64 %wide, %rank
+  %a1 = and i1 %same, %plain
+  %a2 = and i1 %a1, %equal
+  br i1 %a2, label %shape, label %bad
+shape:
+  %s4 = getelementptr i64, ptr %spec, i64 4
+  %dims = load ptr, ptr %s4, align 8
+  %dims.at = getelementptr i8, ptr %object, i64 {dims}
+  %sizes = load ptr, ptr %dims.at, align 8
+  br label %axis
+axis:
+  %k = phi i64 [ 0, %shape ], [ %k.next, %fits ]
+  %more = icmp slt i64 %k, %rank
+  br i1 %more, label %size, label %fine
+size:
+  %d1 = getelementptr i64, ptr %dims, i64 %k
+  %d1v = load i64, ptr %d1, align 8
+  %d2 = getelementptr i64, ptr %sizes, i64 %k
+  %d2v = load i64, ptr %d2, align 8
+  %d = icmp eq i64 %d1v, %d2v
+  br i1 %d, label %fits, label %bad
+fits:
+  %k.next = add i64 %k, 1
+  br label %axis
+fine:
+  %pointer = load ptr, ptr %data.at, align 8
+  br label %good
+good:
+  %address = phi ptr [ %data.at, %check ], [ %pointer, %fine ]
+  %out = getelementptr ptr, ptr %resolved, i64 %i
+  store ptr %address, ptr %out, align 8
+  %next = add i64 %i, 1
+  %on = icmp slt i64 %next, %count
+  br i1 %on, label %check, label %patching
+bad:
+  %number = add i64 %i, 1
+  ret i64 %number
+patching:
+  call void @{name}_patch(i64 %patches, ptr %table, ptr %resolved)
+  call void @{name}_resume(ptr %frame, i64 0, i64 %entries)
+  ret i64 0
+}}
+define void @{name}_patch(i64 %count, ptr %table, ptr %resolved) nounwind {{
+entry:
+  %any = icmp sgt i64 %count, 0
+  br i1 %any, label %loop, label %done
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %offset = mul i64 %i, {patch_words}
+  %patch = getelementptr i64, ptr %table, i64 %offset
+  %which = load i64, ptr %patch, align 8
+  %t1 = getelementptr i64, ptr %patch, i64 1
+  %target = load ptr, ptr %t1, align 8
+  %t2 = getelementptr i64, ptr %patch, i64 2
+  %plus = load i64, ptr %t2, align 8
+  %from = getelementptr ptr, ptr %resolved, i64 %which
+  %base = load ptr, ptr %from, align 8
+  %address = getelementptr i8, ptr %base, i64 %plus
+  store ptr %address, ptr %target, align 8
+  %next = add i64 %i, 1
+  %on = icmp slt i64 %next, %count
+  br i1 %on, label %loop, label %done
+done:
+  ret void
+}}
+define void @{name}_resume(ptr %frame, i64 %begin, i64 %end) nounwind {{
+entry:
+  %p5 = getelementptr i64, ptr %frame, i64 5
+  %table = load ptr, ptr %p5, align 8
+  %any = icmp slt i64 %begin, %end
+  br i1 %any, label %loop, label %done
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  %offset = mul i64 %i, {entry_words}
+  %entry.at = getelementptr i64, ptr %table, i64 %offset
+  %function = load ptr, ptr %entry.at, align 8
+  %e1 = getelementptr i64, ptr %entry.at, i64 1
+  %block = load ptr, ptr %e1, align 8
+  %e2 = getelementptr i64, ptr %entry.at, i64 2
+  %first = load i64, ptr %e2, align 8
+  %e3 = getelementptr i64, ptr %entry.at, i64 3
+  %last = load i64, ptr %e3, align 8
+  call void %function(ptr %block, i64 %first, i64 %last)
+  %next = add i64 %i, 1
+  %on = icmp slt i64 %next, %end
+  br i1 %on, label %loop, label %done
+done:
+  ret void
+}}
+"""
+
+
+class Driver(NamedTuple):
+    """The driver as Python calls it."""
+
+    start: Any  # (frame, tuple of arguments) -> 0, or the number of the first unfit argument, from 1
+    start_quick: Any  # the same without giving up the GIL, for a few microseconds of work
+    resume: Any  # (frame, begin, end): the entries in that range
+
+
+def _build(module: engine.ModuleBuilder) -> engine.Entry:
+    name = module.symbol("driver")
+    module.add(
+        _SOURCE.format(
+            name=name, items=ITEMS, type=HEAD - 8, data=HEAD, rank=HEAD + 8, dims=HEAD + 16, descr=HEAD + 40,
+            flags=HEAD + 48, mask=WANTED_FLAGS, spec_words=SPEC_WORDS, patch_words=PATCH_WORDS, entry_words=ENTRY_WORDS,
+        )
+    )  # fmt: skip
+    return engine.Entry(f"{name}_start", 1, finish=f"{name}_resume")
+
+
+@functools.cache
+def get_driver() -> Driver:
+    """The driver, compiled by the first who asks."""
+    kernel = engine.get_kernel(("driver",), _build)
+    arguments = (ctypes.c_void_p, ctypes.py_object)
+    return Driver(
+        ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
+        ctypes.PYFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(kernel.finish),
+    )
+
+
+def _word(address: int) -> int:
+    return ctypes.c_size_t.from_address(address).value
+
+
+@functools.cache
+def reads_objects() -> bool:
+    """Whether arrays, scalars and tuples lie in memory as the driver takes them to."""
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8 or sys.byteorder != "little":
+        return False
+    array, scalar = np.zeros((3, 5), np.float32), np.float32(1.5)
+    items = (array, scalar)
+    at = id(array)
+    if np.ndarray.__basicsize__ < HEAD + 56 or _word(id(items) + ITEMS) != at or _word(id(items) + ITEMS + 8) != id(scalar):
+        return False
+    if _word(at + HEAD - 8) != id(np.ndarray) or _word(at + HEAD) != array.ctypes.data:
+        return False
+    rank, flags = ctypes.c_int.from_address(at + HEAD + 8).value, ctypes.c_int.from_address(at + HEAD + 48).value
+    dims = _word(at + HEAD + 16)
+    found = rank, _word(dims), _word(dims + 8), _word(at + HEAD + 40), flags & WANTED_FLAGS
+    if found != (2, 3, 5, id(array.dtype), WANTED_FLAGS):
+        return False
+    return ctypes.c_float.from_address(id(scalar) + HEAD).value == 1.5 and _word(id(scalar) + HEAD - 8) == id(np.float32)

@@ -1,0 +1,147 @@
+"""Nests: what the code of a fusion group depends on, and nothing else, so that equal structure is one kernel.
+
+Policy: pure functions from a Program to hashable values.  Values are numbered anew, axes merged, numbers that the
+program knows become part of the nest.  What native code cannot do (a dtype, an op, a reduction over middle axes) has no
+nest.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphflow.program import Instruction, Program
+from graphflow.spec import TensorSpec
+from graphflow_numpy.native import scalars, spaces
+from graphflow_numpy.native.emission import Emitter, V
+from graphflow_numpy.native.reductions import KINDS
+
+
+class Operand(NamedTuple):
+    """An input or output of the group: its element types and how it lies in the merged space."""
+
+    elem: str
+    stored: str  # the element type in memory
+    unsigned: bool
+    along: spaces.Pattern
+    known: float | int | bool | None = None
+
+
+class Step(NamedTuple):
+    """One instruction over numbered values; those of the inputs come first."""
+
+    type: str
+    attrs: tuple[tuple[str, Any], ...]
+    inputs: tuple[int, ...]
+    output: int
+
+
+class Tail(NamedTuple):
+    """A reduction: of which value, and how its result lies in the merged space."""
+
+    type: str
+    value: int
+    elem: str
+    along: spaces.Pattern
+    slot: int  # number of the output's pointer
+
+
+class Nest(NamedTuple):
+    """All that a group's code depends on: equal nests are one kernel."""
+
+    dims: tuple[int, ...]
+    inputs: tuple[Operand, ...]
+    steps: tuple[Step, ...]
+    stores: tuple[tuple[int, int, Operand], ...]  # value, number of the pointer, and where it lies
+    tails: tuple[Tail, ...]
+    slots: int  # inputs and outputs
+
+
+def nest_of(
+    program: Program, instructions: Sequence[Instruction], inputs: Sequence[int], outputs: Sequence[int]
+) -> Nest | None:
+    """The nest of a group; None where native code has no such type, axis or attribute."""
+    values = program.values
+    members = [ins for ins in instructions if ins.type not in KINDS]
+    tails = [ins for ins in instructions if ins.type in KINDS and ins.outputs[0] in outputs]
+    space = values[members[0].outputs[0] if members else instructions[0].inputs[0]].dims
+    if space is None or None in space or 0 in space or not _plain(program, (*inputs, *outputs), members):
+        return None
+    dims: tuple[int, ...] = space  # type: ignore[assignment]
+    made = {ins.outputs[0] for ins in tails}
+    stored = [v for v in outputs if v not in made]
+    patterns = [spaces.pattern(values[v].dims, dims) for v in inputs]  # type: ignore[arg-type]
+    patterns += [(True,) * len(dims)] * len(stored)
+    patterns += [spaces.reduced(ins.attrs["axis"], len(dims)) for ins in tails]
+    found = spaces.merged(dims, patterns)
+    number = {v: i for i, v in enumerate(inputs)}
+    steps = []
+    for ins in members:
+        attrs = tuple(sorted(ins.attrs.items()))
+        steps.append(Step(ins.type, attrs, tuple(number[v] for v in ins.inputs), len(number)))
+        number[ins.outputs[0]] = len(number)
+    slot = {v: len(inputs) + i for i, v in enumerate(outputs)}
+    lie = iter(found.patterns)
+    operands = tuple(_operand(values[v], next(lie), program.constants.get(v)) for v in inputs)
+    stores = [(number[v], slot[v], _operand(values[v], next(lie))) for v in stored]
+    ends = []
+    for ins, along in zip(tails, lie, strict=True):
+        of, out = ins.inputs[0], ins.outputs[0]
+        if all(along):  # over axes of size 1: the value itself
+            stores.append((number[of], slot[out], _operand(values[of], along)))
+        else:
+            ends.append(Tail(ins.type, number[of], scalars.ELEMENTS[values[of].dtype.name][0], along, slot[out]))
+    nest = Nest(found.dims, operands, tuple(steps), tuple(stores), tuple(ends), len(inputs) + len(outputs))
+    return nest if all(reach(nest, t) is not None for t in ends) else None
+
+
+def _plain(program: Program, ends: Sequence[int], members: Sequence[Instruction]) -> bool:
+    """Whether the dtypes and attributes are ones that code can be written for."""
+    values = [*ends, *[ins.outputs[0] for ins in members]]
+    try:
+        hash(tuple(tuple(sorted(ins.attrs.items())) for ins in members))
+    except TypeError:
+        return False
+    return all(program.values[v].dtype.name in scalars.ELEMENTS for v in values)
+
+
+def _operand(known: TensorSpec, along: spaces.Pattern, constant: Any = None) -> Operand:
+    value = None
+    if constant is not None and np.size(constant) == 1:
+        value = np.asarray(constant).reshape(-1)[0].item()
+    return Operand(*scalars.ELEMENTS[known.dtype.name], along, value)
+
+
+def reach(nest: Nest, tail: Tail) -> str | None:
+    """Which axes a reduction takes: `all` of them, those `inside` a row, or the rows `down` each column."""
+    if not any(tail.along):
+        return "all"
+    if not tail.along[-1]:
+        return "inside" if all(tail.along[:-1]) else None
+    return None if any(tail.along[:-1]) else "down"
+
+
+@functools.lru_cache(1024)
+def has_code(nest: Nest) -> bool:
+    """Whether every op has a row in the table that takes what it gets."""
+    e = Emitter(2, itertools.count())
+    return values_of(e, nest, [e.constant(o.known or 0, o.elem)._replace(known=o.known, unsigned=o.unsigned)
+                             for o in nest.inputs]) is not None  # fmt: skip
+
+
+def values_of(e: Emitter, nest: Nest, inputs: Sequence[V]) -> list[V] | None:
+    """The values of all steps, after the inputs."""
+    found = list(inputs)
+    for step in nest.steps:
+        emit = scalars.TABLE.get(step.type)
+        value = emit(e, *[found[v] for v in step.inputs], **dict(step.attrs)) if emit is not None else None
+        if value is None:
+            return None
+        found.append(value)
+    return found

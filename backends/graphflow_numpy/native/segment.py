@@ -1,0 +1,424 @@
+"""A segment: a stretch of a Program as one call, made of native kernels that run one after the other.
+
+Policy: a call hands its arguments to the driver as they are; memory for what stays inside comes from a frame, and
+frames are pooled, so that threads can run one segment at a time each.  What leaves a segment is memory of its own: a
+fresh array, or a large one that was handed out before and that nobody holds any more.  A variable is treated as
+`cells` says: what was read never changes, and an update is one atomic step under the locks of all variables that the
+segment writes, in the order of their names.  A segment with much work runs in two phases: the first one works on
+snapshots without any lock, the second one, which writes, is short.
+
+State: each segment owns its frames and the large arrays that it may hand out again.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphflow.program import Instruction
+from graphflow.spec import TensorSpec
+from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.native import driver
+from graphflow_numpy.native.engine import Kernel
+
+ALIGNMENT = 64
+POOLED = 1 << 18  # bytes from which on an output is handed out again: fresh pages cost more than writing to them
+POOL = 3  # arrays kept for each output
+QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
+SHARED = 150e-6  # seconds of work of a kernel from which on it is shared between threads
+
+Share = Callable[[int, Callable[[int, int], None], int], None]
+
+
+class Place(NamedTuple):
+    """Where a value lives."""
+
+    kind: str  # "arena", "argument" or "fixed"
+    number: int  # offset, number of the argument, or address
+
+
+class Entry(NamedTuple):
+    """One kernel call."""
+
+    kernel: Kernel
+    places: tuple[Place, ...]  # of inputs and outputs
+    seconds: float  # estimated
+    instructions: tuple[Instruction, ...]
+
+
+class Variable(NamedTuple):
+    """A variable that a segment reads or writes."""
+
+    cell: NumpyCell
+    spec: TensorSpec
+    written: bool
+    read: bool  # whether the old value matters
+    in_place: bool  # whether nothing reads the old value after it was written
+    regional: bool  # whether an atomic region touches it
+    instruction: Instruction  # the first one that touches it
+
+
+class Result(NamedTuple):
+    """Where the caller finds an output among the arguments, or in the frame if it is of rank 0."""
+
+    kind: str  # "outside" (an input), "inside" (an output), "old" (a variable) or "new" (one of those written)
+    number: int
+    dims: tuple[int, ...] | None  # the shape to be given to it, where it may have another one
+    copied: bool
+
+
+class Plan(NamedTuple):
+    """What a segment is made of; arguments are numbered: inputs, outputs, old values and new values of variables."""
+
+    begin: int
+    end: int  # it stands for instructions[begin:end]
+    instructions: tuple[Instruction, ...]
+    inputs: tuple[int, ...]  # values
+    outputs: tuple[int, ...]
+    input_specs: tuple[TensorSpec, ...]
+    buffers: tuple[TensorSpec, ...]  # of the outputs that have memory of their own
+    variables: tuple[Variable, ...]
+    results: tuple[Result, ...]
+    phases: tuple[tuple[Entry, ...], tuple[Entry, ...]]  # without and with the locks
+    arena: int  # bytes
+    cells: tuple[NumpyCell, ...]  # to be locked beside those that are written
+    keep: tuple[Any, ...]  # what fixed places point to
+
+
+class _Frame:
+    """Memory and tables of one run."""
+
+    __slots__ = ("addresses", "blocks", "keep", "resolved", "scalars")
+
+    def __init__(self, scalars: dict[int, Any], resolved: Any, keep: list[Any]) -> None:
+        self.addresses: list[int] = []  # of the header of each phase
+        self.blocks: list[list[int]] = []  # addresses of the pointers of each entry, by phase
+        self.scalars = scalars  # number of the argument -> its array of rank 0
+        self.resolved = resolved
+        self.keep = keep
+
+
+class _Phase(NamedTuple):
+    """What the driver is told about one phase, beside its tables."""
+
+    start: Any
+    specs: Any
+    arguments: int
+    parts: tuple[tuple[int, int, bool], ...]  # begin, end, whether it is one kernel that is to be shared
+
+
+def aligned_bytes(size: int) -> tuple[Any, int]:
+    """Memory and the first address in it that suits vectors."""
+    memory = np.empty(max(size, 1) + ALIGNMENT, np.uint8)
+    address = memory.ctypes.data
+    return memory, address + -address % ALIGNMENT
+
+
+class Segment:
+    """A stretch of a Program: `segment(*inputs) -> outputs`."""
+
+    several = True
+
+    def __init__(self, plan: Plan, share: Share | None = None, workers: int = 1) -> None:
+        self.plan = plan
+        self.begin, self.end = plan.begin, plan.end
+        self.inputs, self.outputs = plan.inputs, plan.outputs
+        self.instruction = plan.instructions[0]
+        self._share, self._workers = share, workers
+        self._specs = [*plan.input_specs, *plan.buffers, *[v.spec for v in plan.variables]]
+        self._written = [k for k, v in enumerate(plan.variables) if v.written]
+        self._specs += [plan.variables[k].spec for k in self._written]
+        self._guarded = [k for k, v in enumerate(plan.variables) if v.written or v.regional]
+        cells = {*plan.cells, *[plan.variables[k].cell for k in self._guarded]}
+        self._locked = sorted(cells, key=lambda cell: str(cell.name))
+        self._keep: list[Any] = [plan.keep]
+        self._objects = driver.reads_objects()
+        self._phases = tuple([self._phase(entries, bool(n)) for n, entries in enumerate(plan.phases)])
+        first = len(plan.input_specs)
+        self._makers = [self._maker(first + k, spec) for k, spec in enumerate(plan.buffers)]
+        self._first_cell = first + len(plan.buffers)
+        self._frames: list[_Frame] = []
+
+    # -- construction --------------------------------------------------------------------------------------------
+
+    def _phase(self, entries: Sequence[Entry], locked: bool) -> _Phase:
+        seconds = sum(e.seconds for e in entries)
+        functions = driver.get_driver()
+        parts: list[tuple[int, int, bool]] = []
+        for k, (e, finishing) in enumerate(_rows(entries)):
+            shared = self._share is not None and e.seconds >= SHARED and e.kernel.units > 1 and not finishing
+            if not shared and parts and not parts[-1][2]:
+                parts[-1] = (parts[-1][0], k + 1, False)
+            else:
+                parts.append((k, k + 1, shared))
+        count = len(self._specs) - (0 if locked else len(self._written))
+        start = functions.start_quick if seconds < QUICK else functions.start
+        return _Phase(start, self._spec_table(), count, tuple(parts))
+
+    def _spec_table(self) -> Any:
+        table = np.zeros((max(1, len(self._specs)), driver.SPEC_WORDS), np.int64)
+        for row, spec in zip(table, self._specs, strict=False):
+            dims = np.array([*spec.dims, 0], np.int64)  # type: ignore[misc]
+            self._keep.append(dims)
+            scalar = id(spec.dtype.np.type) if not spec.dims else 0
+            row[:5] = scalar, id(np.ndarray), id(np.dtype(spec.dtype.np)), len(spec.dims or ()), dims.ctypes.data
+        return table
+
+    def _maker(self, number: int, spec: TensorSpec) -> Callable[[_Frame], Any]:
+        """What makes the memory of an output."""
+        dims, dtype = spec.dims, np.dtype(spec.dtype.np)
+        assert dims is not None
+        if not dims:
+            return lambda frame: frame.scalars[number]
+        size = dtype.itemsize
+        for n in dims:
+            size *= n  # type: ignore[operator]
+        if size < POOLED:
+            return lambda frame: np.empty(dims, dtype)
+        pool: list[Any] = []
+        return lambda frame: _recycled(pool, dims, dtype)
+
+    def _new_frame(self) -> _Frame:
+        plan = self.plan
+        memory, arena = aligned_bytes(plan.arena)
+        resolved = np.zeros(max(1, len(self._specs)), np.int64)
+        keep: list[Any] = [memory, resolved]
+        scalars = {}
+        targets = len(self._specs) - len(self._written)
+        for number, spec in enumerate(self._specs):
+            if not spec.dims and (len(plan.inputs) <= number < self._first_cell or number >= targets):
+                scalars[number] = np.zeros((), spec.dtype.np)
+        frame = _Frame(scalars, resolved, keep)
+        for phase, entries in zip(self._phases, plan.phases, strict=True):
+            self._add_tables(frame, phase, entries, arena)
+        return frame
+
+    def _add_tables(self, frame: _Frame, phase: _Phase, entries: Sequence[Entry], arena: int) -> None:
+        """The driver's tables for one phase."""
+        patches: list[tuple[int, int, int]] = []
+        lines: list[tuple[int, int, int, int]] = []
+        for entry in entries:
+            start = self._add_block(frame, entry, arena, patches)
+            lines.append((entry.kernel.address, start, 0, entry.kernel.units))
+            if entry.kernel.finish:
+                lines.append((entry.kernel.finish, start, 0, 1))
+        rows = np.array(lines or [(0, 0, 0, 0)], np.int64)
+        table = np.array(patches or [(0, 0, 0)], np.int64)
+        header = np.zeros(driver.FRAME_WORDS, np.int64)
+        first = phase.parts[0][1] if phase.parts and not phase.parts[0][2] else 0
+        header[:7] = (
+            phase.arguments if self._objects else 0, phase.specs.ctypes.data, len(patches), table.ctypes.data,
+            first, rows.ctypes.data, frame.resolved.ctypes.data,
+        )  # fmt: skip
+        frame.keep += [rows, table, header, phase.specs]
+        frame.addresses.append(header.ctypes.data)
+        frame.blocks.append([line[1] for line in lines])
+
+    def _add_block(self, frame: _Frame, entry: Entry, arena: int, patches: list[tuple[int, int, int]]) -> int:
+        """The pointers of one kernel: to its inputs, outputs and scratch."""
+        block = np.zeros(max(1, len(entry.places) + len(entry.kernel.scratch)), np.int64)
+        start: int = block.ctypes.data
+        frame.keep.append(block)
+        for k, place in enumerate(entry.places):
+            if place.kind == "argument":
+                patches.append((place.number, start + 8 * k, 0))
+            else:
+                block[k] = place.number + (arena if place.kind == "arena" else 0)
+        for k, size in enumerate(entry.kernel.scratch):
+            memory, address = aligned_bytes(size)
+            frame.keep.append(memory)
+            block[len(entry.places) + k] = address
+        return start
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """Run once."""
+        try:
+            frame = self._frames.pop()
+        except IndexError:
+            frame = self._new_frame()
+        outputs = [make(frame) for make in self._makers]
+        if not self.plan.variables:
+            self._run(0, frame, (*inputs, *outputs))
+            found = self._results(frame, inputs, outputs, (), ())
+        elif not self._locked:
+            old = [v.cell.snapshot() if v.cell.array is not None else self._missing(v) for v in self.plan.variables]
+            self._run(0, frame, (*inputs, *outputs, *old))
+            found = self._results(frame, inputs, outputs, old, ())
+        else:
+            found = self._update(frame, inputs, outputs)
+        self._frames.append(frame)
+        return found
+
+    def _missing(self, variable: Variable) -> Any:
+        try:
+            return variable.cell.snapshot()
+        except Exception as error:
+            attach = getattr(error, "attach", None)
+            raise (attach(variable.instruction.op) if attach else error) from None
+
+    def _update(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> tuple[Any, ...]:
+        """A run that writes variables."""
+        variables, held = self.plan.variables, []
+        old: list[Any] = [None] * len(variables)
+        both = bool(self.plan.phases[0])
+        for k, v in enumerate(variables):
+            if both or k not in self._guarded:
+                old[k] = self._missing(v) if v.cell.array is None else v.cell.snapshot()
+        if both:
+            self._run(0, frame, (*inputs, *outputs, *old))
+            for k in self._guarded:
+                old[k] = None
+        try:
+            for cell in self._locked:
+                held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
+                cell.lock.acquire()
+            alone = [variables[k].in_place and variables[k].cell._alone() for k in self._written]
+            for k in self._guarded:
+                old[k] = variables[k].cell.array
+                if old[k] is None and variables[k].read:
+                    self._missing(variables[k])
+            new = self._targets(frame, old, alone)
+            for k, array in zip(self._written, new, strict=True):
+                if not variables[k].read:
+                    old[k] = array
+            self._run(1, frame, (*inputs, *outputs, *old, *new))
+            for k, array in zip(self._written, new, strict=True):
+                variables[k].cell.array = array if array.ndim else array[()]
+        finally:
+            while held:
+                lock = held.pop()
+                try:
+                    lock.release()
+                except RuntimeError:  # it was interrupted before it got this one
+                    continue
+        return self._results(frame, inputs, outputs, old, new)
+
+    def _targets(self, frame: _Frame, old: Sequence[Any], alone: Sequence[bool]) -> list[Any]:
+        """Where the new values of variables go: into the old ones where nobody else holds those."""
+        first = len(self._specs) - len(self._written)
+        new = []
+        for n, (k, own) in enumerate(zip(self._written, alone, strict=True)):
+            if own and type(old[k]) is np.ndarray and old[k].ndim and _fits(self._specs[first + n], old[k]):
+                new.append(old[k])
+            else:
+                spec = self._specs[first + n]
+                new.append(np.empty(spec.dims, spec.dtype.np) if spec.dims else frame.scalars[first + n])  # type: ignore[arg-type]
+        return new
+
+    def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> None:
+        phase = self._phases[number]
+        if not phase.parts:
+            return
+        address = frame.addresses[number]
+        kept: Any = None if self._objects else self._resolve(frame, phase.arguments, args)
+        while bad := phase.start(address, args):
+            args = self._mended(args, bad - 1)
+        if len(phase.parts) > 1 or phase.parts[0][2]:
+            self._run_parts(number, frame)
+        del kept
+
+    def _run_parts(self, number: int, frame: _Frame) -> None:
+        """What follows the first kernel that threads share."""
+        resume = driver.get_driver().resume
+        parts = self._phases[number].parts
+        for begin, end, shared in parts if parts[0][2] else parts[1:]:
+            if not shared:
+                resume(frame.addresses[number], begin, end)
+                continue
+            kernel = _rows(self.plan.phases[number])[begin][0].kernel
+            assert self._share is not None
+            self._share(kernel.units, functools.partial(kernel.call, frame.blocks[number][begin]), self._workers)
+
+    def _mended(self, args: tuple[Any, ...], number: int) -> tuple[Any, ...]:
+        """The arguments with one that was not laid out as needed replaced by a copy that is."""
+        spec = self._specs[number]
+        found = np.array(args[number], spec.dtype.np, order="C")
+        if found.shape != spec.dims or number in range(len(self.inputs), self._first_cell):
+            raise ValueError(f"a value of shape {spec.dims} has shape {found.shape}")
+        return (*args[:number], found, *args[number + 1 :])
+
+    def _resolve(self, frame: _Frame, count: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Ask each argument for its address, where the driver cannot; returns what must stay alive."""
+        for number in range(count):
+            found = args[number]
+            if type(found) is not np.ndarray or not _fits(self._specs[number], found):
+                args = self._mended(args, number)
+            frame.resolved[number] = args[number].ctypes.data
+        return args
+
+    def _results(
+        self, frame: _Frame, inputs: Sequence[Any], outputs: Sequence[Any], old: Sequence[Any], new: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        found = []
+        places = {"inside": outputs, "outside": inputs, "old": old, "new": new}
+        for kind, number, dims, copied in self.plan.results:
+            value = places[kind][number]
+            if not value.ndim:
+                value = value[()]
+            elif copied:
+                value = value.copy()
+            found.append(value if dims is None else value.reshape(dims))
+        return tuple(found)
+
+    # -- pictures ------------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The entries in their order, and the code of each kernel."""
+        lines = [f"; instructions {self.begin} to {self.end - 1}: {self.plan.arena} bytes of memory of its own"]
+        kernels: dict[str, str] = {}
+        for number, entries in enumerate(self.plan.phases):
+            if entries and self._written:
+                lines.append("; holding the locks of the variables it writes:" if number else "; without locks:")
+            for e in entries:
+                names = ", ".join(f"{i.op.name} ({i.type})" for i in e.instructions)
+                places = ", ".join(f"{p.kind} {p.number}" if p.kind != "fixed" else "constant" for p in e.places)
+                lines.append(f";   {e.kernel.symbol}({places})  # {names}")
+                kernels.setdefault(e.kernel.symbol, e.kernel.source)
+        return "\n".join([*lines, "", *kernels.values()])
+
+
+def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
+    """The calls of the driver: kernels, and after some of them what finishes their work (True)."""
+    return [(e, finishing) for e in entries for finishing in ((False, True) if e.kernel.finish else (False,))]
+
+
+def _fits(spec: TensorSpec, array: Any) -> bool:
+    """Whether a kernel may write into the array."""
+    flags = array.flags
+    plain = flags.c_contiguous and flags.aligned and flags.writeable
+    return bool(plain and array.shape == spec.dims and array.dtype == spec.dtype.np)
+
+
+def _recycled(pool: list[Any], dims: Any, dtype: Any) -> Any:
+    """An array that was handed out before and that nobody holds any more, or a new one."""
+    for _ in range(len(pool)):
+        try:
+            array = pool.pop()
+        except IndexError:
+            break
+        if sys.getrefcount(array) <= _ALONE:
+            pool.insert(0, array)
+            return array
+        pool.insert(0, array)
+        del array
+    array = np.empty(dims, dtype)
+    if len(pool) < POOL:
+        pool.insert(0, array)
+    return array
+
+
+def _reference_count_alone() -> int:
+    """What `_recycled` sees of an array that nobody else holds; measured, as it differs between Python versions."""
+    pool = [np.zeros(2)]
+    array = pool.pop()
+    return sys.getrefcount(array)
+
+
+_ALONE = _reference_count_alone()

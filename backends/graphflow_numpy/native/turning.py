@@ -1,0 +1,109 @@
+"""Native transposition of the last two axes of a batch of matrices.
+
+Policy: squares of as many rows as a vector has elements are turned in registers, by interleaving pairs of vectors;
+what is left over at the edges goes element by element.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from graphflow_numpy.native.calls import CALL, ELEMENT, Call
+from graphflow_numpy.native.engine import Build, Entry, ModuleBuilder, vector_bytes
+from graphflow_numpy.native.nests import BYTES, LLVM, Body, Index, vector
+
+
+class Matrices(NamedTuple):
+    """A batch of matrices, one after the other, and how far apart its rows are before and after."""
+
+    dtype: str
+    batch: int
+    rows: int
+    columns: int
+
+
+def turn_call(source: int, target: int, m: Matrices) -> Call:
+    """The kernel that writes each matrix transposed."""
+    size = m.batch * m.rows * m.columns
+    return Call(("turn", m), _build(m), (source,), (target,), CALL + 2 * size * ELEMENT)
+
+
+def _build(m: Matrices) -> Build:
+    def build(module: ModuleBuilder) -> Entry:
+        body = Body(module)
+        source, target = body.pointer(0), body.pointer(1)
+        of = LLVM[m.dtype]
+        size = m.rows * m.columns
+
+        def one(i: Index) -> None:
+            offset = body.mul(i, size)
+            turn(body, of, body.at(source, of, offset), body.at(target, of, offset), m.rows, m.columns)
+
+        body.loop("%begin", "%end", 1, one)
+        symbol = module.symbol("turn")
+        body.finish(symbol)
+        return Entry(symbol, m.batch)
+
+    return build
+
+
+def turn(body: Body, of: str, source: str, target: str, rows: int, columns: int) -> None:
+    """Write one matrix transposed."""
+    lanes = vector_bytes() // BYTES[of]
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+
+    def band(i: Index) -> None:
+        here, there = body.at(source, of, body.mul(i, columns)), body.at(target, of, i)
+
+        def square(j: Index) -> None:
+            _square(body, of, lanes, (body.at(here, of, j), columns), (body.at(there, of, body.mul(j, rows)), rows))
+
+        body.loop(0, whole_columns, lanes, square)
+        _single(body, of, (here, columns), (there, rows), range(lanes), (whole_columns, columns))
+
+    body.loop(0, whole_rows, lanes, band)
+    here, there = body.at(source, of, whole_rows * columns), body.at(target, of, whole_rows)
+    _single(body, of, (here, columns), (there, rows), range(rows - whole_rows), (0, columns))
+
+
+def _single(
+    body: Body, of: str, source: tuple[str, int], target: tuple[str, int], rows: Sequence[int], columns: tuple[int, int]
+) -> None:
+    """Some rows of a range of columns, element by element."""
+    (here, step), (there, turned) = source, target
+
+    def column(j: Index) -> None:
+        a, b = body.at(here, of, j), body.at(there, of, body.mul(j, turned))
+        for r in rows:
+            body.store(body.load(a, of, r * step), b, of, r)
+
+    if rows:
+        body.loop(columns[0], columns[1], 1, column)
+
+
+def _square(body: Body, of: str, lanes: int, source: tuple[str, int], target: tuple[str, int]) -> None:
+    """A square of vectors, turned in registers."""
+    kind = vector(of, lanes)
+    rows = [body.load(source[0], of, r * source[1], lanes) for r in range(lanes)]
+    half = lanes // 2
+    while half:
+        # Exchange the upper right and the lower left quarter of each square of 2 * half.
+        out = list(rows)
+        for first in range(lanes):
+            if first & half:
+                continue
+            second = first + half
+            low = [k if not k & half else lanes + k - half for k in range(lanes)]
+            high = [k + half if not k & half else lanes + k for k in range(lanes)]
+            for place, mask in ((first, low), (second, high)):
+                picks = ", ".join(f"i32 {k}" for k in mask)
+                out[place] = body.let(
+                    f"shufflevector {kind} {rows[first]}, {kind} {rows[second]}, <{lanes} x i32> <{picks}>"
+                )
+        rows = out
+        half //= 2
+    for r, value in enumerate(rows):
+        body.store(value, target[0], of, r * target[1], lanes)

@@ -1,0 +1,152 @@
+"""How far a result may be off if every op may round differently: the bound that O2 is held to.
+
+Policy.  The rule, for each element of each result:
+
+    w        what O0 computes, in the dtypes of the graph
+    p_k      what O0 computes when the result of every inexact instruction is multiplied by 1 ± ULPS * eps, signs at
+             random: `SAMPLES` such runs
+    decided  w and all p_k agree in what is no size: the integer, the boolean, NaN, infinity with its sign
+    bound    SAFETY * max_k |p_k - w|  +  ULPS * eps * |w|  +  ULPS * the smallest subnormal number
+
+An undecided element hangs on how a comparison or an overflow was rounded and is not judged; a decided one that is not
+finite must be the same, one that is finite must be within the bound.  So the bound knows the magnitudes on the way
+(cancellation lets the p_k spread) and no tolerance is chosen by hand.  O0 itself passes by construction; what passes
+without being equal moved no more than ops of `ULPS` ulp would have moved it.  Ops that only move or choose
+values are exact at any level and get no noise; inside branches and loops ops get theirs, too.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphflow.program import Instruction, Program
+from graphflow.spec import TensorSpec
+from graphflow.testing.differential import REFERENCE, Outcome, Rewrite, Way, outcomes
+from graphflow.testing.recipes import Array, Built, Recipe
+
+ULPS = 8.0
+SAMPLES = 10
+SAFETY = 2.0
+EXACT = frozenset({
+    "Abs", "ArgMax", "ArgMin", "Assign", "BroadcastTo", "Concat", "Const", "ExpandDims",
+    "Fill", "Gather", "Identity", "If", "Max", "Maximum", "Min", "Minimum", "Neg", "OneHot", "OnesLike", "Pack", "Pad",
+    "Placeholder", "ReadVariable", "Relu", "Reshape", "Reverse", "Roll", "Select", "Shape", "Sign", "Slice", "Sort",
+    "Split", "Squeeze", "StopGradient", "StridedSlice", "Tile", "TopK", "Transpose", "Unpack", "VariableHandle",
+    "While", "ZeroUnless", "ZerosLike",
+})  # fmt: skip
+
+
+class Judgement(NamedTuple):
+    """What became of a comparison."""
+
+    problem: str | None
+    decided: int  # elements
+    undecided: int
+
+
+def noisy(seed: int) -> Rewrite:
+    """A rewriting that multiplies what inexact instructions return by random factors next to one."""
+    rng = np.random.default_rng(seed)
+
+    def rewrite(program: Program) -> Program:
+        values, constants = list(program.values), dict(program.constants)
+        renamed: dict[int, int] = {}
+        instructions: list[Instruction] = []
+        key = -1 - max((ins.key for ins in program.instructions), default=0)
+        for ins in program.instructions:
+            instructions.append(ins._replace(inputs=tuple(renamed.get(v, v) for v in ins.inputs)))
+            for v in () if ins.type in EXACT else ins.outputs:
+                if v < 0 or not values[v].dtype.is_floating:
+                    continue
+                factor, result = len(values), len(values) + 1
+                constants[factor] = _factors(rng, values[v])
+                values += [values[v]._replace(dims=np.shape(constants[factor]), hint=None), values[v]]
+                instructions.append(Instruction(key, "Mul", (v, factor), (result,), {}, (), ins.op))
+                renamed[v] = result
+                key -= 1
+        return replace(
+            program,
+            instructions=tuple(instructions),
+            values=tuple(values),
+            constants=constants,
+            fetches=tuple(renamed.get(v, v) for v in program.fetches),
+        )
+
+    return rewrite
+
+
+def _factors(rng: np.random.Generator, known: TensorSpec) -> Any:
+    """1 ± ULPS * eps for each element, or for all where the shape is not known."""
+    dtype = known.dtype.np
+    dims = known.dims if known.dims is not None and None not in known.dims else ()
+    signs = rng.integers(0, 2, dims) * 2.0 - 1.0  # type: ignore[arg-type]
+    factors = (1.0 + signs * ULPS * float(np.finfo(dtype).eps)).astype(dtype)
+    return factors if dims else dtype.type(factors)
+
+
+def samples(recipe: Recipe, built: Built, runs: int = 3, count: int = SAMPLES) -> list[list[Outcome]]:
+    """The perturbed runs."""
+    return [outcomes(recipe, built, Way(level=0, rewrite=noisy(k)), runs) for k in range(count)]
+
+
+def judge(recipe: Recipe, built: Built, way: Way, runs: int = 3, count: int = SAMPLES) -> Judgement:
+    """Whether a way gives results within the bound."""
+    wanted = outcomes(recipe, built, REFERENCE, runs)
+    got = outcomes(recipe, built, way, runs)
+    spread = samples(recipe, built, runs, count)
+    decided = undecided = 0
+    for run, (a, b) in enumerate(zip(wanted, got, strict=False)):
+        here = [sample[run] for sample in spread if len(sample) > run]
+        if len(here) < len(spread) or any(s.error != a.error for s in here):
+            break  # whether it fails hangs on rounding
+        if a.error != b.error:
+            return Judgement(f"run {run}: the error is {b.error}, not {a.error}", decided, undecided)
+        for kind in ("values", "variables"):
+            for place, (w, x) in enumerate(zip(getattr(a, kind), getattr(b, kind), strict=True)):
+                if w is None:
+                    continue
+                problem, known, unknown = within(w, x, [getattr(s, kind)[place] for s in here])
+                decided, undecided = decided + known, undecided + unknown
+                if problem is not None:
+                    return Judgement(f"run {run}, {kind} {place}: {problem}", decided, undecided)
+    return Judgement(None, decided, undecided)
+
+
+def within(wanted: Any, got: Any, perturbed: Sequence[Any]) -> tuple[str | None, int, int]:
+    """The rule for one array: a problem, and how many elements are decided and undecided."""
+    w, x, ps = np.asarray(wanted), np.asarray(got), [np.asarray(p) for p in perturbed]
+    if any(p.shape != w.shape for p in ps):
+        return None, 0, w.size
+    if w.dtype != x.dtype or w.shape != x.shape:
+        return f"got {x.dtype}{list(x.shape)}, not {w.dtype}{list(w.shape)}", w.size, 0
+    floating = w.dtype.kind == "f"
+    kinds = [_kind(a) if floating else a for a in (w, x, *ps)]
+    decided = np.logical_and.reduce([k == kinds[0] for k in kinds[2:]])
+    wrong = decided & (kinds[1] != kinds[0])
+    if floating:
+        info = np.finfo(w.dtype)
+        finite = decided & np.isfinite(w)
+        with np.errstate(all="ignore"):
+            spread = np.max([np.abs(p.astype(np.float64) - w) for p in ps], axis=0)
+            bound = SAFETY * spread + ULPS * (
+                float(info.eps) * np.abs(w.astype(np.float64)) + float(info.smallest_subnormal)
+            )
+            wrong |= finite & (np.abs(x.astype(np.float64) - w) > bound)
+    known = int(np.count_nonzero(decided))
+    if not wrong.any():
+        return None, known, w.size - known
+    at = np.unravel_index(int(np.argmax(wrong)), w.shape)
+    limit = f", the bound is {bound[at]:.3g} off" if floating else ""
+    places = f"{np.count_nonzero(wrong)} of {w.size} elements are off; at {[int(i) for i in at]}"
+    return f"{places} got {x[at]!r}, not {w[at]!r}{limit}", known, w.size - known
+
+
+def _kind(a: Array) -> Array:
+    """0 for finite numbers, else which of the others."""
+    return np.where(np.isnan(a), 2, np.where(np.isinf(a), np.sign(a), 0))

@@ -1,0 +1,620 @@
+"""Threads that help, and the drivers of a run: order, errors, cancellation, Ctrl-C, forks, the end of the process."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from graphflow.errors import CancelledError
+from graphflow.program import Task
+from graphflow.runtime import drivers, states, workers
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
+
+
+@pytest.fixture(autouse=True)
+def watchdog() -> Iterator[None]:
+    """A hang ends the test with the stacks of all threads."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def graph_of(before: list[list[int]]) -> states.TaskGraph:
+    return states.task_graph([Task(n, n + 1, 1e-4, float(-n), tuple(b)) for n, b in enumerate(before)])
+
+
+def random_before(rng: random.Random, n: int) -> list[list[int]]:
+    return [rng.sample(range(i), min(i, rng.choice((0, 1, 1, 2)))) for i in range(n)]
+
+
+def gone(seen: weakref.ref) -> bool:
+    """Whether it is freed, once helpers that have just left have come to rest."""
+    deadline = time.monotonic() + 5
+    while seen() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return seen() is None
+
+
+def wide(branches: int, length: int) -> list[list[int]]:
+    rows = [[b - branches] if b >= branches else [] for b in range(branches * length)]
+    return [*rows, list(range(branches * (length - 1), branches * length))]
+
+
+def in_process(program: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    text = "import faulthandler; faulthandler.dump_traceback_later(50, exit=True)\n" + textwrap.dedent(program)
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+# -- order -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 8])
+def test_each_task_runs_once_and_after_all_that_it_waits_for(count):
+    for seed in range(60):
+        rng = random.Random(seed)
+        before = random_before(rng, rng.randrange(1, 40))
+        done: list[int] = []
+
+        def run(n: int, before=before, done=done, seed=seed) -> None:
+            assert all(b in done for b in before[n]), f"seed={seed}: {n} was too early"
+            if n % 5 == 0:
+                time.sleep(1e-5)
+            done.append(n)
+
+        drivers.run_tasks(graph_of(before), run, count)
+        assert sorted(done) == list(range(len(before))), f"seed={seed}"
+
+
+def test_two_threads_work_at_the_same_time():
+    meet = threading.Barrier(2)
+    drivers.run_tasks(graph_of([[], []]), lambda n: meet.wait(10), 2)
+
+
+def test_never_more_threads_than_asked_for():
+    active, most, lock = [0], [0], threading.Lock()
+
+    def run(n: int) -> None:
+        with lock:
+            active[0] += 1
+            most[0] = max(most[0], active[0])
+        time.sleep(0.002)
+        with lock:
+            active[0] -= 1
+
+    drivers.run_tasks(graph_of(wide(8, 2)), run, 5)
+    most[0] = 0
+    drivers.run_tasks(graph_of(wide(8, 3)), run, 3)
+    assert most[0] == 3
+
+
+def test_one_worker_is_the_caller():
+    seen = set()
+    drivers.run_tasks(graph_of(wide(4, 4)), lambda n: seen.add(threading.current_thread()), 1)
+    assert seen == {threading.current_thread()}
+
+
+def test_a_chain_needs_no_second_thread():
+    seen = set()
+    drivers.run_tasks(graph_of([[i - 1] if i else [] for i in range(50)]), lambda n: seen.add(threading.get_ident()), 4)
+    assert seen == {threading.get_ident()}
+
+
+def test_what_belongs_to_the_caller_runs_in_its_thread():
+    for seed in range(20):
+        rng = random.Random(seed)
+        before = random_before(rng, 30)
+        mine = frozenset(rng.sample(range(30), 8))
+        where: dict[int, int] = {}
+
+        def run(n: int, where=where) -> None:
+            time.sleep(1e-4)
+            where[n] = threading.get_ident()
+
+        drivers.run_tasks(graph_of(before), run, 3, mine)
+        assert {where[n] for n in mine} == {threading.get_ident()}, f"seed={seed}"
+        assert len(where) == 30, f"seed={seed}"
+
+
+def test_the_chosen_order_is_followed():
+    graph, order = graph_of([[], [], [0], [1], []]), []
+    drivers.run_chosen(graph, order.append, max)
+    assert order == [4, 1, 3, 0, 2]
+
+
+def test_a_worker_silences_floating_point_warnings():
+    meet, zero = threading.Barrier(2), np.zeros(3)
+
+    def divide(n: int) -> None:
+        meet.wait(10)
+        if threading.current_thread() is not threading.main_thread():
+            assert np.isnan(zero / zero).all()
+
+    drivers.run_tasks(graph_of([[], []]), divide, 2)
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def drive(driver: str, graph: states.TaskGraph, run: drivers.RunTask, rng: random.Random) -> None:
+    if driver == "in order":
+        drivers.run_in_order(len(graph.counts), run)
+    elif driver == "chosen":
+        drivers.run_chosen(graph, run, rng.choice)
+    else:
+        drivers.run_tasks(graph, run, int(driver))
+
+
+@pytest.mark.parametrize("driver", ["in order", "chosen", "1", "2", "4"])
+def test_the_first_failure_in_program_order_is_raised_whatever_the_schedule(driver):
+    for seed in range(60):
+        rng = random.Random(seed)
+        before = random_before(rng, 25)
+        bad = set(rng.sample(range(25), 4))
+        begun: list[int] = []
+
+        def run(n: int, bad=bad, rng=rng, begun=begun) -> None:
+            begun.append(n)
+            if rng.random() < 0.3:
+                time.sleep(1e-4)
+            if n in bad:
+                raise ValueError(n)
+
+        with pytest.raises(ValueError, match=rf"^{min(bad)}$"):
+            drive(driver, graph_of(before), run, rng)
+        assert set(range(min(bad))) <= set(begun), f"seed={seed}: what stood before it has run"
+
+
+def test_an_error_holds_nothing_of_the_run():
+    class Thing:
+        pass
+
+    thing = Thing()
+    seen = weakref.ref(thing)
+
+    def run(n: int, thing=thing) -> None:
+        raise ValueError(n)
+
+    with pytest.raises(ValueError, match="0"):
+        drivers.run_tasks(graph_of(wide(3, 3)), run, 2)
+    gc.disable()
+    try:
+        del run, thing
+        assert gone(seen)
+    finally:
+        gc.enable()
+
+
+def test_cancelled_runs_begin_nothing_more():
+    stop, begun = threading.Event(), []
+
+    def run(n: int) -> None:
+        begun.append(n)
+        if n == 3:
+            stop.set()
+
+    for number, driver in enumerate((
+        lambda g: drivers.run_tasks(g, run, 2, cancelled=stop.is_set),
+        lambda g: drivers.run_tasks(g, run, 1, cancelled=stop.is_set),
+        lambda g: drivers.run_chosen(g, run, min, cancelled=stop.is_set),
+        lambda g: drivers.run_in_order(len(g.counts), run, cancelled=stop.is_set),
+    )):  # fmt: skip
+        stop.clear()
+        begun.clear()
+        with pytest.raises(CancelledError):
+            driver(graph_of(wide(5, 8)))
+        assert 3 in begun, number
+        assert len(begun) < 8, number
+
+
+def test_a_run_whose_last_task_is_done_is_not_cancelled():
+    stop = threading.Event()
+    drivers.run_tasks(graph_of([[]]), lambda n: stop.set(), 2, cancelled=stop.is_set)
+    drivers.run_chosen(graph_of([[]]), lambda n: stop.set(), min)
+
+
+# -- runs inside runs, and stuck threads -----------------------------------------------------------------------------
+
+
+def test_runs_inside_runs_never_starve():
+    graph = graph_of(wide(3, 2))
+
+    def nested(depth: int):
+        def run(n: int) -> None:
+            if depth:
+                drivers.run_tasks(graph, nested(depth - 1), 2)
+
+        return run
+
+    drivers.run_tasks(graph, nested(3), 2)
+
+
+def test_many_callers_share_the_pool():
+    done = []
+
+    def call() -> None:
+        for _ in range(20):
+            drivers.run_tasks(graph_of(wide(4, 3)), lambda n: time.sleep(1e-5), 4)
+        done.append(1)
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert len(done) == 8
+
+
+def test_a_stuck_helper_holds_up_its_own_run_only():
+    stuck, free = threading.Event(), threading.Event()
+
+    def block(n: int) -> None:
+        if threading.current_thread() is not caller:
+            stuck.set()
+            free.wait(30)
+        else:
+            stuck.wait(30)
+
+    caller = threading.Thread(target=lambda: drivers.run_tasks(graph_of([[], []]), block, 2))
+    caller.start()
+    stuck.wait(30)
+    started = time.monotonic()
+    for _ in range(50):
+        drivers.run_tasks(graph_of(wide(4, 3)), lambda n: None, 2)
+    assert time.monotonic() - started < 5
+    free.set()
+    caller.join(30)
+    assert not caller.is_alive()
+
+
+def test_alone_asks_for_no_help():
+    seen = set()
+
+    def run(n: int) -> None:
+        time.sleep(1e-4)
+        seen.add(threading.get_ident())
+
+    with workers.alone():
+        drivers.run_tasks(graph_of(wide(4, 4)), run, 4)
+        workers.share(20, run, 4)
+    assert seen == {threading.get_ident()}
+
+
+def test_an_idle_thread_keeps_no_run_alive():
+    class Thing:
+        def __call__(self, n: int) -> None:
+            time.sleep(1e-4)
+
+    thing = Thing()
+    seen = weakref.ref(thing)
+    drivers.run_tasks(graph_of(wide(4, 4)), thing, 2)
+    workers.share(8, thing, 2)
+    del thing
+    assert gone(seen)
+
+
+# -- sharing one op --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 100])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_share_calls_each_number_once(count, threads):
+    seen: list[int] = []
+    workers.share(count, seen.append, threads)
+    assert sorted(seen) == list(range(count))
+
+
+def test_share_uses_two_threads():
+    meet = threading.Barrier(2)
+    workers.share(2, lambda i: meet.wait(10), 2)
+
+
+def test_share_raises_what_a_loop_would_have_met():
+    for seed in range(50):
+        rng = random.Random(seed)
+        bad = set(rng.sample(range(30), 3))
+
+        def work(i: int, bad=bad, rng=rng) -> None:
+            if rng.random() < 0.2:
+                time.sleep(1e-4)
+            if i in bad:
+                raise ValueError(i)
+
+        with pytest.raises(ValueError, match=rf"^{min(bad)}$"):
+            workers.share(30, work, 3)
+
+
+def test_all_have_left_when_share_returns():
+    for _ in range(100):
+        inside = [0]
+        lock = threading.Lock()
+
+        def work(i: int, inside=inside, lock=lock) -> None:
+            with lock:
+                inside[0] += 1
+            time.sleep(1e-5)
+            with lock:
+                inside[0] -= 1
+            if i == 5:
+                raise ValueError(i)
+
+        with pytest.raises(ValueError, match="5"):
+            workers.share(16, work, 4)
+        assert inside == [0]
+
+
+def test_share_inside_tasks():
+    seen = []
+    drivers.run_tasks(graph_of(wide(3, 2)), lambda n: workers.share(5, lambda i: seen.append((n, i)), 2), 2)
+    assert sorted(seen) == [(n, i) for n in range(7) for i in range(5)]
+
+
+# -- the pool --------------------------------------------------------------------------------------------------------
+
+
+def test_the_pool_grows_to_what_was_asked_for_and_starts_anew_after_a_stop():
+    def names() -> set[str]:
+        return {t.name for t in threading.enumerate() if t.name.startswith("graphflow-worker")}
+
+    workers.stop()
+    assert names() == set()
+    drivers.run_tasks(graph_of([[], []]), lambda n: None, 1)
+    drivers.run_tasks(graph_of([[]]), lambda n: None, 4)
+    assert names() == set()
+    drivers.run_tasks(graph_of([[], [], []]), lambda n: time.sleep(0.001), 3)
+    assert len(names()) == 2
+    for _ in range(10):
+        drivers.run_tasks(graph_of(wide(4, 4)), lambda n: None, 3)
+    assert len(names()) == 2
+    workers.stop()
+    assert names() == set()
+
+
+def test_usable_cores_are_those_of_the_process():
+    assert 1 <= workers.usable_cores() <= (os.cpu_count() or 1)
+
+
+@posix
+def test_a_forked_process_has_a_pool_of_its_own():
+    done = in_process("""
+        import os, threading, time
+        from graphflow.program import Task
+        from graphflow.runtime import drivers, states
+        graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(8)])
+        def both():
+            meet = threading.Barrier(2)
+            drivers.run_tasks(graph, lambda n: meet.wait(10), 2)
+        both()
+        child = os.fork()
+        if child == 0:
+            both()
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        both()
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@posix
+def test_a_copy_forked_inside_a_run_is_told_so_and_the_original_goes_on():
+    done = in_process("""
+        import os, time
+        from graphflow.errors import InternalError
+        from graphflow.program import Task
+        from graphflow.runtime import drivers, states, workers
+        graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(8)])
+        children = []
+        def run(n):
+            time.sleep(.002)
+            if n == 2:
+                children.append(os.fork())
+        for go in (lambda: drivers.run_tasks(graph, run, 2, mine={2}), lambda: workers.share(8, run, 1)):
+            try:
+                go()
+            except InternalError as error:
+                assert 'forked inside a run' in str(error) and children == [0]
+                os._exit(7)
+            if children[-1] == 0:
+                os._exit(8)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+        assert codes == [7, 8], codes
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("end", ["pass", "raise ValueError('the end')", "sys.exit(3)", "os._exit(4)"])
+@pytest.mark.parametrize("work", ["idle", "busy"])
+def test_the_interpreter_ends_at_once(end, work):
+    started = time.monotonic()
+    done = in_process(f"""
+        import os, sys, threading, time
+        from graphflow.program import Task
+        from graphflow.runtime import drivers, states
+        graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(8)])
+        go = lambda: drivers.run_tasks(graph, lambda n: time.sleep({0.001 if work == "idle" else 100}), 3)
+        if {work!r} == 'idle':
+            go()
+        else:
+            threading.Thread(target=go, daemon=True).start()
+            time.sleep(.2)
+        {end}
+    """)
+    codes = {"pass": 0, "sys.exit(3)": 3, "os._exit(4)": 4}
+    assert done.returncode == codes.get(end, 1), done.stderr
+    assert time.monotonic() - started < 10
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+SOAK = """
+    import os, random, signal, sys, threading, time
+    from graphflow.errors import CancelledError
+    from graphflow.program import Task
+    from graphflow.runtime import drivers, states, workers
+
+    SEED, RUNS = int(sys.argv[1]), int(sys.argv[2])
+
+    class Stop(BaseException):
+        pass
+
+    armed, quit = [False], [False]
+
+    def on_signal(*_):
+        if armed[0]:
+            armed[0] = False
+            raise Stop
+
+    signal.signal(signal.SIGINT, on_signal)
+
+    def send():  # signals at any moment, so between any two steps of a run
+        dice = random.Random(SEED)
+        while not quit[0]:
+            time.sleep(dice.random() * 1e-3)
+            if armed[0]:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
+    rng = random.Random(SEED)
+    outcomes = dict(well=0, failed=0, cancelled=0, stopped=0)
+    sys.setswitchinterval(1e-5)
+    for number in range(RUNS):
+        n = rng.randrange(1, 24)
+        before = [rng.sample(range(i), min(i, rng.choice((0, 1, 1, 2)))) for i in range(n)]
+        graph = states.task_graph([Task(i, i + 1, 1e-4, rng.random(), tuple(b)) for i, b in enumerate(before)])
+        bad = set(rng.sample(range(n), rng.choice((0, 0, 1, min(n, 2)))))
+        last = rng.choice((None, None, rng.randrange(n)))
+        mine = set(rng.sample(range(n), rng.choice((0, 0, n // 3))))
+        slow = rng.randrange(n)
+        active, done = [0], set()
+        cancel = threading.Event()
+        guard = threading.Lock()
+
+        def run(i):
+            active.append(1)
+            if i == slow:
+                time.sleep(1e-4)
+            if i == last:
+                cancel.set()
+            if number % 3 == 0 and i % 4 == 0:
+                workers.share(3, lambda j: None, 2)
+            active.append(-1)
+            if i in bad:
+                raise ValueError(i)
+            done.add(i)
+
+        try:
+            armed[0] = rng.random() < 0.5
+            drivers.run_tasks(graph, run, rng.choice((1, 2, 2, 3, 4)), mine, cancel.is_set)
+            armed[0] = False
+            outcomes['well'] += 1
+            assert done == set(range(n)) and not bad
+        except ValueError as error:
+            outcomes['failed'] += 1
+            assert error.args[0] == min(bad) or last is not None
+        except CancelledError:
+            outcomes['cancelled'] += 1
+        except Stop:
+            outcomes['stopped'] += 1
+        armed[0] = False
+        threads = threading.active_count()
+        assert threads <= 2 + 3, threads
+    quit[0] = True
+    meet = threading.Barrier(4)
+    drivers.run_tasks(states.task_graph([Task(i, i + 1, 1., 0., ()) for i in range(4)]), lambda i: meet.wait(20), 4)
+    print(outcomes)
+"""
+
+
+@posix
+def test_ten_thousand_runs_with_errors_cancels_and_signals_end_and_lose_no_thread():
+    """At the end all four threads must still come to one run."""
+    program = "import faulthandler; faulthandler.dump_traceback_later(100, exit=True)\n" + textwrap.dedent(SOAK)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "1", "10000"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"seed=1\n{done.stdout}\n{done.stderr}"
+    outcomes = eval(done.stdout, {"__builtins__": {}})
+    assert sum(outcomes.values()) == 10_000
+    assert min(outcomes.values()) > 500, outcomes
+
+
+@posix
+@pytest.mark.parametrize("way", ["os.kill(os.getpid(), signal.SIGINT)", "_thread.interrupt_main()"])
+def test_ctrl_c_ends_a_run_within_a_tenth_of_a_second(way):
+    done = in_process(f"""
+        import _thread, os, signal, statistics, threading, time
+        from graphflow.program import Task
+        from graphflow.runtime import drivers, states
+        KERNEL = .02
+        graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(1000)])
+        late = []
+        for round in range(12):
+            helped = threading.Event()
+            sent = []
+            def run(n):
+                helped.set()
+                time.sleep(KERNEL)
+            def send():
+                helped.wait()
+                time.sleep(.03)
+                sent.append(time.monotonic())
+                {way}
+            only_helper_works = [[], []] if round % 2 else None
+            sender = threading.Thread(target=send)
+            sender.start()
+            try:
+                drivers.run_tasks(graph, run, 2)
+            except KeyboardInterrupt:
+                late.append(time.monotonic() - sent[0])
+            sender.join()
+        assert len(late) == 12, late
+        assert statistics.median(late) < .1 + KERNEL, late
+        drivers.run_tasks(graph, lambda n: None, 2)
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@posix
+def test_ctrl_c_reaches_a_caller_that_only_waits_and_a_second_one_does_not_leave_helpers_behind():
+    done = in_process("""
+        import _thread, threading, time
+        from graphflow.program import Task
+        from graphflow.runtime import drivers, states
+        graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(2)])
+        helping, inside, late = threading.Event(), [0], []
+        def run(n):
+            if threading.current_thread() is threading.main_thread():
+                helping.wait()
+                return
+            inside[0] = 1
+            helping.set()
+            time.sleep(.4)
+            inside[0] = 0
+        def send():
+            helping.wait()
+            for _ in range(2):
+                time.sleep(.1)
+                _thread.interrupt_main()
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            drivers.run_tasks(graph, run, 2)
+        except KeyboardInterrupt:
+            assert inside == [0]
+        else:
+            raise SystemExit('not interrupted')
+        sender.join()
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
