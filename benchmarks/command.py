@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bars, ladder, report, starts
+from benchmarks import bars, floors, ladder, report, starts
 from benchmarks.peers import OURS, PEERS, QUICK
 from benchmarks.processes import CORES, cores, environment
 from benchmarks.runner import Peers, Plan, Say, measure_all
@@ -86,7 +86,8 @@ def execute(plan: Plan, say: Say, log: Any = None) -> dict[str, Any]:
         os.sched_setaffinity(0, cores())
     results: dict[str, Any] = {"plan": plan._asdict(), "machine": machine()}
     say(", ".join(f"{key}: {value}" for key, value in results["machine"].items()))
-    results["floors"] = measured_floors(0.1 if plan.quick else 0.5)
+    seconds = 0.1 if plan.quick else 0.5
+    results["floors"] = measured_floors(seconds)
     say(f"floors: {results['floors']}")
     peers = Peers(plan, log)
     try:
@@ -101,6 +102,7 @@ def execute(plan: Plan, say: Say, log: Any = None) -> dict[str, Any]:
         results["compile"] = ladder.measure(names, plan.python, plan.quick, say, log)
     if "import" in plan.workloads:
         results["import"] = starts.measure(names, plan.python, 3 if plan.quick else 9, say)
+    results["floors"] = floors.better(results["floors"], measured_floors(seconds))
     results["verdicts"] = [v._asdict() for v in bars.verdicts(results)]
     return results
 

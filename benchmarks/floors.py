@@ -1,6 +1,7 @@
 """What the machine can do: the rate of SGEMM and the bandwidth of memory, and what they imply for each workload.
 
-Policy: measured in a fresh process of the same run, `python -m benchmarks.floors`; the best of many is the floor.
+Policy: measured in fresh processes at both ends of the same run, `python -m benchmarks.floors SECONDS`; the best of
+many is the floor.
 
 State: none.
 """
@@ -43,6 +44,12 @@ def measure(seconds: float) -> dict[str, Any]:
         copied = _best(lambda: list(pool.map(lambda h: np.copyto(z[h], x[h]), halves)), seconds)
         added = _best(lambda: list(pool.map(lambda h: np.add(x[h], y[h], z[h]), halves)), seconds)
     return {"sgemm": rates, "copy": 2 * x.nbytes / copied / 1e9, "add": 3 * x.nbytes / added / 1e9}
+
+
+def better(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The best of two measurements: a floor is what the machine can do, not what others left of it."""
+    rates = {n: max(rate, other["sgemm"][n]) for n, rate in one["sgemm"].items()}
+    return {"sgemm": rates, **{key: max(one[key], other[key]) for key in ("copy", "add")}}
 
 
 def _products(*sizes: tuple[int, int, int]) -> int:

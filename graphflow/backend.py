@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any, Protocol
 
 from graphflow.errors import AlreadyExistsError, BackendUnavailable, NotFoundError
-from graphflow.program import Instruction, Program
+from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.tensor import Operation
 
 GROUP = "graphflow.backends"
@@ -99,6 +99,12 @@ class Backend(Protocol):
 
     def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
         """Compute one instruction on NumPy values (constant folding)."""
+
+    def storage(self, ins: Instruction) -> Storage:
+        """Where the kernel of an instruction puts its results, for the memory plan."""
+
+    def is_whole(self, program: Program, group: Group) -> bool:
+        """Whether a fusion group is evaluated as one, without memory for what stays inside."""
 
     def new_cell(self, name: str, dtype: Any, dims: Any) -> Cell:
         """Memory for a variable, without a value."""

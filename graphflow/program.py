@@ -81,13 +81,25 @@ class Schedule(NamedTuple):
     parallel: float  # estimated seconds with the workers, each with BLAS on one core
 
 
+class Storage(NamedTuple):
+    """Where a backend's kernel for one instruction puts its results; by default into memory of its own."""
+
+    buffer: bool = False  # it can write all of them into arrays that it is given
+    views: bool = False  # they may share memory with its inputs
+    keeps: bool = False  # what it is given may still be held after the run
+    inplace: tuple[int, ...] = ()  # positions of inputs whose very bytes the first result may take over
+
+
 class Memory(NamedTuple):
-    """Where results live: offsets into one arena of `size` bytes; a value without one gets memory of its own."""
+    """Where results live: offsets into one arena of `size` bytes; a value without one gets memory of its own.
+
+    The peaks count arrays of known size; feeds, constants and variables are not results, and views take no memory.
+    """
 
     size: int
     offsets: Mapping[int, int]  # value -> offset in bytes
-    peak_before: int  # bytes at the peak if nothing were reused
-    peak_after: int
+    peak_before: int  # bytes if every result had memory of its own until the end of the run: the sum of all of them
+    peak_after: int  # bytes of the arena, and at the peak of what is outside it; without the scratch of tiled groups
 
 
 @dataclass(frozen=True)

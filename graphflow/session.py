@@ -226,8 +226,10 @@ class BaseSession:
         soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
         try:
             with CollectorPaused():
+                backend = self._backend
+                resources = pipeline.Resources(self.workers, self.threads, backend.storage, backend.is_whole)
                 program = pipeline.compile_graph(
-                    tensors, operations, feeds, dims, self._backend.evaluate, self._options
+                    tensors, operations, feeds, dims, backend.evaluate, self._options, resources
                 )
                 place.check_devices(program, frozenset({"cpu"}), soft)
                 return self._backend.compile(program, self)

@@ -223,6 +223,8 @@ def test_floors_are_products_at_the_best_rate_and_bytes_at_the_best_bandwidth() 
     assert floors.seconds_at_least("wide", rates) == pytest.approx(96 * 2 * 256**3 / 200e9)
     assert floors.seconds_at_least("elementwise_4m_fwd", rates) == pytest.approx(4 * 4_000_000 * 4 / 50e9)
     assert floors.seconds_at_least("noop", rates) is None
+    other = {"sgemm": {"256": 300.0, "512": 20.0}, "copy": 41.0, "add": 5.0}
+    assert floors.better(rates, other) == {"sgemm": {"256": 300.0, "512": 200.0}, "copy": 41.0, "add": 50.0}
 
 
 def test_the_size_of_a_folder_counts_this_interpreters_bytecode_alone(tmp_path: Path) -> None:

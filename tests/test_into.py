@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from graphflow_numpy.execution import NumpyBackend
 from graphflow_numpy.table import TABLE, fitted
 
@@ -33,7 +34,7 @@ IN_PLACE: Counter[str] = Counter()
 TO_BOOL = {"IsNan", "IsInf", "IsFinite", "Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual"}
 
 
-def exact(a: Any, b: Any) -> bool:
+def exact_bits(a: Any, b: Any) -> bool:
     """The same dtype, shape and bytes, signs of zeros and of NaNs apart from nothing."""
     return same_bits(a, b)
 
@@ -109,7 +110,7 @@ class Comparing:
     def _same(self, what: str, ins: Instruction, inputs: Sequence[Any], got: Any, wanted: Any) -> None:
         for a, b in zip(got, wanted, strict=True):
             shown = [(getattr(x, "shape", ()), getattr(x, "strides", ())) for x in inputs]
-            assert exact(a, b), f"{what} {ins.type} {ins.attrs} of {shown}:\n{a}\n{b}"
+            assert exact_bits(a, b), f"{what} {ins.type} {ins.attrs} of {shown}:\n{a}\n{b}"
 
 
 def lowered(case: OpCase, dtype: str) -> tuple[list[Any], Program]:
@@ -153,3 +154,45 @@ def test_into_and_fitted_kernels_give_the_bits_of_the_plain_one() -> None:
     assert not {name for name, row in TABLE.items() if row.into is not None} - set(SEEN)
     assert not {n for n, row in TABLE.items() if row.fit is not None and n in SEEN} - set(FITTED)
     assert not {name for name, row in TABLE.items() if row.inplace} - set(IN_PLACE) - TO_BOOL
+
+
+SUMS: list[tuple[tuple[int, ...], Any]] = [
+    ((32, 20), (0,)), ((32, 1), (0,)), ((4, 5, 3, 7), (0,)), ((4, 5, 3, 7), (0, 1)), ((24, 48), None), ((1, 9), (0,)),
+    ((128, 256), (0,)), ((64, 14, 14, 33), (0, 1, 2)), ((20001, 3), (0,)), ((3, 5000), (0,)), ((64, 64), (1,)),
+    ((300, 40), None), ((0, 4), (0,)), ((4, 0), (0,)), ((30, 7), (1,)), ((5, 6, 7), (0, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "axis"), SUMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32", "complex64"])
+def test_sums_have_the_same_bits_in_every_layout_and_are_right(shape: Any, axis: Any, dtype: str) -> None:
+    values = np.random.default_rng(7).integers(-500, 500, shape) / 64
+    x = values.astype(dtype)
+    for keepdims in (False, True):
+        row = TABLE["Sum"]
+        plain = np.asarray(row.function(x, axis=axis, keepdims=keepdims))
+        exact = x.astype(np.complex128).sum(axis, keepdims=keepdims).astype(plain.dtype)
+        size = np.abs(x.astype(np.complex128)).sum() / max(1, plain.size)
+        assert plain.shape == exact.shape
+        assert np.abs(plain - exact).max(initial=0) <= (2e-3 if dtype == "float16" else 2e-6) * size
+        for laid in layouts(x).values():
+            if laid.dtype == x.dtype:
+                assert exact_bits(row.function(laid, axis=axis, keepdims=keepdims), plain)
+        if plain.ndim:
+            out = rubbish(plain)
+            row.into(x, out, axis=axis, keepdims=keepdims)  # type: ignore[misc]
+            assert exact_bits(out, plain)
+
+
+def test_large_activations_and_biases_have_the_bits_of_the_small_ones() -> None:
+    x = np.random.default_rng(3).standard_normal((37, 29, 11)).astype(np.float32)
+    x.reshape(-1)[::7] = 0.0
+    x.reshape(-1)[::13] = -0.0
+    x.reshape(-1)[::17] = np.nan
+    bias = np.random.default_rng(4).standard_normal(11).astype(np.float32)
+    for name, inputs, attrs in (("Relu", [x], {}), ("BiasAdd", [x, bias], {"channels": "last"})):
+        out = np.empty_like(x)
+        TABLE[name].into(*inputs, out, **attrs)  # type: ignore[misc]
+        assert exact_bits(out, TABLE[name].function(*inputs, **attrs))
+        for i in range(len(x)):
+            assert exact_bits(out[i], TABLE[name].function(x[i], *inputs[1:], **attrs))

@@ -41,6 +41,12 @@ ROWS: dict[str, tuple[int, Any, dict[str, Any], float | None]] = {
     "Tanh": (1, FLOATS, {}, 2.6),
     "Sigmoid": (1, FLOATS, {}, 2.6),
     "Erf": (1, (F32,), {}, 1.5),
+    "Sin": (1, (F32,), {}, 2.0),
+    "Cos": (1, (F32,), {}, 2.0),
+    "Erfc": (1, (F32,), {}, 0.51),
+    "Tan": (1, (F32,), {}, 0.51),
+    "Sinh": (1, (F32,), {}, 0.51),
+    "Cosh": (1, (F32,), {}, 0.51),
     "Elu": (1, FLOATS, {}, 2.0),
     "Selu": (1, FLOATS, {}, 4.0),
     "Softplus": (1, FLOATS, {}, 3.0),
@@ -145,12 +151,28 @@ def test_pow_with_a_constant_exponent(dtype: Any, exponent: float) -> None:
         )
 
 
+def test_pow_of_float32() -> None:
+    """Every combination of hard values, and many others, against float64."""
+    rng = np.random.default_rng(3)
+    x, y = grid(F32, 2)
+    x = np.concatenate([x, rng.uniform(0, 30, 20_000).astype(F32), -rng.uniform(0, 5, 500).astype(F32)])
+    y = np.concatenate([y, rng.uniform(-20, 20, 20_000).astype(F32), rng.integers(-9, 9, 500).astype(F32)])
+    got = native_groups.run([x, y], [("Pow", [0, 1], {})], [2])
+    assert got is not None
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(F64), y.astype(F64))
+    np.testing.assert_array_equal(np.isnan(got[0]), np.isnan(exact))
+    np.testing.assert_array_equal(np.signbit(got[0][~np.isnan(exact)]), np.signbit(exact[~np.isnan(exact)]))
+    assert native_groups.ulps(got[0], exact).max() <= 0.51
+
+
 def test_what_has_no_native_form_is_left_to_numpy() -> None:
     x = np.linspace(0.5, 1.5, 40, dtype=F32)
-    assert native_groups.run([x, x], [("Pow", [0, 1], {})], [2]) is None
+    assert native_groups.run([x.astype(F64)] * 2, [("Pow", [0, 1], {})], [2]) is None
+    assert native_groups.run([np.arange(4)], [("Sum", [0], {"axis": None, "keepdims": False})], [1]) is None
     assert native_groups.run([x], [("Lgamma", [0], {})], [1]) is None
     assert native_groups.run([x.astype(np.float16)], [("Neg", [0], {})], [1]) is None
-    middle = {"axis": (1,), "keepdims": False}
+    middle = {"axis": (0, 2), "keepdims": False}
     assert native_groups.run([np.zeros((2, 3, 4), F32)], [("Neg", [0], {}), ("Sum", [1], middle)], [2]) is None
 
 
@@ -233,6 +255,10 @@ REDUCED = [
     ((5, 6, 70), (0, 1)),
     ((5, 6, 70), (1, 2)),
     ((5, 6, 70), (0,)),
+    ((5, 6, 70), (1,)),
+    ((3, 2, 40, 7), (2,)),
+    ((3, 2, 40, 7), (1, 2)),
+    ((200, 30, 2), (1,)),
     ((3000, 17), (0,)),
     ((2, 9000), (1,)),
     ((300, 3), (1,)),
@@ -266,6 +292,31 @@ def test_reduction(op: str, dims: tuple[int, ...], axis: Any, dtype: Any, rng: A
             assert (np.abs(got[1] - exact) <= few * np.finfo(dtype).eps * terms).all()
         again = native_groups.run([x], steps, [1, 2], pieces=[1, 3, 4, 11])
         np.testing.assert_array_equal(got[1], again[1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("axis", [(1,), (1, 2), (2,), (0,), (0, 1), None])
+def test_several_reductions_of_a_broadcast_sum(axis: Any, rng: Any) -> None:
+    """The axes cannot merge, for each input runs along other ones."""
+    arrays = [rng.standard_normal(d).astype(F32) for d in ((9, 30, 21), (21,), (30, 1), (9, 1, 1))]
+    attrs = {"axis": axis, "keepdims": False}
+    whole = {"axis": None, "keepdims": True}
+    steps = [("Add", [0, 1], {}), ("Mul", [4, 2], {}), ("Sub", [5, 3], {})]
+    steps += [
+        ("Sum", [6], attrs),
+        ("Max", [5], attrs),
+        ("Mean", [4], whole),
+        ("Mean", [6], {"axis": (2,), "keepdims": False}),
+    ]
+    got = native_groups.run(arrays, steps, range(4, 11), pieces=[1])
+    if axis == (0,):  # two axes stay, and do not merge
+        assert got is None
+        return
+    assert got is not None
+    for v, (g, w) in enumerate(zip(got, native_groups.by_numpy(arrays, steps, range(4, 11)), strict=True)):
+        if v in (0, 1, 2, 4):
+            check(g, w, None)
+        else:
+            np.testing.assert_allclose(g, w, 1e-4, 1e-4)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -21,6 +21,8 @@ EXACT: dict[str, Callable[[Any], Any]] = {
     "log1p": np.log1p,
     "tanh": np.tanh,
     "sigmoid": lambda x: np.where(x < 0, np.exp(-np.abs(x)), 1) / (1 + np.exp(-np.abs(x))),
+    "sin": np.sin,
+    "cos": np.cos,
     "erf": lambda x: np.vectorize(erf, otypes=[np.float64])(x.astype(np.float64)),
 }
 OPS = {name: name.capitalize() for name in EXACT}

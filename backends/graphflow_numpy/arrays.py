@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
-from graphflow_numpy.table import into, kernel, rows
+from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 
 ALL = slice(None)
 
@@ -55,6 +55,12 @@ rows(
     view=True,
 )
 rows({"ConjugateTranspose": lambda x, order=None, *, perm: np.conjugate(_transpose(x, order, perm=perm))})
+
+
+@fit("Reshape")
+def _fit_reshape(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    dims = outputs[0].dims
+    return None if dims is None or None in dims else Fitted(lambda x, shape: x.reshape(dims))
 
 
 @into("Transpose")

@@ -165,6 +165,12 @@ class Bound:
         self.needs_run = self.needs_run or row.needs_run
         if kernel.into is not None and self._gets_memory(ins):
             self.steps.append(Step(kernel.into, (*inputs, *ins.outputs), (), tuple(drops), True, ins))
+        elif not self.planned.isdisjoint(ins.outputs):
+            places = [i for i, v in enumerate(ins.outputs) if v in self.planned]
+            function = _copying(kernel.function, len(inputs), places, len(ins.outputs) == 1)
+            planned = tuple(ins.outputs[i] for i in places)
+            others = tuple(v if v not in self.planned else -1 for v in ins.outputs)
+            self.steps.append(Step(function, (*inputs, *planned), others, tuple(drops), True, ins))
         else:
             self.steps.append(Step(kernel.function, inputs, ins.outputs, tuple(drops), len(ins.outputs) != 1, ins))
 
@@ -237,6 +243,19 @@ class Bound:
             return hand_copy
         self._owned.discard(v)  # a second fetch of it is a copy
         return hand_over
+
+
+def _copying(function: Callable[..., Any], count: int, places: Sequence[int], single: bool) -> Callable[..., Any]:
+    """A kernel that makes memory of its own, made to copy some of its results to where they were planned."""
+
+    def call(*arguments: Any) -> tuple[Any, ...]:
+        found = function(*arguments[:count])
+        results: tuple[Any, ...] = (found,) if single else found
+        for place, target in zip(places, arguments[count:], strict=True):
+            np.copyto(target, results[place])
+        return results
+
+    return call
 
 
 LIGHT = 4096  # bytes: dropping less than that early is not worth a statement

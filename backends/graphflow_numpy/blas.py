@@ -71,7 +71,7 @@ class Lease:
 
 
 def _apply(control: tuple[Callable[[int], Any], Callable[[], int]]) -> None:
-    wanted = min(_asked.values(), default=_before)
+    wanted = min((_before, *_asked.values()))
     if control[1]() != wanted:
         control[0](wanted)
 
@@ -128,18 +128,23 @@ def panels(m: int, k: int, n: int) -> int:
     return 1
 
 
-Share = Callable[[int, Callable[[int], Any], int], None]
+def one_after_the_other(count: int, function: Callable[[int], Any]) -> None:
+    """Call function(0) ... function(count - 1) here: for who has no threads to share with."""
+    for number in range(count):
+        function(number)
 
 
-def multiply(a: Any, b: Any, out: Any, share: Share | None = None, workers: int = 1) -> Any:
-    """The product of two matrices, panel by panel, on `workers` threads where `share` is given (see `panels`)."""
+def multiply(
+    a: Any, b: Any, out: Any = None, share: Callable[[int, Callable[[int], Any]], None] = one_after_the_other
+) -> Any:
+    """The product of two matrices of one dtype, panel by panel, which `share(count, function)` may spread."""
     m, k = a.shape
     n = b.shape[1]
     count = panels(m, k, n)
     if count == 1:
-        return np.matmul(a, b, out)
+        return a.dot(b) if out is None else a.dot(b, out)
     if out is None:
-        out = np.empty((m, n), np.result_type(a, b))
+        out = np.empty((m, n), a.dtype)
     if n >= m:
         edges = [n * i // count for i in range(count + 1)]
 
@@ -153,9 +158,5 @@ def multiply(a: Any, b: Any, out: Any, share: Share | None = None, workers: int 
             rows = slice(edges[i], edges[i + 1])
             np.matmul(a[rows], b, out[rows])
 
-    if share is None or workers < 2:
-        for i in range(count):
-            panel(i)
-    else:
-        share(count, panel, workers)
+    share(count, panel)
     return out

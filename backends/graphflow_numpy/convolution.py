@@ -93,7 +93,8 @@ def _unrolled(x: Array, axes: Sequence[AxisWindow], scratch: Scratch) -> Array:
         low.fill(0)
     everything = (slice(None),) * (1 + len(axes))
     for position in product(*map(range, kernel)):
-        slot = low[(*everything, *position)]
+        place: Any = (*everything, *position)
+        slot = low[place]
         pairs = [taps_of(axis)[j] for axis, j in zip(axes, position, strict=True)]
         if all(target.stop for target, _ in pairs):
             slot[(slice(None), *(target for target, _ in pairs))] = x[(slice(None), *(source for _, source in pairs))]
@@ -109,11 +110,13 @@ def _unrolled(x: Array, axes: Sequence[AxisWindow], scratch: Scratch) -> Array:
 
 
 class _Product(NamedTuple):
-    """Patches as matrices (group, row, column), the rows of the filter that they meet, and which columns of the image
-    the groups make; without sliding one group makes them all."""
+    """Patches as matrices (group, row, column), and with what they make which columns of the result.
+
+    Without sliding a single group makes all columns.
+    """
 
     patches: Array
-    filter: slice
+    filter: slice  # rows of the filter's matrix
     outputs: slice
 
 

@@ -17,6 +17,9 @@ import numpy as np
 from graphflow.errors import InvalidArgumentError
 from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 
+_add, _subtract, _multiply, _divide = np.add, np.subtract, np.multiply, np.divide
+_negative, _square, _exp = np.negative, np.square, np.exp
+
 rows({"Add": np.add}, scalar=operator.add)
 rows({"Sub": np.subtract}, scalar=operator.sub)
 rows({"Mul": np.multiply}, scalar=operator.mul)
@@ -242,6 +245,31 @@ def _sigmoid_into(x: Any, out: Any) -> None:
 into("Sigmoid", inplace=(0,))(in_float32_into(_sigmoid_into))
 
 
+def fit_floats(name: str, bind: Callable[[Any], Fitted]) -> None:
+    """Fit a row to float32 and float64, given a one of rank 0: NumPy takes that in half the time of a Python number."""
+
+    def fitted(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+        dtype = inputs[0].dtype.np
+        if dtype.char not in "fd" or not all(x.dims for x in inputs):
+            return None
+        return bind(np.ones((), dtype))
+
+    fit(name)(fitted)
+
+
+def _bound_sigmoid(one: Any) -> Fitted:
+    def write(x: Any, out: Any) -> Any:
+        _negative(x, out)
+        _exp(out, out)
+        _add(out, one, out)
+        return _divide(one, out, out)
+
+    return Fitted(lambda x: write(x, np.empty(x.shape, one.dtype)), write, (0,))
+
+
+fit_floats("Sigmoid", _bound_sigmoid)
+
+
 def _alike(own: Any, other: Any) -> bool:
     """Whether a product of the two can be written into the first."""
     return type(own) is np.ndarray and own.shape == np.shape(other) and own.dtype is other.dtype
@@ -281,6 +309,28 @@ def _tanh_grad_into(y: Any, dy: Any, out: Any) -> None:
     np.square(y, out)
     np.subtract(1, out, out)
     np.multiply(out, dy, out)
+
+
+def _bound_sigmoid_grad(one: Any) -> Fitted:
+    def write(y: Any, dy: Any, out: Any) -> None:
+        _subtract(one, y, out)
+        _multiply(out, y, out)
+        _multiply(out, dy, out)
+
+    return Fitted(_sigmoid_grad, write)
+
+
+def _bound_tanh_grad(one: Any) -> Fitted:
+    def write(y: Any, dy: Any, out: Any) -> None:
+        _square(y, out)
+        _subtract(one, out, out)
+        _multiply(out, dy, out)
+
+    return Fitted(_tanh_grad, write, (0,))
+
+
+fit_floats("SigmoidGrad", _bound_sigmoid_grad)
+fit_floats("TanhGrad", _bound_tanh_grad)
 
 
 @kernel("ClipByValue")

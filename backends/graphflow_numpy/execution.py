@@ -27,7 +27,7 @@ from graphflow.errors import (
     ResourceExhaustedError,
     UnimplementedError,
 )
-from graphflow.program import Instruction, Program
+from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.spec import describe
 from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
@@ -62,6 +62,17 @@ class NumpyBackend:
     def new_cell(self, name: str, dtype: Any, dims: Any) -> NumpyCell:
         """Memory for a variable, without a value."""
         return NumpyCell(name, dtype, dims)
+
+    def storage(self, ins: Instruction) -> Storage:
+        """Where the kernel of an instruction puts its results."""
+        row = row_of(ins)
+        if row.user:
+            return Storage(views=True, keeps=True)
+        return Storage(row.into is not None and not row.bound, row.view, False, row.inplace)
+
+    def is_whole(self, program: Program, group: Group) -> bool:
+        """Whether a fusion group is evaluated in tiles."""
+        return tiled(program, group) is not None
 
     def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
         """Compute one instruction on NumPy values."""

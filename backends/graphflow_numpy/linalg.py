@@ -1,8 +1,9 @@
 """Kernels of matrix products, contractions and decompositions.
 
 Policy: two matrices go to BLAS by `dot`, with transposed views for the flags: no copy, and half of what `matmul` costs
-for small ones.  The bits of a product depend on the shapes and values alone, never on whether both operands happen to
-share memory: NumPy would then call another routine, which rounds differently.  Half precision is computed in float32.
+for small ones; large ones go panel by panel.  The bits of a product depend on the shapes and values alone, never on
+whether both operands happen to share memory: NumPy would then call another routine, which rounds differently.  Half
+precision is computed in float32.
 
 State: the plans of contractions seen so far, by equation; bounded.
 """
@@ -14,8 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphflow_numpy.blas import multiply, panels
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.table import into, kernel
+from graphflow_numpy.sharing import share
+from graphflow_numpy.table import Fitted, fit, into, kernel
+
+MANY = 1 << 23  # multiplications from which on the matrices of a batch are shared out
 
 # -- products --------------------------------------------------------------------------------------------------------
 
@@ -25,8 +30,20 @@ def product(a: Any, b: Any) -> Any:
     if _overlap(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
-        return a.dot(b)
+        return multiply(a, b, None, share)
     return np.matmul(a, b)
+
+
+def product_into(a: Any, b: Any, out: Any) -> None:
+    """The same into given memory."""
+    if _overlap(a, b):
+        b = b.copy()
+    if a.ndim == 2 and b.ndim == 2:
+        multiply(a, b, out, share)
+    elif a.ndim == b.ndim == 3 and a.shape[0] == b.shape[0] and a.size * b.shape[2] >= MANY:
+        share(len(a), lambda i: np.matmul(a[i], b[i], out[i]))
+    else:
+        np.matmul(a, b, out)
 
 
 def _overlap(a: Any, b: Any) -> bool:
@@ -34,14 +51,6 @@ def _overlap(a: Any, b: Any) -> bool:
     if a.base is None or b.base is None:  # most often: two arrays that own their memory
         return (a if a.base is None else a.base) is (b if b.base is None else b.base)
     return bool(np.may_share_memory(a, b))
-
-
-def product_into(a: Any, b: Any, out: Any) -> None:
-    """The matrix product of two arrays that share no memory, into given memory."""
-    if a.ndim == 2 and b.ndim == 2:
-        a.dot(b, out)
-    else:
-        np.matmul(a, b, out)
 
 
 @kernel("MatMul")
@@ -58,8 +67,27 @@ def _matmul_into(a: Any, b: Any, out: Any, *, transpose_a: bool, transpose_b: bo
     if is_half(a):
         out[...] = _matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
     else:
-        a, b = _turned(a, transpose_a), _turned(b, transpose_b)
-        product_into(a, b if not _overlap(a, b) else b.copy(), out)
+        product_into(_turned(a, transpose_a), _turned(b, transpose_b), out)
+
+
+_DOT: dict[tuple[bool, bool], tuple[Any, Any]] = {
+    (False, False): (np.ndarray.dot, np.ndarray.dot),
+    (True, False): (lambda a, b: a.T.dot(b), lambda a, b, out: a.T.dot(b, out)),
+    (False, True): (lambda a, b: a.dot(b.T), lambda a, b, out: a.dot(b.T, out)),
+    (True, True): (lambda a, b: a.T.dot(b.T), lambda a, b, out: a.T.dot(b.T, out)),
+}
+
+
+@fit("MatMul")
+def _fit_matmul(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    """Straight to BLAS, where the product is not square: then no routine for symmetric products can come in."""
+    (dtype, first, _), (_, second, _) = inputs
+    if dtype.np.char not in "fd" or not all(d is not None and len(d) == 2 and None not in d for d in (first, second)):
+        return None
+    turns = attrs["transpose_a"], attrs["transpose_b"]
+    m, k = reversed(first) if turns[0] else first
+    n = second[0] if turns[1] else second[1]
+    return Fitted(*_DOT[turns]) if m != n and panels(m, k, n) == 1 else None
 
 
 def _turned(x: Any, turn: bool) -> Any:

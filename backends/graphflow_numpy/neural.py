@@ -15,10 +15,13 @@ import numpy as np
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.spec import describe
 from graphflow_numpy import convolution, depthwise, philox, pooling
-from graphflow_numpy.table import into, kernel, rows
+from graphflow_numpy.sums import fitted_total, total, total_into
+from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 from graphflow_numpy.windows import window_axes, window_taps
 
 _BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
+_ZEROS = {dtype: np.zeros(1024, dtype) for dtype in "fd"}
+_LONG = 8192  # elements from which on a few more calls of NumPy pay
 _SELU_SCALE = 1.0507009873554804934193349852946
 _SELU_SCALE_ALPHA = _SELU_SCALE * 1.6732632423543772848170429916717
 
@@ -57,7 +60,15 @@ rows({"Relu6Grad": lambda dy, x: _selected(dy, (x > 0) & (x < 6))})
 
 @into("Relu", inplace=(0,))
 def _relu_into(x: Any, out: Any) -> None:
-    np.maximum(x, x.dtype.type(0), out=out)
+    zeros = _ZEROS.get(x.dtype.char)
+    if x.size < _LONG or zeros is None or not x.flags.c_contiguous:
+        np.maximum(x, x.dtype.type(0), out=out)
+        return
+    # NumPy compares two arrays five times as fast as an array and a number.
+    values, found = x.reshape(-1), out.reshape(-1)
+    whole = x.size - x.size % zeros.size
+    np.maximum(values[:whole].reshape(-1, zeros.size), zeros, out=found[:whole].reshape(-1, zeros.size))
+    np.maximum(values[whole:], zeros[: x.size - whole], out=found[whole:])
 
 
 @into("Relu6", inplace=(0,))
@@ -251,21 +262,47 @@ def _bias_add(x: Any, bias: Any, *, channels: str) -> Any:
 
 @into("BiasAdd", inplace=(0,))
 def _bias_add_into(x: Any, bias: Any, out: Any, *, channels: str) -> None:
-    np.add(x, _spread_bias(x, bias, channels), out)
+    spread = _spread_bias(x, bias, channels)
+    times = 512 // bias.size if channels == "last" and x.size >= _LONG and x.flags.c_contiguous and bias.size else 0
+    whole = x.size // (times * bias.size) if times > 1 else 0
+    if not whole:
+        np.add(x, spread, out)
+        return
+    # Several positions at once, so that NumPy's inner loop is worth its while.
+    width, values, found = times * bias.size, x.reshape(-1), out.reshape(-1)
+    np.add(
+        values[: whole * width].reshape(whole, width),
+        np.tile(bias, times),
+        found[: whole * width].reshape(whole, width),
+    )
+    rest = values[whole * width :].reshape(-1, bias.size)
+    np.add(rest, bias, found[whole * width :].reshape(rest.shape))
 
 
 @kernel("BiasAddGrad")
 def _bias_add_grad(dy: Any, *, channels: str) -> Any:
-    axes = tuple(range(dy.ndim - 1)) if channels == "last" else (0, *range(2, dy.ndim))
-    return np.add.reduce(_wide(dy), axes).astype(dy.dtype, copy=False)
+    return total(_wide(dy), _bias_axes(dy.ndim, channels), False).astype(dy.dtype, copy=False)
+
+
+def _bias_axes(rank: int, channels: str) -> tuple[int, ...]:
+    return tuple(range(rank - 1)) if channels == "last" else (0, *range(2, rank))
 
 
 @into("BiasAddGrad")
 def _bias_add_grad_into(dy: Any, out: Any, *, channels: str) -> None:
-    if dy.itemsize == 2 or not dy.flags.c_contiguous:
+    if dy.itemsize == 2:
         out[...] = _bias_add_grad(dy, channels=channels)
     else:
-        np.add.reduce(dy, tuple(range(dy.ndim - 1)) if channels == "last" else (0, *range(2, dy.ndim)), None, out)
+        total_into(dy, _bias_axes(dy.ndim, channels), False, out)
+
+
+@fit("BiasAddGrad")
+def _fit_bias_add_grad(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    dtype, dims, _ = inputs[0]
+    if dims is None or None in dims:
+        return None
+    found = fitted_total(dims, _bias_axes(len(dims), attrs["channels"]), dtype.np)
+    return None if found is None else Fitted(*found)
 
 
 # -- convolutions, pooling, normalisation over channels --------------------------------------------------------------

@@ -1,10 +1,8 @@
 """Kernels of the reductions, and of their gradients.
 
-Policy: the ufuncs' own `reduce`, which costs half of what the functions around it do.  The dtype stays that of the
-input; half precision is summed in float32 and rounded once.
-
-A kernel that writes into given memory lets NumPy do so for C-ordered inputs alone: for others the memory would have a
-say in the order of summation, so there it copies the plain result.
+Policy: the ufuncs' own `reduce`, which costs half of what the functions around it do; sums are those of `sums`.  The
+dtype stays that of the input; half precision is summed in float32 and rounded once.  What is not C-ordered is copied
+first: NumPy would reduce it in another order.
 
 State: none.
 """
@@ -17,30 +15,15 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.table import into, kernel
+from graphflow_numpy.sums import Axis, all_axes, fitted_total, ordered, total, total_into
+from graphflow_numpy.table import Fitted, fit, into, kernel
 
-Axis = Any  # a tuple of ints, or None for all axes
 _add: Any = np.add.reduce
 _multiply: Any = np.multiply.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 _and: Any = np.logical_and.reduce
 _or: Any = np.logical_or.reduce
-
-
-def total(x: Any, axis: Axis, keepdims: bool) -> Any:
-    """The sum over the axes in the dtype of `x`."""
-    if is_half(x):
-        return _add(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
-    return _add(x, axis, x.dtype, None, keepdims)
-
-
-def total_into(x: Any, axis: Axis, keepdims: bool, out: Any) -> None:
-    """The same into given memory."""
-    if x.flags.c_contiguous and not is_half(x):
-        _add(x, axis, x.dtype, out, keepdims)
-    else:
-        out[...] = total(x, axis, keepdims)
 
 
 def count_along(shape: tuple[int, ...], axis: Axis) -> int:
@@ -61,14 +44,44 @@ def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     return tuple(out)
 
 
+def _wide_total(x: Any, axis: Axis, keepdims: bool) -> Any:
+    if is_half(x):
+        return total(x.astype(np.float32), axis, keepdims).astype(x.dtype)
+    return total(x, axis, keepdims)
+
+
 @kernel("Sum")
 def _sum(x: Any, *, axis: Axis, keepdims: bool) -> Any:
-    return total(x, axis, keepdims)
+    return _wide_total(x, axis, keepdims)
 
 
 @into("Sum")
 def _sum_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
-    total_into(x, axis, keepdims, out)
+    if is_half(x):
+        out[...] = _wide_total(x, axis, keepdims)
+    else:
+        total_into(x, axis, keepdims, out)
+
+
+@fit("Sum")
+def _fit_sum(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    axis = attrs["axis"]
+    found = _fitted(inputs[0], axis)
+    if found is None:
+        return None
+    function, write = found
+    remains = [d for i, d in enumerate(inputs[0].dims) if axis is not None and i not in axis]
+    shape = kept(inputs[0].dims, axis) if attrs["keepdims"] else tuple(remains)
+    if len(shape) < 2 and not attrs["keepdims"]:
+        return Fitted(function, write)
+    return Fitted(lambda x: np.reshape(function(x), shape), lambda x, out: write(x, out.reshape(-1)))
+
+
+def _fitted(known: Any, axis: Axis) -> Any:
+    """A quick sum, if the shape is known and it is a short one."""
+    if known.dims is None or None in known.dims:
+        return None
+    return fitted_total(known.dims, axis, known.dtype.np)
 
 
 @kernel("Mean")
@@ -77,19 +90,29 @@ def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if x.dtype.kind in "iu":
         return _integer_mean(x, axis, keepdims, count)
     if is_half(x):
-        return (_add(x.astype(np.float32), axis, None, None, keepdims) / np.float32(count)).astype(x.dtype)
-    found = _add(x, axis, x.dtype, None, keepdims)
+        return (total(x.astype(np.float32), axis, keepdims) / np.float32(count)).astype(x.dtype)
+    found = total(x, axis, keepdims)
     divisor = x.dtype.type(count)
     return np.true_divide(found, divisor, found) if type(found) is np.ndarray else found / divisor
 
 
 @into("Mean")
 def _mean_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
-    if x.dtype.kind in "iu" or is_half(x) or not x.flags.c_contiguous:
+    if x.dtype.kind in "iu" or is_half(x):
         out[...] = _mean(x, axis=axis, keepdims=keepdims)
     else:
-        _add(x, axis, x.dtype, out, keepdims)
+        total_into(x, axis, keepdims, out)
         np.true_divide(out, x.dtype.type(count_along(x.shape, axis)), out)
+
+
+@fit("Mean")
+def _fit_mean(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    """The mean of few numbers, as losses are."""
+    found = None if attrs["keepdims"] else _fitted(inputs[0], attrs["axis"])
+    if found is None or not all_axes(attrs["axis"], len(inputs[0].dims)):
+        return None
+    function, divisor = found[0], inputs[0].dtype.np.type(count_along(inputs[0].dims, None))
+    return Fitted(lambda x: function(x) / divisor)
 
 
 def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
@@ -103,16 +126,16 @@ def _integer_mean(x: Any, axis: Axis, keepdims: bool, count: int) -> Any:
 @kernel("Prod")
 def _prod(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if is_half(x):
-        return _multiply(x.astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
-    return _multiply(x, axis, x.dtype, None, keepdims)
+        return _multiply(ordered(x).astype(np.float32), axis, None, None, keepdims).astype(x.dtype)
+    return _multiply(ordered(x), axis, x.dtype, None, keepdims)
 
 
 @into("Prod")
 def _prod_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
-    if is_half(x) or not x.flags.c_contiguous:
+    if is_half(x):
         out[...] = _prod(x, axis=axis, keepdims=keepdims)
     else:
-        _multiply(x, axis, x.dtype, out, keepdims)
+        _multiply(ordered(x), axis, x.dtype, out, keepdims)
 
 
 def _limit(dtype: Any, largest: bool) -> Any:
@@ -127,20 +150,20 @@ def _limit(dtype: Any, largest: bool) -> Any:
 def _max(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if not x.size:
         return _maximum(x, axis, None, None, keepdims, _limit(x.dtype, False))
-    return _maximum(x, axis, None, None, keepdims)
+    return _maximum(ordered(x), axis, None, None, keepdims)
 
 
 @kernel("Min")
 def _min(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if not x.size:
         return _minimum(x, axis, None, None, keepdims, _limit(x.dtype, True))
-    return _minimum(x, axis, None, None, keepdims)
+    return _minimum(ordered(x), axis, None, None, keepdims)
 
 
 def _extremum_into(plain: Any, reduce: Any) -> Any:
     def write(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
-        if x.size and x.flags.c_contiguous:
-            reduce(x, axis, None, out, keepdims)
+        if x.size:
+            reduce(ordered(x), axis, None, out, keepdims)
         else:
             out[...] = plain(x, axis=axis, keepdims=keepdims)
 
@@ -229,8 +252,8 @@ def _sum_to(x: Any, shape: Any) -> Any:
     own = x.shape
     lead = len(own) - len(sizes)
     if own[lead:] == sizes:
-        return total(x, tuple(range(lead)), False) if lead else x
-    return total(x, tuple(_summed_axes(own, sizes)), False).reshape(sizes)
+        return _wide_total(x, tuple(range(lead)), False) if lead else x
+    return _wide_total(x, tuple(_summed_axes(own, sizes)), False).reshape(sizes)
 
 
 @into("SumTo")
@@ -238,13 +261,28 @@ def _sum_to_into(x: Any, shape: Any, out: Any) -> None:
     own, sizes = x.shape, out.shape
     if own == sizes:
         out[...] = x
-        return
-    lead = len(own) - len(sizes)
-    if own[lead:] == sizes:
-        total_into(x, tuple(range(lead)), False, out)
+    elif is_half(x):
+        out[...] = _sum_to(x, shape)
     else:
         axes = _summed_axes(own, sizes)
         total_into(x, tuple(axes), False, out.reshape([d for i, d in enumerate(own) if i not in axes]))
+
+
+@fit("SumTo")
+def _fit_sum_to(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    own, sizes = inputs[0].dims, outputs[0].dims
+    if own is None or sizes is None or None in own or None in sizes:
+        return None
+    if own == sizes:
+        return Fitted(lambda x, shape: x, lambda x, shape, out: out.__setitem__(..., x))
+    axes = tuple(_summed_axes(own, sizes))
+    found = _fitted(inputs[0], axes)
+    if found is None or all_axes(axes, len(own)):
+        return None
+    function, write = found
+    if len(sizes) == 1:
+        return Fitted(lambda x, shape: function(x), lambda x, shape, out: write(x, out))
+    return Fitted(lambda x, shape: function(x).reshape(sizes), lambda x, shape, out: write(x, out.reshape(-1)))
 
 
 def repeated(x: Any, shape: tuple[int, ...]) -> Any:
@@ -263,3 +301,20 @@ def _spread(x: Any, shape: Any, *, axis: Axis, keepdims: bool, mean: bool) -> An
         count = count_along(sizes, axis)
         x = (x.astype(np.float32) / count).astype(x.dtype) if is_half(x) else x / x.dtype.type(count)
     return repeated(x if keepdims else x.reshape(kept(sizes, axis)), sizes)
+
+
+@fit("Spread")
+def _fit_spread(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    """The gradient of a sum or a mean over everything: one number, seen many times."""
+    sizes, dtype = outputs[0].dims, inputs[0].dtype.np
+    if inputs[0].dims != () or not sizes or None in sizes or dtype.char not in "fd":
+        return None
+    divisor = dtype.type(count_along(sizes, None)) if attrs["mean"] else dtype.type(1)
+    strides = (0,) * len(sizes)
+
+    def spread(x: Any, shape: Any) -> Any:
+        out: Any = np.ndarray(sizes, dtype, np.array(x / divisor), 0, strides)
+        out.flags.writeable = False
+        return out
+
+    return Fitted(spread)

@@ -42,7 +42,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 PEERS: dict[str, Peer] = {
     "graphflow O1": Peer("with_graphflow", "graphflow", "1", own=True, environment=PURE),
     "graphflow O2": Peer("with_graphflow", "graphflow", "2", own=True, environment=PURE),
-    "graphflow fast": Peer("with_graphflow", "llvmlite", "2", own=True, environment=FAST, settles=1.5),
+    "graphflow fast": Peer("with_graphflow", "llvmlite", "2", own=True, environment=FAST, settles=1.0),
     "numpy": Peer("with_numpy", "numpy", own=True, floor=True),
     "torch": Peer("with_torch", "torch", "eager"),
     "tf1": Peer("with_tf1", "tensorflow", "session", environment=QUIET),

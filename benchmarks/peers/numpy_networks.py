@@ -107,75 +107,92 @@ def _cnn(arrays: data.Arrays, weights: Gradients) -> Step:
     return step
 
 
-def _lstm(arrays: data.Arrays, weights: Gradients) -> Step:
-    x, (steps, rows, inside), size = arrays["x"], arrays["x"].shape, data.HIDDEN
-    layers = Layers(weights, (size, 10), rows, False, True)
-    loss = softmax_loss(layers.y[-1], arrays["t"])
-    gates = np.empty((steps, rows, 4 * size), np.float32)
-    joined = np.zeros((steps + 1, rows, inside + size), np.float32)
-    joined[:-1, :, :inside] = x
-    cells = np.zeros((steps + 1, rows, size), np.float32)
-    tanhs = np.empty((steps, rows, size), np.float32)
-    dz = np.empty_like(gates)
-    scratch, slope, dc, dx = (np.empty((rows, n), np.float32) for n in (size, size, size, inside + size))
-    own = {"w": np.empty_like(weights["w"]), "b": np.empty_like(weights["b"])}
-    parts = [slice(k * size, (k + 1) * size) for k in range(4)]
+class Recurrent:
+    """An LSTM and a dense layer after its last step, over preallocated buffers."""
 
-    def forward() -> None:
-        for t in range(steps):
-            z = gates[t]
-            joined[t].dot(weights["w"], z)
-            np.add(z, weights["b"], z)
-            np.tanh(z[:, parts[1]], z[:, parts[1]])
-            sigmoid(z[:, parts[0]])
-            sigmoid(z[:, 2 * size :])
-            np.multiply(z[:, parts[2]], cells[t], cells[t + 1])
-            np.multiply(z[:, parts[0]], z[:, parts[1]], scratch)
-            np.add(cells[t + 1], scratch, cells[t + 1])
-            np.tanh(cells[t + 1], tanhs[t])
-            np.multiply(z[:, parts[3]], tanhs[t], joined[t + 1][:, inside:])
+    def __init__(self, x: np.ndarray, weights: Gradients) -> None:
+        (steps, rows, inside), size = x.shape, data.HIDDEN
+        self.weights, self.steps, self.inside = weights, steps, inside
+        self.layers = Layers(weights, (size, 10), rows, False, True)
+        self.gates = np.empty((steps, rows, 4 * size), np.float32)
+        self.joined = np.zeros((steps + 1, rows, inside + size), np.float32)
+        self.joined[:-1, :, :inside] = x
+        self.cells = np.zeros((steps + 1, rows, size), np.float32)
+        self.tanhs = np.empty((steps, rows, size), np.float32)
+        self.dz = np.empty_like(self.gates)
+        self.scratch, self.slope, self.dc = (np.empty((rows, size), np.float32) for _ in range(3))
+        self.dx = np.empty((rows, inside + size), np.float32)
+        self.own = {"w": np.empty_like(weights["w"]), "b": np.empty_like(weights["b"])}
+        self.parts = [slice(k * size, (k + 1) * size) for k in range(4)]
 
-    def through_sigmoid(y: np.ndarray, into: np.ndarray) -> None:
-        np.subtract(ONE, y, slope)
-        np.multiply(slope, y, slope)
-        np.multiply(into, slope, into)
+    def forward(self) -> np.ndarray:
+        """The last hidden state."""
+        i, j, f, o = self.parts
+        for t in range(self.steps):
+            z, c = self.gates[t], self.cells[t + 1]
+            self.joined[t].dot(self.weights["w"], z)
+            np.add(z, self.weights["b"], z)
+            np.tanh(z[:, j], z[:, j])
+            sigmoid(z[:, i])
+            sigmoid(z[:, f.start :])
+            np.multiply(z[:, f], self.cells[t], c)
+            np.multiply(z[:, i], z[:, j], self.scratch)
+            np.add(c, self.scratch, c)
+            np.tanh(c, self.tanhs[t])
+            np.multiply(z[:, o], self.tanhs[t], self.joined[t + 1][:, self.inside :])
+        return self.joined[-1][:, self.inside :]
 
-    def backward(dh: np.ndarray) -> None:
-        dc[...] = 0
-        for t in range(steps - 1, -1, -1):
-            i, j, f, o = (gates[t][:, p] for p in parts)
-            di, dj, df, do = (dz[t][:, p] for p in parts)
-            np.multiply(dh, tanhs[t], do)
-            through_sigmoid(o, do)
-            np.multiply(tanhs[t], tanhs[t], scratch)
-            np.subtract(ONE, scratch, scratch)
-            np.multiply(scratch, o, scratch)
-            np.multiply(scratch, dh, scratch)
-            np.add(dc, scratch, dc)
-            np.multiply(dc, j, di)
-            through_sigmoid(i, di)
-            np.multiply(dc, i, dj)
-            np.multiply(j, j, scratch)
-            np.subtract(ONE, scratch, scratch)
-            np.multiply(dj, scratch, dj)
-            np.multiply(dc, cells[t], df)
-            through_sigmoid(f, df)
-            np.multiply(dc, f, dc)
+    def _through_sigmoid(self, y: np.ndarray, into: np.ndarray) -> None:
+        np.subtract(ONE, y, self.slope)
+        np.multiply(self.slope, y, self.slope)
+        np.multiply(into, self.slope, into)
+
+    def _back(self, t: int, dh: np.ndarray) -> None:
+        """The gradients of the gates of one step."""
+        i, j, f, o = (self.gates[t][:, p] for p in self.parts)
+        di, dj, df, do = (self.dz[t][:, p] for p in self.parts)
+        scratch, dc, tanh = self.scratch, self.dc, self.tanhs[t]
+        np.multiply(dh, tanh, do)
+        self._through_sigmoid(o, do)
+        np.multiply(tanh, tanh, scratch)
+        np.subtract(ONE, scratch, scratch)
+        np.multiply(scratch, o, scratch)
+        np.multiply(scratch, dh, scratch)
+        np.add(dc, scratch, dc)
+        np.multiply(dc, j, di)
+        self._through_sigmoid(i, di)
+        np.multiply(dc, i, dj)
+        np.multiply(j, j, scratch)
+        np.subtract(ONE, scratch, scratch)
+        np.multiply(dj, scratch, dj)
+        np.multiply(dc, self.cells[t], df)
+        self._through_sigmoid(f, df)
+        np.multiply(dc, f, dc)
+
+    def backward(self, dh: np.ndarray) -> Gradients:
+        """The gradients of the recurrent weights: one product over all steps."""
+        self.dc[...] = 0
+        for t in range(self.steps - 1, -1, -1):
+            self._back(t, dh)
             if t:
-                np.dot(dz[t], weights["w"].T, dx)
-                dh = dx[:, inside:]
+                np.dot(self.dz[t], self.weights["w"].T, self.dx)
+                dh = self.dx[:, self.inside :]
+        flat = self.dz.reshape(-1, self.dz.shape[-1])
+        np.dot(self.joined[:-1].reshape(len(flat), -1).T, flat, self.own["w"])
+        np.add.reduce(flat, 0, None, self.own["b"])
+        return self.own
+
+
+def _lstm(arrays: data.Arrays, weights: Gradients) -> Step:
+    net = Recurrent(arrays["x"], weights)
+    loss = softmax_loss(net.layers.y[-1], arrays["t"])
 
     def step() -> tuple[Any, Gradients]:
-        forward()
-        last = joined[-1][:, inside:]
-        logits = layers.forward(last)
+        last = net.forward()
+        logits = net.layers.forward(last)
         value = loss()
-        gradients = layers.backward(last, logits)
-        backward(layers.delta[0])
-        flat = dz.reshape(-1, 4 * size)
-        np.dot(joined[:-1].reshape(len(flat), -1).T, flat, own["w"])
-        np.add.reduce(flat, 0, None, own["b"])
-        return value, gradients | own
+        gradients = net.layers.backward(last, logits)
+        return value, gradients | net.backward(net.layers.delta[0])
 
     return step
 

@@ -5,6 +5,7 @@ State: none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -157,3 +158,30 @@ def _training(workload: Workload, arrays: data.Arrays) -> Prepared:
         return [np.asarray(weights[name]) for name in names]
 
     return Prepared(step, reset, read)
+
+
+def ladder(count: int, variant: str) -> dict[str, float]:
+    """Tracing is what building is elsewhere, and it includes the gradient; the first run compiles."""
+
+    def function(x: Any) -> Any:
+        a, b = x, x * 0.5
+        for _ in range(count // 4):
+            t = jnp.tanh(a + b)
+            a = t * a
+            b = t - a
+        return a + b
+
+    x = np.float32(0.5)
+    marks = [time.perf_counter()]
+    lowered = jax.jit(jax.value_and_grad(function)).lower(x)
+    marks.append(time.perf_counter())
+    compiled = lowered.compile()
+    value, slope = (float(v) for v in compiled(x))
+    marks.append(time.perf_counter())
+    for _ in range(4):
+        jax.block_until_ready(compiled(x))
+    marks.append(time.perf_counter())
+    return {
+        "build": 0.0, "gradients": marks[1] - marks[0], "first run": marks[2] - marks[1],
+        "steady run": (marks[3] - marks[2]) / 4, "value": value, "slope": slope,
+    }  # fmt: skip

@@ -5,6 +5,7 @@ State: PyTorch's thread count is set for the process.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import data
-from benchmarks.peers import Prepared
+from benchmarks.peers import LeftOut, Prepared
 from benchmarks.workloads import Workload
 
 torch.set_num_threads(2)
@@ -195,10 +196,6 @@ def _training(workload: Workload, arrays: data.Arrays, values: dict[str, Any], v
 
 def ladder(count: int, variant: str) -> dict[str, float]:
     """Eager: a tape is recorded and run backwards; there is nothing to build before."""
-    import time
-
-    from benchmarks.peers import LeftOut
-
     if variant != "eager":
         raise LeftOut("compiles for minutes at this size")
 

@@ -16,10 +16,20 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from graphflow import spec
-from graphflow.compile import dead, fold, fuse, lower, merge
+from graphflow.compile import dead, fold, fuse, lower, memory, merge, schedule, simplify, splat, transposes
 from graphflow.errors import InvalidArgumentError, shown
-from graphflow.program import Program
+from graphflow.graph import FuncGraph
+from graphflow.program import Group, Program
 from graphflow.tensor import Operation, Tensor
+
+
+class Resources(NamedTuple):
+    """What a program may use, and what its backend says about memory."""
+
+    workers: int = 1  # tasks at once
+    threads: int = 1  # of one op
+    storage: memory.StorageOf = lambda ins: memory.OWN
+    is_whole: Callable[[Program, Group], bool] = lambda program, group: True
 
 
 class Facts(NamedTuple):
@@ -29,6 +39,11 @@ class Facts(NamedTuple):
     doubted: frozenset[int]  # fed values of which the graph thought it knew something
     targets: frozenset[int]  # keys of the ops that were fetched
     level: int
+    inner: bool  # whether the program is that of a function: a branch, a body
+    resources: Resources
+
+
+ALONE = Resources()
 
 
 class Pass(NamedTuple):
@@ -40,11 +55,32 @@ class Pass(NamedTuple):
     follows: tuple[str, ...] = ()  # passes that must have run before it, if they run at all
 
 
+def _scheduled(program: Program, facts: Facts) -> Program:
+    """A function's program runs inside a task of another one, so it has no tasks of its own."""
+    workers = 1 if facts.inner else facts.resources.workers
+    return schedule.schedule(program, workers, facts.resources.threads)
+
+
+def _planned(program: Program, resources: Resources) -> Program:
+    return memory.plan_memory(program, resources.storage, lambda group: resources.is_whole(program, group))
+
+
+_BEFORE_FUSION = ("specialise", "forward_broadcasts", "simplify", "fold_transposes", "merge_common", "remove_dead")
+
 TABLE = (
     Pass("specialise", lambda p, f: fold.specialise(p, f.evaluate, f.doubted)),
+    Pass("forward_broadcasts", lambda p, f: splat.forward_broadcasts(p, f.evaluate, f.inner), follows=("specialise",)),
+    Pass("simplify", lambda p, f: simplify.simplify(p, f.inner), follows=("specialise",)),
+    Pass("fold_transposes", lambda p, f: transposes.fold_transposes(p, f.inner), follows=("specialise",)),
     Pass("merge_common", lambda p, f: merge.merge_common(p)),
     Pass("remove_dead", lambda p, f: dead.remove_dead(p, f.targets), follows=("specialise", "merge_common")),
-    Pass("fuse", lambda p, f: fuse.fuse(p, f.level), follows=("specialise", "merge_common", "remove_dead")),
+    Pass(
+        "fuse",
+        lambda p, f: fuse.fuse(p, f.level),
+        follows=_BEFORE_FUSION,
+    ),
+    Pass("schedule", _scheduled, follows=("fuse", *_BEFORE_FUSION)),
+    Pass("memory", lambda p, f: _planned(p, f.resources), follows=("schedule", "fuse", *_BEFORE_FUSION)),
 )
 PASSES = tuple(row.name for row in TABLE)
 
@@ -77,6 +113,7 @@ def compile_graph(
     feed_dims: Sequence[spec.Dims],
     evaluate: fold.Evaluate,
     options: Options,
+    resources: Resources = ALONE,
 ) -> Program:
     """The optimised Program for these fetches and feeds."""
     started = time.perf_counter()
@@ -86,11 +123,26 @@ def compile_graph(
         values[v] = values[v]._replace(dims=dims)
     program = _stamped(replace(program, values=tuple(values), level=options.level), started)
     doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
-    facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level)
+    if doubted and all(row.name != "specialise" for row in options.table):
+        program = _unconcluded(program, doubted)
+    inner = any(isinstance(t.graph, FuncGraph) for t in feeds)
+    facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level, inner, resources)
     for row in options.table:
         started = time.perf_counter()
         program = _stamped(row.run(program, facts), started)
     return program
+
+
+def _unconcluded(program: Program, doubted: Collection[int]) -> Program:
+    """The program without what inference concluded from values that are fed now: no one will infer it again."""
+    values, reached = list(program.values), set(doubted)
+    for ins in program.instructions:
+        if not reached.isdisjoint(ins.inputs):
+            for v in ins.outputs:
+                if v >= 0:
+                    values[v] = values[v]._replace(dims=None, hint=None)
+                    reached.add(v)
+    return replace(program, values=tuple(values))
 
 
 def _stamped(program: Program, started: float) -> Program:

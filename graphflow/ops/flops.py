@@ -51,7 +51,7 @@ def factorisation(times: float) -> Callable[[Specs, Specs, Attrs], float]:
     """So many times n³, for each matrix; LAPACK is slower than a product, so `times` is more than the books say."""
 
     def flops(inputs: Specs, outputs: Specs, attrs: Attrs) -> float:
-        dims: Any = inputs[0].dims
+        dims: Any = (inputs or outputs)[0].dims
         return times * numel(dims) * dims[-1] if dims else 1.0
 
     return flops

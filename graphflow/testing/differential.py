@@ -132,10 +132,25 @@ def told_apart(wanted: Any, got: Any) -> str:
     return f"{len(places)} of {x.size} elements differ; at {list(at)} got {y[at]!r}, not {x[at]!r}"
 
 
+def broken_promise(built: Built, found: Sequence[Outcome]) -> str | None:
+    """A fetched value that has not the dtype or the shape that the graph knew; None if all have."""
+    for outcome in found:
+        for tensor, value in zip(built.fetches, outcome.values, strict=False):
+            if value is None or not hasattr(tensor, "dtype"):
+                continue
+            array = np.asarray(value)
+            if array.dtype != tensor.dtype.as_numpy_dtype or not tensor.shape.is_compatible_with(array.shape):
+                return f"{tensor.name} is {array.dtype}{list(array.shape)}, not {tensor.dtype.name}{tensor.shape}"
+    return None
+
+
 def disagreement(recipe: Recipe, tf: Any, ways: Sequence[Way], runs: int = 3) -> str | None:
     """How the ways differ from the reference, O0; None if all give the same bits, states and errors."""
     built = build(recipe, tf)
     wanted = outcomes(recipe, built, REFERENCE, runs)
+    broken = broken_promise(built, wanted)
+    if broken is not None:
+        return f"{REFERENCE}: {broken}"
     for way in ways:
         found = difference(wanted, outcomes(recipe, built, way, runs))
         if found is not None:

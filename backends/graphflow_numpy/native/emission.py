@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 FLOATS = frozenset({"float", "double"})
@@ -54,6 +54,7 @@ class Emitter:
         self.lanes = lanes  # 0: scalars
         self.lines: list[str] = []
         self.intrinsics: dict[str, None] = {}
+        self.function: Function | None = None  # where blocks can be opened
         self._numbers = numbers
         self._known: dict[tuple[str, str], str] = {}
 
@@ -188,6 +189,26 @@ class Emitter:
         """Whether it is no number."""
         return self.compare("uno", a, a)
 
+    def rarely(self, condition: V, make: Callable[[], tuple[V, ...]], otherwise: tuple[V, ...]) -> tuple[V, ...]:
+        """What `make` writes, where the condition holds in any lane; else the other values, without computing it."""
+        f = self.function
+        if f is None:
+            return make()
+        if self.lanes:
+            of = self.type("i1")
+            name = f"llvm.vector.reduce.or.v{self.lanes}i1"
+            self.intrinsics[f"declare i1 @{name}({of})"] = None
+            condition = self.fresh(f"call i1 @{name}({of} {condition.text})", "i1")
+        before, known = f.block, dict(self._known)
+        with f.only_if(condition.text):
+            values = make()
+            inside = f.block
+        self._known = known  # what was written in the branch is not known after it
+        return tuple(
+            self.fresh(f"phi {self.type(a.elem)} [ {a.text}, %{inside} ], [ {b.text}, %{before} ]", a.elem, a.unsigned)
+            for a, b in zip(values, otherwise, strict=True)
+        )
+
     def clamp_above(self, a: V, limit: float) -> V:
         """The smaller of `a` and a constant; NaN stays."""
         top = self.like(limit, a)
@@ -211,7 +232,7 @@ class Function:
     def emitter(self, lanes: int) -> Emitter:
         """Instructions for the current block; those of an earlier emitter are not looked at."""
         e = Emitter(lanes, self.numbers)
-        e.lines, e.intrinsics = self.lines, self.intrinsics
+        e.lines, e.intrinsics, e.function = self.lines, self.intrinsics, self
         return e
 
     def name(self) -> str:

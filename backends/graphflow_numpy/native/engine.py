@@ -135,6 +135,8 @@ def _new_machine() -> _Machine | None:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         found = binding.get_host_cpu_features()
+        if binding.get_default_triple().startswith("x86_64") and not (found.get("avx2") and found.get("fma")):
+            return None  # the accuracy of the polynomials counts on fused multiply-add
         target = binding.Target.from_default_triple().create_target_machine(
             cpu=binding.get_host_cpu_name(), features=found.flatten(), opt=2, jit=True
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec
 from graphflow_numpy.native import scalars, spaces
-from graphflow_numpy.native.emission import Emitter, V
+from graphflow_numpy.native.emission import Emitter, Function, V
 from graphflow_numpy.native.reductions import KINDS
 
 
@@ -70,6 +71,8 @@ def nest_of(
     values = program.values
     members = [ins for ins in instructions if ins.type not in KINDS]
     tails = [ins for ins in instructions if ins.type in KINDS and ins.outputs[0] in outputs]
+    if not all(values[ins.inputs[0]].dtype.name in ("float32", "float64") for ins in tails):
+        return None
     space = values[members[0].outputs[0] if members else instructions[0].inputs[0]].dims
     if space is None or None in space or 0 in space or not _plain(program, (*inputs, *outputs), members):
         return None
@@ -98,7 +101,7 @@ def nest_of(
         else:
             ends.append(Tail(ins.type, number[of], scalars.ELEMENTS[values[of].dtype.name][0], along, slot[out]))
     nest = Nest(found.dims, operands, tuple(steps), tuple(stores), tuple(ends), len(inputs) + len(outputs))
-    return nest if all(reach(nest, t) is not None for t in ends) else None
+    return nest if all(reach(t) is not None for t in ends) and section(nest) is not None else None
 
 
 def _plain(program: Program, ends: Sequence[int], members: Sequence[Instruction]) -> bool:
@@ -118,19 +121,36 @@ def _operand(known: TensorSpec, along: spaces.Pattern, constant: Any = None) -> 
     return Operand(*scalars.ELEMENTS[known.dtype.name], along, value)
 
 
-def reach(nest: Nest, tail: Tail) -> str | None:
-    """Which axes a reduction takes: `all` of them, those `inside` a row, or the rows `down` each column."""
-    if not any(tail.along):
-        return "all"
-    if not tail.along[-1]:
-        return "inside" if all(tail.along[:-1]) else None
-    return None if any(tail.along[:-1]) else "down"
+def reach(tail: Tail) -> str | None:
+    """How far a reduction reaches: over `all`, a `row`, a `section` of rows, or `down` the columns of either.
+
+    The axes that stay must be some first ones, with the last one or without.
+    """
+    first, last = _first_kept(tail), tail.along[-1]
+    if sum(tail.along) != first + last:
+        return None
+    if not first:
+        return "down" if last else "all"
+    if last:
+        return "section_down"
+    return "row" if first == len(tail.along) - 1 else "section"
+
+
+def _first_kept(tail: Tail) -> int:
+    """How many axes stay before the first that is reduced."""
+    return tail.along.index(False)
+
+
+def section(nest: Nest) -> int | None:
+    """How many rows are reduced together by the reductions over sections: 0 if there are none, None if they differ."""
+    found = {prod(nest.dims[_first_kept(t) : -1]) for t in nest.tails if reach(t) in ("section", "section_down")}
+    return found.pop() if len(found) == 1 else None if found else 0
 
 
 @functools.lru_cache(1024)
 def has_code(nest: Nest) -> bool:
     """Whether every op has a row in the table that takes what it gets."""
-    e = Emitter(2, itertools.count())
+    e = Function(itertools.count()).emitter(2)
     return values_of(e, nest, [e.constant(o.known or 0, o.elem)._replace(known=o.known, unsigned=o.unsigned)
                              for o in nest.inputs]) is not None  # fmt: skip
 

@@ -228,7 +228,9 @@ class Layout:
 
     def plan(self) -> Plan:
         """Everything decided, and compiled."""
-        first, second = (self._stored(self.joined(pieces)) for pieces in self.phases())
+        joined = [self.joined(pieces) for pieces in self.phases()]
+        read = {v for pieces in joined for p in pieces for v in p.inputs}
+        first, second = (self._stored(pieces, read) for pieces in joined)
         pieces = [*first, *second]
         kernels = engine.compile_many([self._wanted(p) for p in pieces])  # type: ignore[arg-type]
         offsets, arena = self._arena(pieces)
@@ -244,9 +246,8 @@ class Layout:
             arena, self.cells, tuple(self.keep),
         )  # fmt: skip
 
-    def _stored(self, pieces: Sequence[Piece]) -> list[Piece]:
+    def _stored(self, pieces: Sequence[Piece], read: set[int]) -> list[Piece]:
         """The loop nests with those of their values that have to be in memory as outputs."""
-        read = [v for p in pieces for v in p.inputs]
         wanted = {*self.outputs, *self.buffers, *read}
         roots = {w[1] for v in wanted if (w := self._where(v))[0] == "inside"}
         out = []

@@ -18,12 +18,13 @@ from typing import NamedTuple
 from graphflow.program import Instruction, Program
 from graphflow_numpy.native import engine, reductions, scalars, spaces
 from graphflow_numpy.native.emission import BITS, Emitter, Function, V
-from graphflow_numpy.native.groups import Nest, Operand, has_code, nest_of, reach, values_of
+from graphflow_numpy.native.groups import Nest, Operand, has_code, nest_of, reach, section, values_of
 from graphflow_numpy.native.reductions import KINDS, Accumulator
 
 BLOCK = 4096  # elements of a unit, more or less
 GRAIN = 16384  # elements that are worth a call
 COLUMN_UNITS = 32  # at most, for sums down the columns
+PARTIAL = ("all", "down", "section_down")  # reductions that need scratch memory
 
 
 def group_kernel(
@@ -59,6 +60,7 @@ class _Shape(NamedTuple):
     per_unit: int
     units: int
     cut: bool
+    section: int = 0  # rows that are reduced together, if some are
 
 
 def _shape(nest: Nest) -> _Shape:
@@ -66,11 +68,12 @@ def _shape(nest: Nest) -> _Shape:
     rows = prod(outer)
     if not outer:
         return _Shape(1, width, 1, -(-width // BLOCK), True)
-    per_unit = max(1, BLOCK // width)
-    if any(reach(nest, t) == "down" for t in nest.tails):
-        per_unit = max(per_unit, -(-rows // COLUMN_UNITS))
-    per_unit = min(per_unit, rows)
-    return _Shape(rows, width, per_unit, -(-rows // per_unit), False)
+    together = section(nest) or 1
+    pieces = max(1, BLOCK // (width * together))
+    if any(reach(t) == "down" for t in nest.tails):
+        pieces = max(pieces, -(-rows // (COLUMN_UNITS * together)))
+    per_unit = min(pieces * together, rows)
+    return _Shape(rows, width, per_unit, -(-rows // per_unit), False, section(nest) or 0)
 
 
 class _Writer:
@@ -82,14 +85,14 @@ class _Writer:
         elems = {o.elem for o in nest.inputs} | {o.elem for _, _, o in nest.stores}
         widest = 8 if elems & {"double", "i64"} else 4
         self.lanes = max(2, engine.vector_bytes() // widest) if self.shape.width > 1 else 0
-        self.how = [reach(nest, t) or "" for t in nest.tails]
+        self.how = [reach(t) or "" for t in nest.tails]
 
     def entry(self) -> engine.Entry:
         """Write the functions; what the engine must know about them."""
         name, finish = self.module.symbol("group"), ""
         self._main()
-        scratch = tuple(self._scratch_bytes(i) for i in range(len(self.nest.tails)) if self.how[i] != "inside")
-        if scratch:
+        scratch = tuple(self._scratch_bytes(i) for i in range(len(self.nest.tails)) if self.how[i] in PARTIAL)
+        if {"all", "down"} & set(self.how):
             finish = self._finish()
         if finish and self.shape.units == 1:
             self.f.line(f"call void @{finish}(ptr %data, i64 0, i64 1)")
@@ -110,12 +113,12 @@ class _Writer:
         self.pointers = [f.pointer(i) for i in range(nest.slots)]
         self.partials: dict[int, str] = {}
         for i, how in enumerate(self.how):
-            if how != "inside":
+            if how in PARTIAL:
                 self.partials[i] = f.pointer(nest.slots + len(self.partials))
         self.sums = {
             i: Accumulator(f, KINDS[t.type], t.elem, self.lanes)
             for i, t in enumerate(nest.tails)
-            if self.how[i] != "down"
+            if "down" not in self.how[i]
         }
         # Numbers that are the same everywhere are loaded once, in front of all loops.
         self.fixed = {
@@ -124,32 +127,65 @@ class _Writer:
             if o.known is None and not any(o.along)
         }
         with f.loop("unit", "%begin", "%end") as u:
-            self._start(u, "all")
+            self._start(u, "all", "down")
             if self.shape.cut:
                 self._blocks(u)
             else:
                 first = f.set(f"mul i64 {u}, {self.shape.per_unit}")
                 last = f.set(f"add i64 {first}, {self.shape.per_unit}")
-                last = self._smaller(last, self.shape.rows)
-                with f.loop("row", first, last) as row:
-                    self._row(u, row)
+                self._rows(u, first, self._smaller(last, self.shape.rows))
             for i, how in enumerate(self.how):
                 if how == "all":
                     total = self.sums[i].value()
                     at = f.set(f"getelementptr {total.elem}, ptr {self.partials[i]}, i64 {u}")
                     f.line(f"store {total.elem} {total.text}, ptr {at}")
 
+    def _rows(self, u: str, first: str, last: str) -> None:
+        """A unit's rows, in sections if some reductions want them."""
+        f, together = self.f, self.shape.section
+        if not together:
+            with f.loop("row", first, last) as row:
+                self._row(u, row)
+            return
+        with f.loop("section", first, last, together) as begin:
+            self._start(u, "section", "section_down")
+            with f.loop("row", begin, f.set(f"add i64 {begin}, {together}")) as row:
+                self._row(u, row)
+            number = f.set(f"udiv i64 {begin}, {together}")
+            for i, how in enumerate(self.how):
+                if how == "section":
+                    self._store_total(i, together * self.shape.width, number)
+                elif how == "section_down":
+                    self._store_columns(i, u, number)
+
+    def _store_total(self, i: int, count: int, number: str) -> None:
+        """Store what a row or a section came to."""
+        f, tail = self.f, self.nest.tails[i]
+        found = reductions.finished(f.emitter(0), KINDS[tail.type], self.sums[i].value(), count, tail.elem)
+        at = f.set(f"getelementptr {tail.elem}, ptr {self.pointers[tail.slot]}, i64 {number}")
+        f.line(f"store {tail.elem} {found.text}, ptr {at}")
+
+    def _store_columns(self, i: int, u: str, number: str) -> None:
+        """Store what the columns of a section came to."""
+        f, tail, width = self.f, self.nest.tails[i], self.shape.width
+        kind = KINDS[tail.type]
+        source = self._column(i, reductions.accumulated_in(kind, tail.elem), u, "0")
+        offset = f.set(f"mul i64 {number}, {width}")
+        target = f.set(f"getelementptr {tail.elem}, ptr {self.pointers[tail.slot]}, i64 {offset}")
+        reductions.combine_columns(f, kind, tail.elem, self.lanes, source, (1, width), self.shape.section, target)
+
     def _smaller(self, value: str, limit: int) -> str:
         below = self.f.set(f"icmp slt i64 {value}, {limit}")
         return self.f.set(f"select i1 {below}, i64 {value}, i64 {limit}")
 
-    def _start(self, u: str, how: str) -> None:
+    def _start(self, u: str, *begun: str) -> None:
         """Set the accumulators of such reductions to their beginning."""
-        for i, mine in enumerate(self.how):
-            if mine == how:
-                self.sums[i].start()
-            elif mine == "down" and how == "all":
-                self._clear_columns(i, u)
+        for i, how in enumerate(self.how):
+            if how in begun:
+                if "down" in how:
+                    self._clear_columns(i, u)
+                else:
+                    self.sums[i].start()
 
     def _clear_columns(self, i: int, u: str) -> None:
         kind, tail, f = KINDS[self.nest.tails[i].type], self.nest.tails[i], self.f
@@ -186,7 +222,7 @@ class _Writer:
 
     def _row(self, u: str, row: str) -> None:
         f, width, lanes = self.f, self.shape.width, self.lanes
-        self._start(u, "inside")
+        self._start(u, "row")
         starts, fixed = self._row_starts(row)
         whole = width // lanes * lanes
         if whole == lanes:
@@ -197,11 +233,8 @@ class _Writer:
         if whole < width:
             self._vector(starts, fixed, u, str(whole), width - whole)
         for i, how in enumerate(self.how):
-            if how == "inside":
-                tail = self.nest.tails[i]
-                found = reductions.finished(f.emitter(0), KINDS[tail.type], self.sums[i].value(), width, tail.elem)
-                place = f.set(f"getelementptr {tail.elem}, ptr {self.pointers[tail.slot]}, i64 {row}")
-                f.line(f"store {tail.elem} {found.text}, ptr {place}")
+            if how == "row":
+                self._store_total(i, width, row)
 
     def _row_starts(self, row: str) -> tuple[dict[int, str], dict[int, V]]:
         """Where each operand's row begins, and the inputs that are one number all along the row."""
@@ -262,7 +295,7 @@ class _Writer:
         found = values_of(e, nest, [self._input(e, n, starts, fixed, i, mask) for n in range(len(nest.inputs))])
         assert found is not None
         for k, tail in enumerate(nest.tails):
-            if self.how[k] == "down":
+            if "down" in self.how[k]:
                 self._add_to_column(e, k, found[tail.value], u, i)
             else:
                 self.sums[k].take(e, found[tail.value], mask)
@@ -300,20 +333,20 @@ class _Writer:
     def _scratch_bytes(self, k: int) -> int:
         tail = self.nest.tails[k]
         size = BITS[reductions.accumulated_in(KINDS[tail.type], tail.elem)] // 8
-        return self.shape.units * size * (self._padded() if self.how[k] == "down" else 1)
+        return self.shape.units * size * (self._padded() if "down" in self.how[k] else 1)
 
     def _finish(self) -> str:
         """The function that makes results of partial ones."""
         name, f = self.module.symbol("finish"), Function(itertools.count())
         scratch = itertools.count(self.nest.slots)
         for how, tail in zip(self.how, self.nest.tails, strict=True):
-            if how == "inside":
+            if how not in PARTIAL:
                 continue
             kind, source, target = KINDS[tail.type], f.pointer(next(scratch)), f.pointer(tail.slot)
             if how == "all":
                 count = self.shape.rows * self.shape.width
                 reductions.combine_partials(f, kind, tail.elem, source, self.shape.units, count, target)
-            else:
+            elif how == "down":
                 shape = self.shape.units, self.shape.width
                 reductions.combine_columns(f, kind, tail.elem, self.lanes, source, shape, self.shape.rows, target)
         self._add(name, f)

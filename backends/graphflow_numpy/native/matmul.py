@@ -212,7 +212,9 @@ def _chunk(
     begin = body.mul(chunk, grid.chunk)
     end = body.minimum(body.add(begin, grid.chunk), p.m)
 
-    def part(first: Index, depth: int, add: bool) -> None:
+    def part(first: Index) -> None:
+        depth = body.minimum(body.sub(p.k, first), DEPTH)
+        add: bool | str = p.k > DEPTH and body.let(f"icmp ne i64 {first}, 0")
         left = body.at(a, of, body.mul(first, inner_step))
         right = body.at(b, of, body.mul(first, p.n))
 
@@ -226,16 +228,11 @@ def _chunk(
                 tuple([r * p.n for r in range(count)]),
                 columns,
             )
-            tiles.tile(body, at, [Inner(depth, inner_step, p.n)], add)
+            tiles.tile(body, at, [Inner(depth, inner_step, p.n)], add, p.k % tiles.UNROLL == 0)
 
         body.loop(begin, body.add(end, 1 - grid.tile), grid.tile, rows)
         rest = p.m % grid.tile
         if rest:
             body.when(body.let(f"icmp eq i64 {end}, {p.m}"), lambda: rows(p.m - rest, rest))
 
-    depth = min(p.k, DEPTH)
-    part(0, depth, False)
-    whole = p.k // depth * depth
-    body.loop(depth, whole, depth, lambda first: part(first, depth, True))
-    if whole < p.k:
-        part(whole, p.k - whole, True)
+    body.loop(0, p.k, DEPTH, part)

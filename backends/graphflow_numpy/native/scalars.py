@@ -1,8 +1,8 @@
 """The table of ops: what each computes on one element, as LLVM IR.
 
 Policy: one row an op, with the semantics of the NumPy kernels; arithmetic, comparisons and choices give their bits,
-the functions of `polynomials` stay within its bounds.  A row returns None for what it does not do (a dtype, an
-exponent that is not constant), and the group is left to NumPy.
+the functions of `polynomials` stay within its bounds.  A row returns None for what it does not do (a dtype, a
+power of float64), and the group is left to NumPy.
 
 State: the table, filled on import.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from graphflow_numpy.native import polynomials
+from graphflow_numpy.native import in_double, polynomials, trigonometry
 from graphflow_numpy.native.emission import BITS, FLOATS, Emitter, V
 
 Emit = Callable[..., "V | None"]  # (emitter, *inputs, **attrs) -> result
@@ -169,7 +169,7 @@ def _pow(e: Emitter, x: V, y: V) -> V | None:
         # Unlike a root's, the power of -0 is infinite, and that of -inf is 0.
         infinite = e.compare("eq", x, e.like(float("-inf"), x))
         return e.div(one, e.select(infinite, e.like(float("inf"), x), e.intrinsic("sqrt", e.add(x, e.like(0.0, x)))))
-    return None
+    return in_double.power(e, x, y) if x.elem == "float" else None
 
 
 # -- comparisons, logic, choices -------------------------------------------------------------------------------------
@@ -236,7 +236,18 @@ rows(
     },
     FLOATS,
 )
-rows({"Erf": polynomials.erf}, FLOAT32)
+rows(
+    {
+        "Erf": polynomials.erf,
+        "Erfc": in_double.erfc,
+        "Sin": trigonometry.sin,
+        "Cos": trigonometry.cos,
+        "Tan": in_double.tan,
+        "Sinh": in_double.sinh,
+        "Cosh": in_double.cosh,
+    },
+    FLOAT32,
+)
 
 
 @row("SigmoidGrad", FLOATS)

@@ -21,9 +21,12 @@ SHORT = 8  # a loop of up to so many steps is written out whole
 
 
 class Inner(NamedTuple):
-    """One loop over inner indices: its length, and how far each operand moves, in elements."""
+    """One loop over inner indices: its length, and how far each operand moves, in elements.
 
-    count: int
+    A length that is known only when it runs belongs to the only loop of a nest.
+    """
+
+    count: Index
     left: int
     right: int
 
@@ -87,16 +90,21 @@ class Operands(NamedTuple):
     columns: Columns
 
 
-def tile(body: Body, at: Operands, nest: Sequence[Inner], add: bool = False) -> None:
-    """`out[i, j] = sum over the nest of left[i, k] * right[k, j]`, or added to what is there."""
+def tile(body: Body, at: Operands, nest: Sequence[Inner], add: bool | str = False, whole: bool = False) -> None:
+    """`out[i, j] = sum over the nest of left[i, k] * right[k, j]`, or added to what is there.
+
+    `add` may be an i1; `whole` promises that a length that is not known yet is a multiple of UNROLL.
+    """
     lanes, columns = at.columns.lanes, at.columns
     kind = vector(at.of, lanes)
     places = [(i, j) for i in range(len(at.left_rows)) for j in range(columns.vectors)]
     reals = [lanes] * (columns.vectors - 1) + [columns.last]
     first = "zeroinitializer" if lanes > 1 else "0.0"
-    sums = [
-        body.load_some(at.out, at.of, at.out_rows[i] + j * lanes, lanes, reals[j]) if add else first for i, j in places
-    ]
+    sums = [first] * len(places)
+    if add:
+        sums = [body.load_some(at.out, at.of, at.out_rows[i] + j * lanes, lanes, reals[j]) for i, j in places]
+    if isinstance(add, str):
+        sums = [body.let(f"select i1 {add}, {kind} {found}, {kind} {first}") for found in sums]
 
     def step(left: str, right: str, k: Inner, number: int, totals: list[str]) -> list[str]:
         vectors = [
@@ -110,8 +118,8 @@ def tile(body: Body, at: Operands, nest: Sequence[Inner], add: bool = False) -> 
         return out
 
     def innermost(left: str, right: str, k: Inner, totals: list[str]) -> list[str]:
-        unroll = k.count if k.count <= SHORT else UNROLL
-        whole = k.count // unroll * unroll
+        unroll = k.count if isinstance(k.count, int) and k.count <= SHORT else UNROLL
+        end = k.count // unroll * unroll if isinstance(k.count, int) else body.whole(k.count, unroll)
 
         def several(n: Index, *carried: str) -> list[str]:
             a = body.at(left, at.of, body.mul(n, k.left))
@@ -121,9 +129,17 @@ def tile(body: Body, at: Operands, nest: Sequence[Inner], add: bool = False) -> 
                 found = step(a, b, k, number, found)
             return found
 
-        totals = body.loop(0, whole, unroll, several, [(kind, t) for t in totals])
-        for number in range(whole, k.count):
-            totals = step(left, right, k, number, totals)
+        totals = body.loop(0, end, unroll, several, [(kind, t) for t in totals])
+        if isinstance(end, int) and isinstance(k.count, int):
+            for number in range(end, k.count):
+                totals = step(left, right, k, number, totals)
+        elif not whole:
+
+            def single(n: Index, *carried: str) -> list[str]:
+                a, b = body.at(left, at.of, body.mul(n, k.left)), body.at(right, at.of, body.mul(n, k.right))
+                return step(a, b, k, 0, list(carried))
+
+            totals = body.loop(end, k.count, 1, single, [(kind, t) for t in totals])
         return totals
 
     def level(left: str, right: str, rest: Sequence[Inner], totals: list[str]) -> list[str]:
@@ -150,7 +166,8 @@ def merged(nest: Sequence[Inner]) -> list[Inner]:
         if k.count == 1 and len(nest) > 1:
             continue
         last = out[-1] if out else None
-        if last is not None and last.left == k.left * k.count and last.right == k.right * k.count:
+        plain = last is not None and isinstance(k.count, int) and isinstance(last.count, int)
+        if plain and (last.left, last.right) == (k.left * k.count, k.right * k.count):
             out[-1] = Inner(last.count * k.count, k.left, k.right)
         else:
             out.append(k)

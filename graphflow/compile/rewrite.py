@@ -1,0 +1,239 @@
+"""Rewriting by rules: one sweep over the instructions, with a table that says which rules may match which op type.
+
+    RULES = {"Neg": (Rule("without two signs", _unsigned),)}
+    program = rewritten("simplify", program, RULES)
+
+Policy: a rule is a function `(work, instruction)`, and returns the value that the result is identical with, another
+instruction in place of it, or None.  It is asked about pure instructions alone, outside atomic regions and without
+control or hazard edges, and looks only through such ones: what waits for an instruction waits no less afterwards.
+Shapes are concrete.  An instruction is rewritten until no rule matches; what it was made of is left to `remove_dead`.
+
+Memory order matters to bits: sums and matrix products are computed in another order for arrays that do not lie in C
+order.  A rule that removes a copy therefore asks whether what was copied is `plain`.
+
+State: none after a sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from graphflow import spec
+from graphflow.dtypes import as_dtype, int32
+from graphflow.opdef import OPS
+from graphflow.program import Instruction, PassRecord, Program
+from graphflow.spec import TensorSpec
+
+Result: TypeAlias = "Instruction | int | None"
+Evaluate = Callable[[Instruction, Sequence[Any]], Sequence[Any]]
+
+
+class Rule(NamedTuple):
+    """One rewriting."""
+
+    became: str  # what an instruction has become, in a few words
+    rewrite: Callable[[Work, Instruction], Result]
+
+
+Rules: TypeAlias = Mapping[str, tuple[Rule, ...]]
+
+# Results that lie in C order if all inputs of rank 1 or more do; every pointwise op and every reduction is one as well.
+ORDERLY = frozenset({"Reshape", "ExpandDims", "Squeeze", "Concat", "Pack", "MatMul", "SumTo", "BiasAdd", "BiasAddGrad"})
+# Results that always do.
+FRESH = frozenset({"ReadVariable", "Fill", "ZerosLike", "OnesLike", "Softmax", "RandomUniform", "RandomStandardNormal"})
+TIRED = 16  # rewritings of one instruction
+LOOKED_AT = 64  # instructions on the way to what is plain
+
+
+class Work:
+    """A sweep: what is known before the instruction that is looked at."""
+
+    def __init__(self, program: Program, evaluate: Evaluate | None = None, inner: bool = False) -> None:
+        self.program = program
+        self.evaluate = evaluate
+        self.inner = inner
+        self.values = list(program.values)
+        self.constants = dict(program.constants)
+        self.maker: dict[int, Instruction] = {}  # value -> the instruction that makes it
+        self.kept: list[Instruction] = []
+        self.notes: list[tuple[str, str]] = []
+        self.memory: dict[int, Any] = {}  # for the rules
+        self._alias: dict[int, int] = {}  # value -> the value that it is identical with
+        self._instead: dict[int, int | None] = {}  # key of a dropped instruction -> key to wait for instead
+        self._next_key: int | None = None
+        self._plain: dict[int, bool] = dict.fromkeys(program.constants, True)
+        if not inner:  # what comes from outside has been put in order; what a function is called with may be a view
+            self._plain.update(dict.fromkeys(program.feeds, True))
+
+    # -- what rules ask ----------------------------------------------------------------------------------------------
+
+    def dims(self, v: int) -> tuple[int, ...] | None:
+        """The shape of a value, if it is known."""
+        dims = self.values[v].dims
+        return None if dims is None or None in dims else dims  # type: ignore[return-value]
+
+    def made_by(self, v: int, *types: str) -> Instruction | None:
+        """The instruction of one of these types that makes a value, if rules may look through it."""
+        ins = self.maker.get(v)
+        if ins is None or ins.type not in types or ins.after or ins.op.region is not None:
+            return None
+        return ins
+
+    def plain(self, v: int) -> bool:
+        """Whether a value surely lies in C order, without gaps."""
+        known = self._plain
+        if v in known:
+            return known[v]
+        stack, steps = [v], 0
+        while stack:
+            steps += 1
+            if steps > LOOKED_AT:
+                return False
+            top = stack[-1]
+            found = self._judged(top)
+            if found is None:
+                stack += [x for x in self.maker[top].inputs if x not in known]
+            else:
+                known[top] = found
+                stack.pop()
+        return known[v]
+
+    def _judged(self, v: int) -> bool | None:
+        """The same where it follows from what is known already; None if not."""
+        dims = self.values[v].dims
+        if dims == ():
+            return True
+        ins = self.maker.get(v)
+        if ins is None:
+            return self._plain.get(v, False)
+        if ins.type in FRESH:
+            return True
+        definition = OPS[ins.type]
+        if not (definition.pointwise or definition.reduces or ins.type in ORDERLY):
+            return False
+        asked = [self._plain.get(x) for x in ins.inputs]
+        return False if False in asked else None if None in asked else True
+
+    # -- what rules make ---------------------------------------------------------------------------------------------
+
+    def constant(self, value: Any) -> int:
+        """A new value, known now."""
+        array = np.asarray(value)
+        self.values.append(TensorSpec(as_dtype(array.dtype), array.shape))
+        v = len(self.values) - 1
+        if array.ndim:
+            array.flags.writeable = False
+        self.constants[v] = array if array.ndim else array[()]
+        self._plain[v] = True
+        return v
+
+    def shape(self, dims: Sequence[int]) -> int:
+        """A shape as a constant."""
+        return self.constant(np.array(dims, int32.np))
+
+    def fresh_key(self) -> int:
+        """A key that no instruction has."""
+        if self._next_key is None:
+            self._next_key = max([ins.key for ins in self.program.instructions], default=0)
+        self._next_key += 1
+        return self._next_key
+
+    def emit(self, like: Instruction, type: str, inputs: tuple[int, ...], **attrs: Any) -> int:
+        """The value of a new instruction before the one that is looked at; computed now if that is possible."""
+        known = OPS[type].infer(*[self.values[v] for v in inputs], **attrs)
+        assert isinstance(known, TensorSpec)
+        if self.evaluate is not None and all(v in self.constants for v in inputs):
+            made = Instruction(-1, type, inputs, (-1,), attrs, (), like.op)
+            return self.constant(self.evaluate(made, [self.constants[v] for v in inputs])[0])
+        self.values.append(TensorSpec(known.dtype, known.dims))
+        out = len(self.values) - 1
+        self.keep(Instruction(self.fresh_key(), type, inputs, (out,), attrs, (), like.op))
+        return out
+
+    def keep(self, ins: Instruction) -> None:
+        """The next instruction of the result."""
+        self.kept.append(ins)
+        for v in ins.outputs:
+            self.maker[v] = ins
+
+    # -- the sweep ---------------------------------------------------------------------------------------------------
+
+    def current(self, ins: Instruction) -> Instruction:
+        """The instruction, reading and awaiting what is there now."""
+        alias = self._alias
+        if alias:
+            for v in ins.inputs:
+                if v in alias:
+                    ins = ins._replace(inputs=tuple([alias.get(v, v) for v in ins.inputs]))
+                    break
+            if ins.after:
+                mapped = [self._instead.get(k, k) for k in ins.after]
+                ins = ins._replace(after=tuple(dict.fromkeys(k for k in mapped if k is not None)))
+        return ins
+
+    def visit(self, ins: Instruction, rules: Sequence[Rule], table: Rules) -> None:
+        """Rewrite and keep one instruction."""
+        for _ in range(TIRED):
+            for rule in rules:
+                found = rule.rewrite(self, ins)
+                if type(found) is int:
+                    if self.identical(ins, found):
+                        self.notes.append((ins.op.name, rule.became))
+                        return
+                elif found is not None:
+                    self.notes.append((ins.op.name, rule.became))
+                    ins = found  # type: ignore[assignment]
+                    break
+            else:
+                break
+            rules = table.get(ins.type, ())
+        self.keep(ins)
+
+    def identical(self, ins: Instruction, x: int) -> bool:
+        """Let everybody read `x` instead of the instruction's result, if it has the same dtype and shape."""
+        v = ins.outputs[0]
+        if self.values[v][:2] != self.values[x][:2] or self.dims(x) is None:
+            return False
+        self._alias[v] = x
+        maker = self.maker.get(x)
+        self._instead[ins.key] = None if maker is None else maker.key
+        return True
+
+    def finish(self, name: str) -> Program:
+        """The program after the sweep."""
+        alias = self._alias
+        if not self.notes:
+            return self.program.with_record(PassRecord(name))
+        return self.program.with_record(
+            PassRecord(name, rewritten=tuple(self.notes)),
+            instructions=tuple(self.kept),
+            values=tuple(self.values),
+            constants=self.constants,
+            fetches=tuple([alias.get(v, v) for v in self.program.fetches]),
+        )
+
+
+def rewritten(
+    name: str, program: Program, table: Rules, evaluate: Evaluate | None = None, inner: bool = False
+) -> Program:
+    """The program after one sweep with these rules; `inner` if it is that of a function."""
+    if table.keys().isdisjoint([ins.type for ins in program.instructions]):
+        return program.with_record(PassRecord(name))
+    work = Work(program, evaluate, inner)
+    find, visit, keep, current = table.get, work.visit, work.keep, work.current
+    for ins in program.instructions:
+        ins = current(ins)
+        rules = find(ins.type)
+        if rules is None or ins.after or ins.op.region is not None or ins.outputs[0] < 0:
+            keep(ins)
+        else:
+            visit(ins, rules, table)
+    return work.finish(name)
+
+
+def volume(dims: Sequence[int] | None) -> int:
+    """The number of elements; 0 where the shape is not known."""
+    return 0 if dims is None else spec.numel(dims)
