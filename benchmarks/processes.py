@@ -95,6 +95,13 @@ class Process:
             raise Gone("the process ended") from None
         return self.answer(seconds)
 
+    def seconds(self) -> float:
+        """Processor time that the process has used."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            words = Path(f"/proc/{self.process.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+            return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
     def end(self) -> None:
         """End the process and remove its folder."""
         self.selector.close()
@@ -104,6 +111,15 @@ class Process:
         self.process.kill()
         self.process.wait()
         self.folder.cleanup()
+
+
+def busy_seconds() -> float | None:
+    """Processor time that the whole machine has used since it started; None where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        words = Path("/proc/stat").read_text("ascii", "replace").splitlines()[0].split()[1:]
+        ticks = [int(word) for word in words[:8]]
+        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and waiting for disks
+    return None
 
 
 @contextlib.contextmanager

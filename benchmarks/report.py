@@ -34,7 +34,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def times(results: dict[str, Any]) -> list[str]:
     """Medians: the best peer, NumPy by hand, what the machine allows, and graphflow."""
-    rows = [["median of a run", BEST, "", "numpy", "floor", *OURS, "default/best", "fast/best"]]
+    rows = [["median of a run", BEST, "", "numpy", "floor", *OURS, "default/best", "fast/best", "others"]]
     for name, found in results.get("workloads", {}).items():
         best = bars.best_peer(results, name)
         ours = [bars.median(results, name, peer) for peer in OURS]
@@ -44,9 +44,14 @@ def times(results: dict[str, Any]) -> list[str]:
             name, best[0] if best else "-", duration(best[1] if best else None),
             duration(found["peers"].get("numpy", {}).get("median")),
             duration(floors.seconds_at_least(name, results.get("floors", {}))),
-            *map(duration, ours), *ratios,
+            *map(duration, ours), *ratios, _others(found),
         ])  # fmt: skip
     return aligned(rows)
+
+
+def _others(found: dict[str, Any]) -> str:
+    """Cores that other processes kept busy meanwhile."""
+    return "-" if found.get("others") is None else f"{found['others']:.1f}"
 
 
 def everybody(results: dict[str, Any]) -> list[str]:

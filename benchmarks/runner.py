@@ -5,6 +5,9 @@ of the machine meets all of them; the median over the rounds is reported, with t
 not the reference's is not timed; results are compared once more after the timing, for a peer may have switched to
 another code meanwhile.
 
+How busy other processes kept the machine during the rounds of a workload is told: with two threads on two cores the
+medians of threaded BLAS are then many times too long.
+
 State: none; the child processes belong to one `Peers` object.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +24,11 @@ import numpy as np
 
 from benchmarks import references
 from benchmarks.peers import PEERS, skipped
-from benchmarks.processes import Gone, Process, has, hogged_core, interpreter
+from benchmarks.processes import Gone, Process, busy_seconds, has, hogged_core, interpreter
 from benchmarks.workloads import WORKLOADS, Workload, initial
 
 Say = Callable[[str], None]
+DISTURBED = 0.2  # cores: with more taken by others, threaded BLAS and OpenMP lose many times what they should
 
 
 class Plan(NamedTuple):
@@ -82,6 +87,10 @@ class Peers:
         except Gone as reason:
             self.running.pop(name, None)
             return {"ok": False, "failed": str(reason)}
+
+    def seconds(self) -> float:
+        """Processor time that they and this process have used."""
+        return time.process_time() + sum(process.seconds() for process in self.running.values())
 
     def end(self) -> None:
         """End them all."""
@@ -145,24 +154,34 @@ def _ready(peers: Peers, names: Sequence[str], workload: Workload, wanted: Any, 
     return ready
 
 
+def _rounds(peers: Peers, workload: Workload, ready: list[str], found: dict[str, Any]) -> float | None:
+    """Time everybody in turn; how many cores processes that are none of ours kept busy meanwhile."""
+    plan, started = peers.plan, (time.perf_counter(), busy_seconds(), peers.seconds())
+    for turn in range(plan.rounds):
+        for name in list(ready) if turn % 2 else list(reversed(ready)):
+            row = found["peers"][name]
+            count = max(1, round(plan.block / max(row["pace"], 1e-8)))
+            seconds = min(count * row["pace"] * 50 + 60, 600)
+            answer = peers.ask(name, "time", seconds, count=count, warm=max(1, min(count // 5, 50)))
+            if answer["ok"]:
+                row["samples"].append(answer["seconds"] / count)
+            else:
+                ready.remove(name)
+                found["left_out"][name] = answer.get("failed")
+    wall, busy = time.perf_counter() - started[0], busy_seconds()
+    if busy is None or started[1] is None:
+        return None
+    ours = peers.seconds() - started[2] + (wall if workload.hogged else 0)
+    return max(0.0, (busy - started[1] - ours) / wall)
+
+
 def measure(peers: Peers, names: Sequence[str], workload: Workload) -> dict[str, Any]:
     """One workload on all peers: seconds a run (median, smallest, all samples), first result, error."""
     found: dict[str, Any] = {"peers": {}, "left_out": {}}
     wanted = references.results(workload)
     ready = _ready(peers, names, workload, wanted, found)
-    plan = peers.plan
     with hogged_core(workload.hogged):
-        for turn in range(plan.rounds):
-            for name in list(ready) if turn % 2 else list(reversed(ready)):
-                row = found["peers"][name]
-                count = max(1, round(plan.block / max(row["pace"], 1e-8)))
-                seconds = min(count * row["pace"] * 50 + 60, 600)
-                answer = peers.ask(name, "time", seconds, count=count, warm=max(1, min(count // 5, 50)))
-                if answer["ok"]:
-                    row["samples"].append(answer["seconds"] / count)
-                else:
-                    ready.remove(name)
-                    found["left_out"][name] = answer.get("failed")
+        found["others"] = _rounds(peers, workload, ready, found)
     for name in ready:
         _, reason = compared(peers, name, workload, wanted)
         if reason is not None:
@@ -184,6 +203,8 @@ def measure_all(peers: Peers, names: Sequence[str], say: Say) -> dict[str, Any]:
         out[name] = found = measure(peers, names, WORKLOADS[name])
         times = sorted((row["median"], peer) for peer, row in found["peers"].items())
         say(f"  {name}: " + ", ".join(f"{peer} {seconds * 1e6:,.1f}" for seconds, peer in times) + " us")
+        if (found["others"] or 0) > DISTURBED:
+            say(f"    disturbed: other processes kept {found['others']:.1f} cores busy")
         for peer, reason in found["left_out"].items():
             say(f"    {peer} left out: {reason}")
     return out

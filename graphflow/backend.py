@@ -100,7 +100,7 @@ class Backend(Protocol):
     def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
         """Compute one instruction on NumPy values (constant folding)."""
 
-    def storage(self, ins: Instruction) -> Storage:
+    def storage(self, program: Program, ins: Instruction) -> Storage:
         """Where the kernel of an instruction puts its results, for the memory plan."""
 
     def is_whole(self, program: Program, group: Group) -> bool:

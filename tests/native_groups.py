@@ -80,6 +80,14 @@ def by_numpy(arrays: Sequence[Any], steps: Sequence[Step], outputs: Sequence[int
     return [np.asarray(found[v]) for v in outputs]
 
 
+def densely(dtype: Any, count: int) -> Any:
+    """Where functions bend: uniform over several ranges around 0 and 1."""
+    rng = np.random.default_rng(8)
+    ranges = (0.1, 1, 4, 20, 110, 800)
+    parts = [rng.uniform(-r, r, count) for r in ranges]
+    return np.concatenate([*parts, 1 + rng.uniform(-0.5, 1, count), -1 + rng.uniform(0, 1e-3, count)]).astype(dtype)
+
+
 def ulps(got: Any, wanted: Any) -> Any:
     """The error in units in the last place of the exact result; 0 for equal infinities and for NaN twice."""
     kind = got.dtype

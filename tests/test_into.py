@@ -17,10 +17,12 @@ from graphflow_numpy.table import TABLE, fitted
 
 from graphflow.compile.pipeline import Options, compile_graph
 from graphflow.constants import convert_to_tensor
+from graphflow.dtypes import as_dtype
 from graphflow.errors import Error, UnimplementedError
 from graphflow.gradients import gradients
 from graphflow.opdef import OPS
 from graphflow.program import Instruction, Program
+from graphflow.spec import TensorSpec
 from graphflow.testing import OpCase, evaluate_program
 from graphflow.testing.forward import Built
 from graphflow.testing.numeric import layouts, same_bits
@@ -171,8 +173,9 @@ def test_sums_have_the_same_bits_in_every_layout_and_are_right(shape: Any, axis:
     for keepdims in (False, True):
         row = TABLE["Sum"]
         plain = np.asarray(row.function(x, axis=axis, keepdims=keepdims))
-        exact = x.astype(np.complex128).sum(axis, keepdims=keepdims).astype(plain.dtype)
-        size = np.abs(x.astype(np.complex128)).sum() / max(1, plain.size)
+        wide = x.astype(np.complex128 if dtype == "complex64" else np.float64)
+        exact = wide.sum(axis, keepdims=keepdims).astype(plain.dtype)
+        size = np.abs(wide).sum() / max(1, plain.size)
         assert plain.shape == exact.shape
         assert np.abs(plain - exact).max(initial=0) <= (2e-3 if dtype == "float16" else 2e-6) * size
         for laid in layouts(x).values():
@@ -182,6 +185,14 @@ def test_sums_have_the_same_bits_in_every_layout_and_are_right(shape: Any, axis:
             out = rubbish(plain)
             row.into(x, out, axis=axis, keepdims=keepdims)  # type: ignore[misc]
             assert exact_bits(out, plain)
+        known = TensorSpec(as_dtype(dtype), shape)
+        found = row.fit({"axis": axis, "keepdims": keepdims}, [known], [None])  # type: ignore[misc]
+        if found is not None:
+            assert exact_bits(found.function(x), plain)
+            if plain.ndim:
+                out = rubbish(plain)
+                found.into(x, out)
+                assert exact_bits(out, plain)
 
 
 def test_large_activations_and_biases_have_the_bits_of_the_small_ones() -> None:

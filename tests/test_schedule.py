@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import json
 import os
 import random
 import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -304,6 +306,121 @@ def test_the_executor_sees_the_ranges_of_the_tasks():
     session = tf.Session()
     bound = Bound(done, session)
     assert len(bound.steps) >= len(done.schedule.tasks)
+
+
+# -- sessions whose programs are all worth several workers -----------------------------------------------------------
+
+
+@pytest.fixture
+def worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "SMALL_ARRAY", 0)
+    monkeypatch.setattr(schedule, "SHORTEST", -1.0)
+    monkeypatch.setattr(cost, "DEFAULT", SLOW._replace(wake=0.0))
+    monkeypatch.setattr(calibration, "_machine", SLOW._replace(wake=0.0))
+
+
+def session_of(workers: int) -> tf.Session:
+    session = tf.Session(config=tf.ConfigProto(inter_op_parallelism_threads=workers, intra_op_parallelism_threads=1))
+    session.run(tf.global_variables_initializer())
+    return session
+
+
+def is_parallel(session: tf.Session, fetches: object, feed: dict) -> bool:
+    program = session.program(fetches, feed)
+    return program.schedule is not None and program.schedule.workers > 1
+
+
+@pytest.mark.usefixtures("worthwhile")
+def test_training_gives_the_same_bits_on_any_number_of_workers():
+    x = tf.placeholder(tf.float32, [16, 32])
+    heads = []
+    for _ in range(4):
+        w = tf.get_variable(
+            f"w{len(heads)}", initializer=np.random.default_rng(len(heads)).standard_normal((32, 8)) * 0.1
+        )
+        heads.append(tf.reduce_mean(tf.square(tf.tanh(tf.matmul(x, tf.cast(w, tf.float32))))))
+    loss = tf.add_n(heads)
+    step = tf.train.AdamOptimizer(0.1).minimize(loss)
+    data = np.random.default_rng(0).standard_normal((16, 32)).astype(np.float32)
+    seen = []
+    for workers in (1, 2, 4):
+        session = session_of(workers)
+        assert is_parallel(session, [step, loss], {x: data}) == (workers > 1)
+        losses = [session.run([loss, step], {x: data})[0].tobytes() for _ in range(20)]
+        seen.append((losses, [v.tobytes() for v in session.run(tf.global_variables())]))
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.usefixtures("worthwhile")
+def test_a_run_inside_a_py_func_inside_an_atomic_region_does_not_wait_for_itself():
+    v = tf.get_variable("v", initializer=np.ones((8, 8), np.float32))
+    inner = [tf.exp(v * float(i)) for i in range(4)]
+    sessions: list[tf.Session] = []
+    seen: list[str] = []
+
+    def look(_: np.ndarray) -> np.ndarray:
+        seen.append(threading.current_thread().name)
+        return sessions[-1].run(inner)[1]
+
+    with tf.get_default_graph().atomic([v.handle]):
+        first = v.assign(v * 2.0)
+        looked = tf.py_func(look, [first], tf.float32)
+        last = v.assign_add(looked)
+    others = [tf.tanh(tf.matmul(tf.ones([8, 8]) * float(i), tf.ones([8, 8]))) for i in range(6)]
+    sessions.append(session_of(4))
+    faulthandler.dump_traceback_later(30, exit=True)
+    try:
+        for _ in range(5):
+            sessions[0].run([last, others])
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    assert set(seen) == {threading.current_thread().name}
+
+
+@pytest.mark.usefixtures("worthwhile")
+def test_what_has_failed_first_in_program_order_is_named_on_any_number_of_workers():
+    x = tf.placeholder(tf.float32, [8, 8])
+    checks = [tf.check_numerics(tf.tanh(x + float(i)), f"number {i}") for i in range(12)]
+    for workers in (2, 4):
+        session = session_of(workers)
+        bad = {x: np.full((8, 8), np.nan, np.float32)}
+        program = session.program(checks, bad)
+        first = next(ins.op.name for ins in program.instructions if ins.type == "CheckNumerics")
+        assert is_parallel(session, checks, bad)
+        for _ in range(20):
+            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                session.run(checks, bad)
+            assert caught.value.op_name == first
+        assert len(session.run(checks, {x: np.ones((8, 8))})) == 12
+
+
+@pytest.mark.usefixtures("worthwhile")
+def test_closing_a_session_ends_its_run():
+    begun = threading.Event()
+
+    def slow(a: np.ndarray) -> np.ndarray:
+        begun.set()
+        time.sleep(0.01)
+        return a
+
+    x = tf.placeholder(tf.float32, [8, 8])
+    h = x
+    for _ in range(300):
+        h = tf.tanh(tf.py_func(slow, [h], tf.float32))
+        h.set_shape([8, 8])
+    other = x
+    for _ in range(300):
+        other = tf.tanh(tf.matmul(other, x))
+    ends = [h, other]
+    session = session_of(2)
+    assert is_parallel(session, ends, {x: np.ones((8, 8))})
+    closer = threading.Thread(target=lambda: (begun.wait(), session.close()))
+    closer.start()
+    started = time.monotonic()
+    with pytest.raises((tf.errors.CancelledError, tf.errors.FailedPreconditionError)):
+        session.run(ends, {x: np.ones((8, 8))})
+    assert time.monotonic() - started < 2.5
+    closer.join()
 
 
 # -- clusters --------------------------------------------------------------------------------------------------------

@@ -515,18 +515,20 @@ SOAK = """
             done.add(i)
 
         try:
-            armed[0] = rng.random() < 0.5
-            drivers.run_tasks(graph, run, rng.choice((1, 2, 2, 3, 4)), mine, cancel.is_set)
-            armed[0] = False
-            outcomes['well'] += 1
-            assert done == set(range(n)) and not bad
-        except ValueError as error:
-            outcomes['failed'] += 1
-            assert error.args[0] == min(bad) or last is not None
-        except CancelledError:
-            outcomes['cancelled'] += 1
-        except Stop:
-            outcomes['stopped'] += 1
+            try:
+                armed[0] = rng.random() < 0.5
+                drivers.run_tasks(graph, run, rng.choice((1, 2, 2, 3, 4)), mine, cancel.is_set)
+                armed[0] = False
+                assert done == set(range(n)) and not bad
+                outcome = 'well'
+            except ValueError as error:
+                assert error.args[0] == min(bad) or last is not None
+                outcome = 'failed'
+            except CancelledError:
+                outcome = 'cancelled'
+        except Stop:  # also one that came while another exception was on its way
+            outcome = 'stopped'
+        outcomes[outcome] += 1
         armed[0] = False
         threads = threading.active_count()
         assert threads <= 2 + 3, threads

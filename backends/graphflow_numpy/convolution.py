@@ -68,11 +68,11 @@ def _slides(axes: Sequence[AxisWindow], part: Part, min_rows: int) -> bool:
 
 
 def _images(part: Part) -> int:
-    return part.images.stop - part.images.start
+    return int(part.images.stop - part.images.start)
 
 
 def _rows(part: Part) -> int:
-    return part.rows.stop - part.rows.start
+    return int(part.rows.stop - part.rows.start)
 
 
 def _restricted(axes: Sequence[AxisWindow], rows: slice) -> Sequence[AxisWindow]:

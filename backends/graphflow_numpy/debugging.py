@@ -15,6 +15,7 @@ import numpy as np
 from graphflow import errors
 from graphflow.backend import Context
 from graphflow.program import Instruction
+from graphflow.runtime import workers
 from graphflow_numpy.table import kernel
 
 
@@ -84,7 +85,8 @@ def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
 
     def call_python(*inputs: Any) -> tuple[Any, ...]:
         try:
-            found = function(*[np.array(x) if isinstance(x, np.ndarray) else x for x in inputs])
+            with workers.alone():  # a run inside it may want locks that only this thread may pass
+                found = function(*[np.array(x) if isinstance(x, np.ndarray) else x for x in inputs])
         except errors.Error:
             raise
         except Exception as error:

@@ -12,6 +12,7 @@ State: an executable owns its code, its constants and a few contexts for reuse; 
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,15 +30,16 @@ from graphflow.errors import (
 )
 from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.spec import describe
+from graphflow_numpy import blas
 from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.native.segment import Segment
 from graphflow_numpy.parallel import Parallel
-from graphflow_numpy.sharing import THREADS, share_range
+from graphflow_numpy.sharing import THREADS, WHOLE, share_range
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
-from graphflow_numpy.table import TABLE
+from graphflow_numpy.table import TABLE, fitted
 from graphflow_numpy.tiles import tiled
 
 STRAIGHT_LINE_LIMIT = 512  # steps; a line of generated source costs about 10 us to compile and saves 0.1 us a run
@@ -63,12 +65,15 @@ class NumpyBackend:
         """Memory for a variable, without a value."""
         return NumpyCell(name, dtype, dims)
 
-    def storage(self, ins: Instruction) -> Storage:
+    def storage(self, program: Program, ins: Instruction) -> Storage:
         """Where the kernel of an instruction puts its results."""
         row = row_of(ins)
         if row.user:
             return Storage(views=True, keeps=True)
-        return Storage(row.into is not None and not row.bound, row.view, False, row.inplace)
+        if row.view or row.bound:
+            return Storage(views=row.view)
+        kernel = fitted(row, ins, program.values)
+        return Storage(buffer=True, inplace=kernel.inplace) if kernel.into is not None else Storage()
 
     def is_whole(self, program: Program, group: Group) -> bool:
         """Whether a fusion group is evaluated in tiles."""
@@ -96,6 +101,7 @@ class NumpyExecutable:
         self._context = context
         self._bound = Bound(program, context, _tiled_groups(program))
         self.needs_run = self._bound.needs_run
+        self._blas_threads = _blas_threads(program, context.threads)
         self._segments: list[Segment] = []
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
@@ -134,6 +140,7 @@ class NumpyExecutable:
         context, _, outer = frame
         if self._bound.calls_user:  # whose functions are to see the contextvars of their caller
             context = self._new_context()
+        lease = blas.Lease(self._blas_threads) if self._blas_threads else None
         try:
             out = context.run(outer, run, *feeds)
         except Error as error:
@@ -142,6 +149,8 @@ class NumpyExecutable:
         except Exception as error:
             raise self._explained(error) from error
         finally:
+            if lease is not None:
+                lease.release()
             if run is not None and run.held:
                 let_go(run.held)
         frames.append(frame)
@@ -183,7 +192,9 @@ class NumpyExecutable:
         """Where kernels run: without NumPy's warnings, and with the threads that the session grants one op."""
         context = contextvars.copy_context()
         context.run(np.seterr, all="ignore")
-        context.run(THREADS.set, self._context.threads)
+        whole = self._blas_threads > 1
+        context.run(WHOLE.set, whole)
+        context.run(THREADS.set, 1 if whole else self._context.threads)  # BLAS keeps its threads spinning for a while
         return context
 
     def _counted(self, functions: tuple[Body, Body]) -> tuple[Body, Body]:
@@ -236,6 +247,30 @@ def _tiled_groups(program: Program) -> list[Replacement]:
     """The groups that are evaluated in tiles."""
     found = [tiled(program, group) for group in program.groups]
     return [r for r in found if r is not None]
+
+
+def _blas_threads(program: Program, threads: int) -> int:
+    """How many threads BLAS gets in a run of this program; 0 if no product is large enough to matter.
+
+    With several, OpenBLAS rounds otherwise than with one: so it gets one, but at O2, where rounding is free and no
+    kernel shares out work of its own.
+    """
+    kinds = {row_of(ins).blas for ins in program.instructions if _may_thread(program, ins)}
+    if not kinds:
+        return 0
+    side_by_side = program.schedule is not None and program.schedule.workers > 1
+    return threads if program.level >= 2 and kinds == {"product"} and not side_by_side else 1
+
+
+def _may_thread(program: Program, ins: Instruction) -> bool:
+    """Whether BLAS might use threads for an instruction."""
+    if not row_of(ins).blas:
+        return False
+    known = [program.values[v].dims for v in (*ins.inputs[:2], *ins.outputs[:1]) if v >= 0]
+    if any(dims is None or None in dims for dims in known):
+        return True
+    # of two matrices, the product of the three sizes is (m k n) squared
+    return math.sqrt(math.prod(math.prod(dims) for dims in known)) > blas.VECTOR_THREADS_FROM  # type: ignore[arg-type]
 
 
 def _buffers(program: Program) -> dict[int, Any]:

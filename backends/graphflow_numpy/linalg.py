@@ -17,8 +17,8 @@ import numpy as np
 
 from graphflow_numpy.blas import multiply, panels
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.sharing import share
-from graphflow_numpy.table import Fitted, fit, into, kernel
+from graphflow_numpy.sharing import share, whole_products
+from graphflow_numpy.table import Fitted, fit, into, kernel, mark
 
 MANY = 1 << 23  # multiplications from which on the matrices of a batch are shared out
 
@@ -30,7 +30,7 @@ def product(a: Any, b: Any) -> Any:
     if _overlap(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
-        return multiply(a, b, None, share)
+        return a.dot(b) if whole_products() else multiply(a, b, None, share)
     return np.matmul(a, b)
 
 
@@ -39,7 +39,10 @@ def product_into(a: Any, b: Any, out: Any) -> None:
     if _overlap(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
-        multiply(a, b, out, share)
+        if whole_products():
+            a.dot(b, out)
+        else:
+            multiply(a, b, out, share)
     elif a.ndim == b.ndim == 3 and a.shape[0] == b.shape[0] and a.size * b.shape[2] >= MANY:
         share(len(a), lambda i: np.matmul(a[i], b[i], out[i]))
     else:
@@ -252,3 +255,7 @@ def _svd(x: Any, *, full: bool, vectors: bool) -> Any:
         return np.linalg.svd(x, full, False)
     u, s, v = np.linalg.svd(x, full)
     return s, u, np.conj(np.swapaxes(v, -1, -2))
+
+
+mark("MatMul", "Einsum", "MatrixInverse", "MatrixSolve", "MatrixTriangularSolve", "Cholesky", blas="product")
+mark("MatrixDeterminant", "SelfAdjointEig", "Svd", blas="product")

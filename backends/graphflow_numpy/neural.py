@@ -16,7 +16,7 @@ from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.spec import describe
 from graphflow_numpy import convolution, depthwise, philox, pooling
 from graphflow_numpy.sums import fitted_total, total, total_into
-from graphflow_numpy.table import Fitted, fit, into, kernel, rows
+from graphflow_numpy.table import Fitted, fit, into, kernel, mark, rows
 from graphflow_numpy.windows import window_axes, window_taps
 
 _BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
@@ -329,6 +329,8 @@ rows(
     }
 )
 
+mark("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", blas="pieces")
+mark("Conv3D", "Conv3DBackpropInputV2", "Conv3DBackpropFilterV2", blas="pieces")
 into("Conv2D", "Conv3D")(convolution.conv_into)
 into("Conv2DBackpropInput", "Conv3DBackpropInputV2")(convolution.conv_backprop_input_into)
 into("MaxPool")(pooling.max_pool_into)

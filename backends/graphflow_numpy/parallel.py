@@ -37,6 +37,13 @@ class Parallel:
         self._first_run = bound.slots + 1  # slots of the tasks' own Runs
         self._loop = _WithRuns(bound, schedule, self._first_run)
         self._steps = [self._loop.steps_of(task.begin, task.end) for task in schedule.tasks]
+        readers = _readers_of_shared(bound.program.instructions, schedule)
+        self._shared: list[list[int]] = [[] for _ in schedule.tasks]  # what each task reads and others read, too
+        for v, tasks in readers.items():
+            for number in tasks:
+                self._shared[number].append(v)
+        kept = {*bound.fixed, *bound.feeds, *[slot for slot, _ in bound.fetches]}
+        self._counts = {v: len(tasks) for v, tasks in readers.items() if v not in kept}
         self._mine = frozenset(
             number
             for number, task in enumerate(schedule.tasks)
@@ -56,7 +63,7 @@ class Parallel:
         return inner, outer
 
     def _run(self, slots: list[Any], run: Run | None) -> None:
-        first, threads = self._first_run, self._threads
+        first, threads, left = self._first_run, self._threads, self._counts.copy()
         if run is not None:
             slots[first:-1] = [Run(run.index, run.seed, run.path) for _ in self._steps]
 
@@ -69,6 +76,11 @@ class Parallel:
                 if own is not None:
                     let_go(own.held)
                 raise
+            for v in self._shared[number]:
+                if v in left:
+                    left[v] -= 1  # two threads at once may count one for two: then it is dropped with the run
+                    if not left[v]:
+                        slots[v] = None
 
         drivers.run_tasks(self._graph, run_task, self._workers, self._mine, self._cancelled)
 
@@ -86,7 +98,7 @@ class _WithRuns(StepLoop):
 
     def __init__(self, bound: Bound, schedule: Schedule, first_run: int) -> None:
         steps = list(bound.steps)
-        shared = _read_by_several(bound.program.instructions, schedule)
+        shared = _readers_of_shared(bound.program.instructions, schedule).keys()
         for number, task in enumerate(schedule.tasks):
             for i in range(bound.first_step[task.begin], bound.first_step[task.end]):
                 steps[i] = _with_run(steps[i], bound.run_slot, first_run + number)
@@ -95,14 +107,14 @@ class _WithRuns(StepLoop):
         super().__init__(bound, steps)
 
 
-def _read_by_several(instructions: Sequence[Instruction], schedule: Schedule) -> set[int]:
-    """Values that several tasks read: the last reader in program order may not be the last one in time."""
-    reader: dict[int, int] = {}
-    several: set[int] = set()
+def _readers_of_shared(instructions: Sequence[Instruction], schedule: Schedule) -> dict[int, set[int]]:
+    """Values that several tasks read, and which: the last of them in program order may not be the last in time."""
+    readers: dict[int, set[int]] = {}
     for number, task in enumerate(schedule.tasks):
         for ins in instructions[task.begin : task.end]:
-            several.update([v for v in ins.inputs if reader.setdefault(v, number) != number])
-    return several
+            for v in ins.inputs:
+                readers.setdefault(v, set()).add(number)
+    return {v: tasks for v, tasks in readers.items() if len(tasks) > 1}
 
 
 def _with_run(step: Step, shared: int, own: int) -> Step:

@@ -10,6 +10,7 @@ a NumPy scalar.  Kernels write nothing but what they return.  Columns beside the
     user    it calls functions of the user's, so it stays in the thread that called `run`
     into    the same computation, bit for bit, into memory that is given: `(arrays..., results..., **attrs)`
     inplace numbers of the inputs whose very buffer `into` may get as the result, if dtype and shape are the result's
+    blas    "product" where one call of BLAS does the work, "pieces" where the kernel shares out calls of its own
     fit     `(attrs, inputs, outputs) -> Fitted | None`: the same kernel with its attributes in place, quicker because
             it knows the specs of its inputs and outputs (None where nobody reads an output) when compiled
 
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     into: Callable[..., Any] | None = None
     inplace: tuple[int, ...] = ()
     fit: Fit | None = None
+    blas: str = ""
 
 
 class Constant(NamedTuple):
@@ -85,6 +87,12 @@ def kernel(name: str, **columns: Any) -> Callable[[F], F]:
         return function
 
     return add
+
+
+def mark(*names: str, **columns: Any) -> None:
+    """More columns of rows that exist."""
+    for name in names:
+        TABLE[name] = TABLE[name]._replace(**columns)
 
 
 def into(*names: str, inplace: tuple[int, ...] = ()) -> Callable[[F], F]:

@@ -10,16 +10,17 @@ State: none.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from graphflow import spec
-from graphflow.compile import dead, fold, fuse, lower, memory, merge, schedule, simplify, splat, transposes
+from graphflow.compile import dead, fold, fuse, lower, memory, merge, products, schedule, simplify, splat, transposes
 from graphflow.errors import InvalidArgumentError, shown
 from graphflow.graph import FuncGraph
-from graphflow.program import Group, Program
+from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.tensor import Operation, Tensor
 
 
@@ -28,7 +29,7 @@ class Resources(NamedTuple):
 
     workers: int = 1  # tasks at once
     threads: int = 1  # of one op
-    storage: memory.StorageOf = lambda ins: memory.OWN
+    storage: Callable[[Program, Instruction], Storage] = lambda program, ins: memory.OWN
     is_whole: Callable[[Program, Group], bool] = lambda program, group: True
 
 
@@ -62,10 +63,19 @@ def _scheduled(program: Program, facts: Facts) -> Program:
 
 
 def _planned(program: Program, resources: Resources) -> Program:
-    return memory.plan_memory(program, resources.storage, lambda group: resources.is_whole(program, group))
+    storage = functools.partial(resources.storage, program)
+    return memory.plan_memory(program, storage, functools.partial(resources.is_whole, program))
 
 
-_BEFORE_FUSION = ("specialise", "forward_broadcasts", "simplify", "fold_transposes", "merge_common", "remove_dead")
+_BEFORE_FUSION = (
+    "specialise",
+    "forward_broadcasts",
+    "simplify",
+    "fold_transposes",
+    "merge_products",
+    "merge_common",
+    "remove_dead",
+)
 
 TABLE = (
     Pass("specialise", lambda p, f: fold.specialise(p, f.evaluate, f.doubted)),
@@ -73,6 +83,7 @@ TABLE = (
     Pass("simplify", lambda p, f: simplify.simplify(p, f.inner), follows=("specialise",)),
     Pass("fold_transposes", lambda p, f: transposes.fold_transposes(p, f.inner), follows=("specialise",)),
     Pass("merge_common", lambda p, f: merge.merge_common(p)),
+    Pass("merge_products", lambda p, f: products.merge_products(p, f.inner), level=2, follows=("specialise",)),
     Pass("remove_dead", lambda p, f: dead.remove_dead(p, f.targets), follows=("specialise", "merge_common")),
     Pass(
         "fuse",

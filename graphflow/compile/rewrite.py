@@ -82,6 +82,10 @@ class Work:
             return None
         return ins
 
+    def read_now(self, values: Sequence[int]) -> tuple[int, ...]:
+        """What stands for values of the program as it was before the sweep."""
+        return tuple([self._alias.get(v, v) for v in values])
+
     def plain(self, v: int) -> bool:
         """Whether a value surely lies in C order, without gaps."""
         known = self._plain

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -61,12 +61,11 @@ class RewritingBackend:
     """A backend that changes every Program, those of branches and loops too, before another one compiles it."""
 
     def __init__(self, backend: Backend, rewrite: Rewrite) -> None:
-        self.name = backend.name
-        self.evaluate = backend.evaluate
-        self.new_cell = backend.new_cell
-        self.has_kernel = backend.has_kernel
         self._backend = backend
         self._rewrite = rewrite
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
 
     def compile(self, program: Program, context: Any) -> Executable:
         """The executable of the changed Program."""
@@ -79,7 +78,7 @@ def session_of(graph: Any, way: Way) -> Session:
     session = Session(graph=graph, config=config)
     session._options = Options(way.level, way.disabled, way.order)
     if way.rewrite is not None:
-        session._backend = RewritingBackend(session._backend, way.rewrite)
+        session._backend = cast(Backend, RewritingBackend(session._backend, way.rewrite))
     return session
 
 

@@ -54,7 +54,9 @@ def _libraries() -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(p) for p in found if p.exists()))
 
 
-def product(dtype: str, m: int, n: int, k: int, turned: tuple[bool, bool], batch: int, strides: tuple[int, int]) -> Build:
+def product(
+    dtype: str, m: int, n: int, k: int, turned: tuple[bool, bool], batch: int, strides: tuple[int, int]
+) -> Build:
     """`c = a @ b` for each of a batch; strides are the elements from one matrix of `a` and of `b` to the next."""
     found = gemm(dtype)
     assert found is not None

@@ -17,8 +17,7 @@ from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec
 from graphflow_numpy.native.engine import Build
 
-FLOPS = 4e-11  # seconds of a floating-point operation in a matrix product on one core
-ELEMENT = 2.5e-10  # seconds for reading or writing 4 bytes
+ELEMENT = 4e-11  # seconds for reading or writing one element
 CALL = 5e-8  # seconds of a kernel that does nothing
 
 

@@ -213,7 +213,11 @@ def reads_objects() -> bool:
     array, scalar = np.zeros((3, 5), np.float32), np.float32(1.5)
     items = (array, scalar)
     at = id(array)
-    if np.ndarray.__basicsize__ < HEAD + 56 or _word(id(items) + ITEMS) != at or _word(id(items) + ITEMS + 8) != id(scalar):
+    if (
+        np.ndarray.__basicsize__ < HEAD + 56
+        or _word(id(items) + ITEMS) != at
+        or _word(id(items) + ITEMS + 8) != id(scalar)
+    ):
         return False
     if _word(at + HEAD - 8) != id(np.ndarray) or _word(at + HEAD) != array.ctypes.data:
         return False
@@ -222,4 +226,6 @@ def reads_objects() -> bool:
     found = rank, _word(dims), _word(dims + 8), _word(at + HEAD + 40), flags & WANTED_FLAGS
     if found != (2, 3, 5, id(array.dtype), WANTED_FLAGS):
         return False
-    return ctypes.c_float.from_address(id(scalar) + HEAD).value == 1.5 and _word(id(scalar) + HEAD - 8) == id(np.float32)
+    return ctypes.c_float.from_address(id(scalar) + HEAD).value == 1.5 and _word(id(scalar) + HEAD - 8) == id(
+        np.float32
+    )

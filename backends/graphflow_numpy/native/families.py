@@ -1,5 +1,5 @@
 """Imports every module that fills the table of native kernels."""
 
-from graphflow_numpy.native import blas_calls, matmul, pools, rows, updates, windows
+from graphflow_numpy.native import blas_calls, copies, matmul, pools, rows, updates, windows
 
-__all__ = ["blas_calls", "matmul", "pools", "rows", "updates", "windows"]
+__all__ = ["blas_calls", "copies", "matmul", "pools", "rows", "updates", "windows"]

@@ -23,6 +23,8 @@ from graphflow_numpy.native import scalars, spaces
 from graphflow_numpy.native.emission import Emitter, Function, V
 from graphflow_numpy.native.reductions import KINDS
 
+MOST_STEPS = 4000  # of one function: what LLVM needs for more grows faster than its length
+
 
 class Operand(NamedTuple):
     """An input or output of the group: its element types and how it lies in the merged space."""
@@ -147,12 +149,31 @@ def section(nest: Nest) -> int | None:
     return found.pop() if len(found) == 1 else None if found else 0
 
 
-@functools.lru_cache(1024)
+Kind = tuple[str, bool, Any]  # element type, whether unsigned, the number if it is known
+
+
+@functools.lru_cache(4096)
+def _result(step_type: str, attrs: tuple[tuple[str, Any], ...], inputs: tuple[Kind, ...]) -> Kind | None:
+    """What an op makes of such inputs; None if it has no row in the table, or one that does not take them."""
+    emit = scalars.TABLE.get(step_type)
+    if emit is None:
+        return None
+    e = Function(itertools.count()).emitter(2)
+    values = [e.constant(known or 0, elem)._replace(known=known, unsigned=unsigned) for elem, unsigned, known in inputs]
+    found = emit(e, *values, **dict(attrs))
+    return None if found is None else (found.elem, found.unsigned, None)
+
+
 def has_code(nest: Nest) -> bool:
     """Whether every op has a row in the table that takes what it gets."""
-    e = Function(itertools.count()).emitter(2)
-    return values_of(e, nest, [e.constant(o.known or 0, o.elem)._replace(known=o.known, unsigned=o.unsigned)
-                             for o in nest.inputs]) is not None  # fmt: skip
+    if len(nest.steps) > MOST_STEPS:
+        return False
+    kinds: list[Kind | None] = [(o.elem, o.unsigned, o.known) for o in nest.inputs]
+    for step in nest.steps:
+        kinds.append(_result(step.type, step.attrs, tuple([kinds[v] for v in step.inputs])))
+        if kinds[-1] is None:
+            return False
+    return True
 
 
 def values_of(e: Emitter, nest: Nest, inputs: Sequence[V]) -> list[V] | None:

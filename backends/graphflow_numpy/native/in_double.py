@@ -1,6 +1,6 @@
 """Rarer functions of float32, computed in float64 and rounded once: powers, erfc, hyperbolic functions, the tangent.
 
-Policy: as for `polynomials`; the error is what rounding makes it, a hair above half a unit.  float64 is left to NumPy.
+Policy: as for `polynomials`; the error is little more than the half unit of rounding.  float64 is left to NumPy.
 
 State: none.
 """

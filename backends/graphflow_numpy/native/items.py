@@ -9,14 +9,16 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from graphflow.program import Group, Instruction, Program
 from graphflow.spec import TensorSpec
-from graphflow_numpy.native import loops
-from graphflow_numpy.native.calls import CALL, MAKERS, Call, Scope
+from graphflow_numpy.native import loops, scalars
+from graphflow_numpy.native.calls import CALL, ELEMENT, MAKERS, Call, Scope
+from graphflow_numpy.native.engine import Build
+from graphflow_numpy.native.reductions import KINDS
 
 ALIASES = frozenset({
     "Identity", "StopGradient", "PreventGradient", "PlaceholderWithDefault", "Reshape", "Squeeze", "ExpandDims",
@@ -24,8 +26,11 @@ ALIASES = frozenset({
 UPDATES = {"Assign": "copy", "AssignAdd": "Add", "AssignSub": "Sub"}
 SILENT = frozenset({"VariableHandle", "NoOp", "Const"})
 DTYPES = frozenset({"float32", "float64", "int32", "int64", "bool"})
-STEP = 1.2e-10  # seconds for one pointwise instruction on one element of 4 bytes
-OPERAND = 8e-11  # seconds for reading or writing one
+STEP = 2e-11  # seconds for one pointwise instruction on one element
+LONG = 1.5e-10  # and for one that is a polynomial
+LONG_STEPS = frozenset({
+    "Exp", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Softplus", "SoftplusGrad", "Elu", "Selu", "Erf", "Pow", "Sin", "Cos",
+})  # fmt: skip
 
 
 class Item(NamedTuple):
@@ -63,7 +68,8 @@ def seconds_of(scope: Scope, item: Item) -> float:
         return 0.0
     made = item.members or item.instructions
     size = max(scope.size(v) for m in made for v in (m.inputs[-1], *m.outputs) if v >= 0)
-    return CALL + size * (STEP * len(made) + OPERAND * (len(item.inputs) + 1))
+    steps = sum(LONG if m.type in LONG_STEPS else STEP for m in made)
+    return CALL + size * (steps + ELEMENT * (len(item.inputs) + 1))
 
 
 def items(scope: Scope) -> Iterator[tuple[int, int, Item | None]]:
@@ -124,12 +130,11 @@ def _pointwise(scope: Scope, instructions: Sequence[Instruction]) -> Item | None
 
 def request(
     scope: Scope, members: Sequence[Instruction], inputs: Sequence[int], outputs: Sequence[int]
-) -> tuple[object, Callable[..., object]] | None:
+) -> tuple[Hashable, Build] | None:
     """Key and builder of a loop nest."""
-    try:
-        return loops.group_request(view(scope), members, inputs, outputs)  # type: ignore[return-value]
-    except (AssertionError, KeyError, StopIteration):
+    if not all(m.type in scalars.TABLE or m.type in KINDS for m in members):
         return None
+    return loops.group_request(view(scope), members, inputs, outputs)
 
 
 def view(scope: Scope) -> Program:

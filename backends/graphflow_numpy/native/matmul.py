@@ -22,10 +22,10 @@ from graphflow_numpy.native.turning import Matrices, turn, turn_call
 SMALL = 32**3  # m * n * k up to which one thread does all of a product
 MEDIUM = 64**3  # and up to which own loops are quicker than any BLAS
 OWN_BYTES = 64  # of a vector, from which on they always are: OpenBLAS leaves half of AVX-512 unused
-OWN_FLOPS = 1.0e-11  # seconds
+OWN_FLOPS = 5e-12  # seconds, with the widest vectors
 DEPTH = 384  # inner indices summed before the next part of them is added
 UNIT = 1 << 19  # m * n * k of a unit of work, more or less
-ROWS = 12  # at most, of a tile
+ROWS = 14  # at most, of a tile
 
 
 class Product(NamedTuple):
@@ -113,7 +113,7 @@ def _tiled(body: Body, p: Product, of: str, places: list[str]) -> None:
     a, b, c = places
     row_step, inner_step = (1, p.m) if p.turned[0] else (p.k, 1)
     nest = [Inner(p.k, inner_step, p.n)]
-    for first, columns in tiles.column_blocks(p.n, of, 4):
+    for first, columns in tiles.column_blocks(p.n, of, tiles.VECTORS):
         most = min(ROWS, tiles.registers() // columns.vectors)
         blocks = tiles.even_blocks(p.m, most)
         size = blocks[0][1]
@@ -152,7 +152,7 @@ class _Grid(NamedTuple):
 
 
 def _grid(p: Product, of: str) -> _Grid:
-    columns = tuple(tiles.column_blocks(p.n, of, 4 if tiles.registers() > 16 else 2))
+    columns = tuple(tiles.column_blocks(p.n, of, tiles.VECTORS))
     most = min(ROWS, tiles.registers() // columns[0][1].vectors)
     size = tiles.even_blocks(p.m, most)[0][1]
     count = max(1, round(UNIT / (size * columns[0][1].width * p.k)))

@@ -143,9 +143,7 @@ def _forward(scope: Scope, ins: Instruction) -> list[Call] | None:
     return [Call((ins.type, p), _kernel("pool", p, p.images * p.rows.out, write), ins.inputs, ins.outputs, seconds)]
 
 
-def _largest(
-    body: Body, of: str, places: list[tuple[str, str | None]], k: Index, lanes: int, real: int
-) -> str:
+def _largest(body: Body, of: str, places: list[tuple[str, str | None]], k: Index, lanes: int, real: int) -> str:
     """The maximum of a window; a position that was moved inside names an element of the window again."""
     kind = vector(of, lanes)
     suffix = {"float": "f32", "double": "f64"}[of]
@@ -217,7 +215,9 @@ def _gradient(p: Pool, inputs: int, some: Callable[..., None]) -> Callable[[Body
     return write
 
 
-def _put(body: Body, p: Pool, of: str, value: str, place: str, k: Index, size: tuple[int, int], inside: str | None) -> None:
+def _put(
+    body: Body, p: Pool, of: str, value: str, place: str, k: Index, size: tuple[int, int], inside: str | None
+) -> None:
     """Write or add what one window gives to an element, if there is such an element."""
     lanes, real = size
 
@@ -258,7 +258,9 @@ def _max_gradient(scope: Scope, ins: Instruction) -> list[Call] | None:
                 nan = body.let(f"fcmp uno {kind} {value}, {value}")
                 found = body.let(f"and {flags} {body.let(f'or {flags} {equal}, {nan}')}, {pending}")
                 if inside is not None:
-                    found = body.let(f"select i1 {inside}, {flags} {found}, {flags} {'zeroinitializer' if lanes > 1 else 'false'}")
+                    found = body.let(
+                        f"select i1 {inside}, {flags} {found}, {flags} {'zeroinitializer' if lanes > 1 else 'false'}"
+                    )
                 pending = body.let(f"xor {flags} {pending}, {found}")
                 given = body.let(f"select {flags} {found}, {kind} {dy}, {kind} {zero}")
                 _put(body, p, of, given, body.at(dx, of, offset), k, (lanes, real), inside)
@@ -294,5 +296,3 @@ def _mean_gradient(scope: Scope, ins: Instruction) -> list[Call] | None:
     seconds = CALL + p.images * (p.image + p.pooled) * ELEMENT
     build = _kernel("pool_gradient", p, p.images, _gradient(p, 1, some))
     return [Call((ins.type, p), build, (dy,), ins.outputs, seconds)]
-
-

@@ -20,6 +20,18 @@ F = TypeVar("F", bound=Emit)
 
 TABLE: dict[str, Emit] = {}
 
+# How far a result may be from the exact one, in units in the last place, for ops that do not give NumPy's very bits.
+ULP: dict[str, float] = {
+    **{name.capitalize(): bound for (name, _), bound in sorted(polynomials.ULP.items(), key=lambda row: row[1])},
+    **dict.fromkeys(("Tan", "Sinh", "Cosh"), 0.51),
+    "Erfc": 0.75,
+    "Pow": 2.0,  # 0.51 for float32 and exponents that no multiplication makes
+    "Elu": 2.0,
+    "Selu": 3.5,
+    "Softplus": 2.5,
+    "SoftplusGrad": 2.5,  # 0 where exp(-x) overflows, as NumPy has it
+}
+
 # graphflow's dtypes as element types: in registers, and in memory.
 ELEMENTS: Mapping[str, tuple[str, str, bool]] = {
     "float32": ("float", "float", False),

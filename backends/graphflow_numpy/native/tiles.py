@@ -16,8 +16,9 @@ from typing import NamedTuple
 from graphflow_numpy.native.engine import vector_bytes
 from graphflow_numpy.native.nests import BYTES, Body, Index, vector
 
-UNROLL = 4  # inner indices written out
-SHORT = 8  # a loop of up to so many steps is written out whole
+VECTORS = 2  # of columns in a tile, at most: with more of them, fewer rows share what is read of the right operand
+UNROLL = 2  # inner indices written out
+SHORT = 5  # a loop of up to so many steps is written out whole
 
 
 class Inner(NamedTuple):

@@ -17,7 +17,7 @@ from graphflow_numpy.native.nests import BYTES, LLVM, Body, Index, vector
 
 
 class Matrices(NamedTuple):
-    """A batch of matrices, one after the other, and how far apart its rows are before and after."""
+    """A batch of matrices, one after the other."""
 
     dtype: str
     batch: int
@@ -50,23 +50,26 @@ def _build(m: Matrices) -> Build:
     return build
 
 
-def turn(body: Body, of: str, source: str, target: str, rows: int, columns: int) -> None:
-    """Write one matrix transposed."""
+def turn(
+    body: Body, of: str, source: str, target: str, rows: int, columns: int, steps: tuple[int, int] | None = None
+) -> None:
+    """Write one matrix transposed; `steps` are from one row to the next, before and after."""
+    before, after = steps or (columns, rows)
     lanes = vector_bytes() // BYTES[of]
     whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
 
     def band(i: Index) -> None:
-        here, there = body.at(source, of, body.mul(i, columns)), body.at(target, of, i)
+        here, there = body.at(source, of, body.mul(i, before)), body.at(target, of, i)
 
         def square(j: Index) -> None:
-            _square(body, of, lanes, (body.at(here, of, j), columns), (body.at(there, of, body.mul(j, rows)), rows))
+            _square(body, of, lanes, (body.at(here, of, j), before), (body.at(there, of, body.mul(j, after)), after))
 
         body.loop(0, whole_columns, lanes, square)
-        _single(body, of, (here, columns), (there, rows), range(lanes), (whole_columns, columns))
+        _single(body, of, (here, before), (there, after), range(lanes), (whole_columns, columns))
 
     body.loop(0, whole_rows, lanes, band)
-    here, there = body.at(source, of, whole_rows * columns), body.at(target, of, whole_rows)
-    _single(body, of, (here, columns), (there, rows), range(rows - whole_rows), (0, columns))
+    here, there = body.at(source, of, whole_rows * before), body.at(target, of, whole_rows)
+    _single(body, of, (here, before), (there, after), range(rows - whole_rows), (0, columns))
 
 
 def _single(

@@ -56,7 +56,9 @@ def combine(op: str, dtype: str, size: int) -> Build:
 def copy_call(scope: Scope, source: int, target: int) -> Call:
     """A copy of all elements in their order."""
     size, dtype = scope.size(source), scope.dtype(source)
-    return Call(("combine", "copy", dtype, size), combine("copy", dtype, size), (source,), (target,), CALL + size * ELEMENT)
+    return Call(
+        ("combine", "copy", dtype, size), combine("copy", dtype, size), (source,), (target,), CALL + size * ELEMENT
+    )
 
 
 def update_call(scope: Scope, op: str, old: int, delta: int, new: int) -> Call:

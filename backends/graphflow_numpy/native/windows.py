@@ -26,7 +26,6 @@ from graphflow_numpy.windows import AxisWindow, window_axes
 
 FEW_ROWS = 6  # filter rows side by side, below which a tile takes rows from several places
 PIXELS = 512  # pixels that are summed before their sum is added to the gradient of the filter
-COLUMNS = 4  # vectors of filters in a tile, where there are registers for it
 
 
 class Axis(NamedTuple):
@@ -200,7 +199,7 @@ def _correlate(c: Conv, nest: Sequence[Inner], first: int) -> Build:
             n, y = body.divmod(u, c.rows.out)
             left = body.at(x, of, body.add(body.mul(n, c.image), body.mul(y, c.rows.stride * c.line)))
             here = body.at(out, of, body.mul(u, c.columns.out * c.filters))
-            for start, columns in tiles.column_blocks(c.filters, of, _most()):
+            for start, columns in tiles.column_blocks(c.filters, of, tiles.VECTORS):
                 blocks = tiles.even_blocks(c.columns.out, tiles.registers() // columns.vectors)
                 size = blocks[0][1]
                 whole = sum(1 for _, count in blocks if count == size) * size
@@ -227,10 +226,6 @@ def _correlate(c: Conv, nest: Sequence[Inner], first: int) -> Build:
         return Entry(symbol, c.images * c.rows.out)
 
     return build
-
-
-def _most() -> int:
-    return COLUMNS if tiles.registers() > 16 else 2
 
 
 # -- the gradient with respect to the filter -------------------------------------------------------------------------
@@ -268,13 +263,17 @@ def _filter_rows(c: Conv) -> tuple[list[int], int]:
 def _filter(c: Conv) -> Build:
     of = LLVM[c.dtype]
     offsets, run = _filter_rows(c)
-    blocks = tiles.column_blocks(c.filters, of, _most())
+    blocks = tiles.column_blocks(c.filters, of, tiles.VECTORS)
     most = tiles.registers() // blocks[0][1].vectors
     if run < FEW_ROWS:
         cuts = tiles.even_blocks(len(offsets), most)
     else:
-        cuts = [(first + at, count) for first in range(0, len(offsets), run) for at, count in tiles.even_blocks(run, most)]
-    at_once = max(d for d in range(1, c.images + 1) if c.images % d == 0 and (d == 1 or d * c.rows.out * c.columns.out <= PIXELS))
+        cuts = [
+            (first + at, count) for first in range(0, len(offsets), run) for at, count in tiles.even_blocks(run, most)
+        ]
+    at_once = max(
+        d for d in range(1, c.images + 1) if c.images % d == 0 and (d == 1 or d * c.rows.out * c.columns.out <= PIXELS)
+    )
     pixels = c.rows.out * c.columns.out * c.filters
     nest = (
         Inner(at_once, c.image, pixels),
