@@ -35,6 +35,7 @@ from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, ro
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.native.segment import Segment
+from graphflow_numpy.native.segments import without_arena
 from graphflow_numpy.parallel import Parallel
 from graphflow_numpy.sharing import THREADS, WHOLE, share_range
 from graphflow_numpy.steploop import StepLoop
@@ -115,7 +116,8 @@ class NumpyExecutable:
         inside = {i for s in segments for i in range(s.begin, s.end)}
         replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
         self._segments = list(segments)
-        self._bound = bound = Bound(self.program, self._context, replacements)
+        program = without_arena(self.program, segments)
+        self._bound = bound = Bound(program, self._context, replacements)
         self._install(StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound))
 
     def _executor(self, bound: Bound) -> _Executor:
@@ -128,6 +130,7 @@ class NumpyExecutable:
     def _install(self, body: _Executor) -> None:
         self.source = body.source
         self._bodies.append(body)
+        self._made = body, self._bound.program  # of one another, whichever thread looks
         self._frames: list[_Frame] = []
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
@@ -182,8 +185,8 @@ class NumpyExecutable:
 
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
-        body = self._bodies[-1]
-        functions = body.frame(_buffers(self.program))
+        body, program = self._made
+        functions = body.frame(_buffers(program))
         if type(body) is StepLoop and len(self._bound.steps) <= HOT_LIMIT:
             functions = self._counted(functions)
         return self._new_context(), *functions
