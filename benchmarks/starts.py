@@ -29,10 +29,10 @@ try:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 except OSError:
     resident = 0
-places = [list({module}.__path__)[0]]
+places = [os.path.dirname({module}.__file__)]
 if {module!r} == "graphflow":
-    import importlib.util
-    places += list(importlib.util.find_spec("graphflow_numpy").submodule_search_locations)
+    import graphflow_numpy
+    places.append(os.path.dirname(graphflow_numpy.__file__))
 print(json.dumps({{"seconds": seconds, "resident": resident, "places": places, "tag": sys.implementation.cache_tag}}))
 """
 OWN = ("numpy", "graphflow")

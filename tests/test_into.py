@@ -207,3 +207,26 @@ def test_large_activations_and_biases_have_the_bits_of_the_small_ones() -> None:
         assert exact_bits(out, TABLE[name].function(*inputs, **attrs))
         for i in range(len(x)):
             assert exact_bits(out[i], TABLE[name].function(x[i], *inputs[1:], **attrs))
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (48, 48), (200, 150), (1, 5), (5, 1)])
+@pytest.mark.parametrize("turns", [(False, True), (True, False), (False, False), (True, True)])
+def test_products_of_one_array_with_itself_have_the_bits_of_any_other_product(
+    shape: tuple[int, int], turns: tuple[bool, bool]
+) -> None:
+    arena = np.random.default_rng(5).standard_normal(2 * shape[0] * shape[1]).astype(np.float32)
+    view = arena[3 : 3 + shape[0] * shape[1]].reshape(shape)
+    row, attrs = TABLE["MatMul"], {"transpose_a": turns[0], "transpose_b": turns[1]}
+    for a in (view, view.copy()):
+        b = a if turns[0] is not turns[1] else a.T  # the second as the first one transposed, in the same memory
+        wanted = row.function(a.copy(), b.copy("K"), **attrs)
+        known = [TensorSpec(as_dtype("float32"), x.shape) for x in (a, b)]
+        found = row.fit(attrs, known, [None])  # type: ignore[misc]
+        out = np.empty_like(wanted)
+        row.into(a, b, out, **attrs)  # type: ignore[misc]
+        assert exact_bits(out, wanted)
+        assert exact_bits(row.function(a, b, **attrs), wanted)
+        if found is not None:
+            assert exact_bits(found.function(a, b), wanted)
+            found.into(a, b, out)
+            assert exact_bits(out, wanted)

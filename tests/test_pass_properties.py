@@ -62,7 +62,7 @@ def sound(program: Program) -> Program:
         outside = [*program.instructions[: group.begin], *program.instructions[group.end :]]
         read = {v for ins in outside for v in ins.inputs} | set(program.fetches)
         assert inside & read <= set(group.outputs) <= inside, "a group's outputs are what others read of it"
-    if program.schedule is not None:
+    if program.schedule is not None and program.schedule.tasks:
         check_schedule(program)
     return program
 
@@ -72,7 +72,7 @@ def check_schedule(program: Program) -> None:
     assert program.schedule is not None
     tasks = program.schedule.tasks
     assert [t.begin for t in tasks] == [0, *(t.end for t in tasks)][: len(tasks)]
-    assert not tasks or tasks[-1].end == len(program.instructions)
+    assert tasks[-1].end == len(program.instructions)
     task_of = {i: n for n, task in enumerate(tasks) for i in range(task.begin, task.end)}
     maker = {v: task_of[i] for i, ins in enumerate(program.instructions) for v in ins.outputs if v >= 0}
     by_key = {ins.key: task_of[i] for i, ins in enumerate(program.instructions)}
@@ -102,7 +102,7 @@ def fail_if_different(recipe: Recipe, ways: list[Way]) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_any_subset_of_passes_in_any_legal_order_gives_the_same_bits(part: int) -> None:
-    for seed in range(FIRST_SEED + part, FIRST_SEED + GRAPHS // 2, PARTS):
+    for seed in range(FIRST_SEED + part, FIRST_SEED + GRAPHS // 4, PARTS):
         rng = random.Random(seed)
         ways = [Way(order=random_order(rng), rewrite=sound) for _ in range(4)]
         fail_if_different(random_recipe(seed, tf), ways)

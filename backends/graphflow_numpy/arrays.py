@@ -49,17 +49,19 @@ rows(
         "Squeeze": lambda x, *, axis: x.squeeze(axis),
         "Transpose": _transpose,
         "BroadcastTo": np.broadcast_to,
-        "Reverse": lambda x, *, axis: np.flip(x, axis),
         "GuaranteeConst": lambda x: x,
     },
     view=True,
 )
+# A copy: NumPy's sines, powers and the like round otherwise where they read backwards.
+rows({"Reverse": lambda x, *, axis: np.flip(x, axis).copy()})
+into("Reverse")(lambda x, out, *, axis: np.copyto(out, np.flip(x, axis)))
 rows({"ConjugateTranspose": lambda x, order=None, *, perm: np.conjugate(_transpose(x, order, perm=perm))})
 
 
 @fit("Reshape")
 def _fit_reshape(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
-    dims = outputs[0].dims
+    dims = outputs[0] and outputs[0].dims
     return None if dims is None or None in dims else Fitted(lambda x, shape: x.reshape(dims))
 
 

@@ -117,8 +117,8 @@ class NumpyExecutable:
         replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
         self._segments = list(segments)
         program = without_arena(self.program, segments)
-        self._bound = bound = Bound(program, self._context, replacements)
-        self._install(StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound))
+        self._bound = Bound(program, self._context, replacements)
+        self._install(self._executor(self._bound))
 
     def _executor(self, bound: Bound) -> _Executor:
         """How the steps are run."""

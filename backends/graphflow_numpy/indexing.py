@@ -55,9 +55,10 @@ def _mask_places(mask: Any, size: Any) -> Any:
 @kernel("StridedSlice", view=True)
 def _strided_slice(x: Any, *bounds: Any, key: tuple[Any, ...]) -> Any:
     try:
-        return boxed(x[_index(key)(*bounds)])
+        found = boxed(x[_index(key)(*bounds)])
     except IndexError as error:
         raise _outside(error, x) from None
+    return found.copy() if any(stride < 0 for stride in found.strides) else found  # as for Reverse
 
 
 @kernel("StridedSliceGrad")

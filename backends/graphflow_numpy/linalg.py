@@ -27,7 +27,7 @@ MANY = 1 << 23  # multiplications from which on the matrices of a batch are shar
 
 def product(a: Any, b: Any) -> Any:
     """The matrix product, of batches too."""
-    if _overlap(a, b):
+    if _symmetric(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
         return a.dot(b) if whole_products() else multiply(a, b, None, share)
@@ -36,7 +36,7 @@ def product(a: Any, b: Any) -> Any:
 
 def product_into(a: Any, b: Any, out: Any) -> None:
     """The same into given memory."""
-    if _overlap(a, b):
+    if _symmetric(a, b):
         b = b.copy()
     if a.ndim == 2 and b.ndim == 2:
         if whole_products():
@@ -49,11 +49,11 @@ def product_into(a: Any, b: Any, out: Any) -> None:
         np.matmul(a, b, out)
 
 
-def _overlap(a: Any, b: Any) -> bool:
-    """Whether two arrays may have an element in common."""
-    if a.base is None or b.base is None:  # most often: two arrays that own their memory
-        return (a if a.base is None else a.base) is (b if b.base is None else b.base)
-    return bool(np.may_share_memory(a, b))
+def _symmetric(a: Any, b: Any) -> bool:
+    """Whether one operand may be the other one transposed, in the very same memory."""
+    if a.strides[-1] != b.strides[-2] or a.strides[-2] != b.strides[-1]:
+        return False
+    return a is b or (a.base is not None or b.base is not None) and bool(np.may_share_memory(a, b))
 
 
 @kernel("MatMul")
@@ -83,14 +83,31 @@ _DOT: dict[tuple[bool, bool], tuple[Any, Any]] = {
 
 @fit("MatMul")
 def _fit_matmul(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
-    """Straight to BLAS, where the product is not square: then no routine for symmetric products can come in."""
+    """Straight to BLAS, but for a product that may be symmetric: only one that is square can be."""
     (dtype, first, _), (_, second, _) = inputs
     if dtype.np.char not in "fd" or not all(d is not None and len(d) == 2 and None not in d for d in (first, second)):
         return None
     turns = attrs["transpose_a"], attrs["transpose_b"]
     m, k = reversed(first) if turns[0] else first
     n = second[0] if turns[1] else second[1]
-    return Fitted(*_DOT[turns]) if m != n and panels(m, k, n) == 1 else None
+    if panels(m, k, n) > 1:
+        return None
+    function, write = _DOT[turns]
+    if m != n:
+        return Fitted(function, write)
+
+    def apart(a: Any, b: Any) -> Any:
+        shared = a is b or (a.base is not None or b.base is not None) and np.may_share_memory(a, b)
+        return b.copy() if shared else b
+
+    if turns[0] is turns[1]:  # strides tell without a look at the memory, unless both are vectors
+        if n == 1 or k == 1:
+            return None
+        return Fitted(
+            lambda a, b: function(a, b if a.strides[1] != b.strides[0] else apart(a, b)),
+            lambda a, b, out: write(a, b if a.strides[1] != b.strides[0] else apart(a, b), out),
+        )
+    return Fitted(lambda a, b: function(a, apart(a, b)), lambda a, b, out: write(a, apart(a, b), out))
 
 
 def _turned(x: Any, turn: bool) -> Any:

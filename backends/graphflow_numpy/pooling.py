@@ -4,16 +4,15 @@ Policy: one vectorised operation per window position, on slices of the arrays th
 materialised, so a padded cell can neither be a maximum nor count in a mean. Where several elements of a
 window are the maximum, the first one in window order gets the gradient. A NaN in a window is its maximum.
 
-Windows that tile the image take fewer and longer passes, images side by side; how they are cut depends on shapes alone.
+Blocks of images stay in cache and may be computed side by side; how they are cut depends on shapes alone.
 
 Kernels compute float16 and bfloat16 in float32 and never write to an argument.
 
-State: a bounded cache of masks.
+State: none.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from math import prod
@@ -61,9 +60,8 @@ class _Pool:
         self.overlapping = any(axis.stride < axis.kernel for axis in self.axes)
 
     def tiles(self) -> bool:
-        """Whether the windows lie side by side and cover the image, whose channels come last."""
-        whole = all(a.stride == a.kernel and not a.before and a.out * a.stride == a.size for a in self.axes)
-        return self.leading == 1 and whole
+        """Whether the windows lie side by side and cover the image."""
+        return all(a.stride == a.kernel and not a.before and a.out * a.stride == a.size for a in self.axes)
 
     def taps(self) -> Iterator[tuple[Index, Index]]:
         for _, outputs, inputs in window_taps(self.axes, self.leading):
@@ -109,7 +107,7 @@ def max_pool_into(x: Array, out: Array, **at: Any) -> None:
     pool = _Pool(x.shape, **at)
     source = working(x)
     target = out if source is x else np.empty(out.shape, source.dtype)
-    if out.size and pool.tiles():
+    if pool.leading == 1 and pool.tiles():
         _in_pieces(pool, x.size * _SECONDS, x.itemsize, lambda images: _maxima(pool, source[images], target[images]))
     else:
         target.fill(_lowest(source.dtype))
@@ -149,16 +147,16 @@ def _maxima(pool: _Pool, x: Array, out: Array) -> None:
 
 
 def _first_maxima(x: Array, y: Array, pool: _Pool) -> Iterator[tuple[Array, Index, Index]]:
-    """For each window position, a mask of the windows whose first maximum is there."""
-    pool.require_output(y, "the pooled output")
-    pending = np.ones(y.shape, np.bool_)
+    """For each window position, a mask of the windows whose first maximum is there; each mask is good for one step."""
+    pending, room = np.ones(y.shape, np.bool_), np.empty(y.shape, np.bool_)
     has_nan = y.dtype.kind in "fV" and bool(np.isnan(y).any())
     for outputs, inputs in pool.taps():
-        found = np.equal(x[inputs], y[outputs])
+        found, waiting = room[outputs], pending[outputs]
+        np.equal(x[inputs], y[outputs], found)
         if has_nan:  # a window with a NaN holds nothing equal to its maximum
-            found |= np.isnan(x[inputs])
-        found &= pending[outputs]
-        pending[outputs] ^= found
+            np.logical_or(found, np.isnan(x[inputs]), found)
+        np.logical_and(found, waiting, found)
+        np.greater(waiting, found, out=waiting)
         yield found, outputs, inputs
 
 
@@ -178,48 +176,20 @@ def max_pool_grad_into(x: Array, y: Array, dy: Array, out: Array, **at: Any) -> 
     pool.require_output(dy, "the output gradient")
     grads = working(dy)
     dx = out if grads is dy else np.empty(out.shape, grads.dtype)
-    if dx.size and pool.tiles() and [axis.kernel for axis in pool.axes] == [2, 2]:
-        seconds = x.size * 2 * _SECONDS
-        _in_pieces(pool, seconds, x.itemsize, lambda i: _to_first_of_four(x[i], y[i], grads[i], dx[i]))
-    else:
-        dx.fill(0)
-        # Bit patterns times 0 or 1: an exact selection, of infinities and NaN too, and faster than np.where.
-        for found, outputs, inputs in _first_maxima(x, y, pool):
-            if pool.overlapping:
-                dx[inputs] += np.multiply(_bits(grads[outputs]), found).view(dx.dtype)
-            else:
-                np.multiply(_bits(grads[outputs]), found, out=_bits(dx[inputs]))
+    _in_pieces(pool, x.size * 2 * _SECONDS, x.itemsize, lambda i: _to_first(pool, x[i], y[i], grads[i], dx[i]))
     if dx is not out:
         out[...] = dx
 
 
-@functools.lru_cache(64)
-def _odd_columns(columns: int, channels: int) -> Array:
-    """Which elements of a row of an image stand in its second, fourth ... column."""
-    found = np.zeros((columns, channels), np.bool_)
-    found[1::2] = True
-    found.flags.writeable = False
-    return found.reshape(-1)
-
-
-def _to_first_of_four(x: Array, y: Array, dy: Array, dx: Array) -> None:
-    """Windows of two by two, side by side: everything runs along whole rows, a window's neighbour is a shift away."""
-    batch, height, columns, channels = x.shape
-    pairs, row = (batch, height // 2, 2, columns * channels), (batch, height // 2, 1, columns * channels)
-    odd = _odd_columns(columns, channels)
-    first = np.equal(np.ascontiguousarray(x).reshape(pairs), np.repeat(y, 2, 2).reshape(row))
-    if y.dtype.kind in "fV" and bool(np.isnan(y).any()):
-        first |= np.isnan(x).reshape(pairs)
-    after, before, second = first[..., channels:], first[..., :-channels], odd[channels:]
-    np.greater(after, np.logical_and(before, second), out=after)  # and not: the column before has it
-    above = first[:, :, 0]
-    taken = above.copy()
-    right, left = taken[..., channels:], taken[..., :-channels]
-    np.logical_or(right, np.logical_and(above[..., :-channels], second), right)
-    np.logical_or(left, np.greater(above[..., channels:], odd[:-channels]), left)
-    below = first[:, :, 1]
-    np.greater(below, taken, out=below)
-    np.multiply(_bits(np.repeat(dy, 2, 2)).reshape(row), first, _bits(dx).reshape(pairs))
+def _to_first(pool: _Pool, x: Array, y: Array, dy: Array, dx: Array) -> None:
+    if not pool.tiles():
+        dx.fill(0)
+    # Bit patterns times 0 or 1: an exact selection, of infinities and NaN too, and faster than np.where.
+    for found, outputs, inputs in _first_maxima(x, y, pool):
+        if pool.overlapping:
+            dx[inputs] += np.multiply(_bits(dy[outputs]), found).view(dx.dtype)
+        else:
+            np.multiply(_bits(dy[outputs]), found, out=_bits(dx[inputs]))
 
 
 def max_pool_grad_grad(
@@ -228,6 +198,7 @@ def max_pool_grad_grad(
     """Gradient of `max_pool_grad` with respect to ``dy``: the ``ddx`` at each window's first maximum."""
     pool = _Pool(x.shape, ksize, strides, padding, data_format)
     pool.require_input(ddx, "the gradient of the input gradient")
+    pool.require_output(y, "the pooled output")
     out = np.zeros(pool.output_shape, ddx.dtype)
     for found, outputs, inputs in _first_maxima(x, y, pool):
         _bits(out)[outputs] |= np.multiply(_bits(ddx[inputs]), found)

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError
 from graphflow_numpy.elementwise import is_half
-from graphflow_numpy.sums import Axis, all_axes, fitted_total, ordered, total, total_into
+from graphflow_numpy.sums import Axis, all_axes, first_axes, fitted_total, ordered, total, total_into
 from graphflow_numpy.table import Fitted, fit, into, kernel
 
 _add: Any = np.add.reduce
@@ -65,14 +65,20 @@ def _sum_into(x: Any, out: Any, *, axis: Axis, keepdims: bool) -> None:
 
 @fit("Sum")
 def _fit_sum(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
-    axis = attrs["axis"]
+    axis, keepdims = attrs["axis"], attrs["keepdims"]
     found = _fitted(inputs[0], axis)
     if found is None:
-        return None
+        dtype, dims, _ = inputs[0]
+        if dims is None or dtype.np.char not in "fd" or all_axes(axis, len(dims)) or first_axes(axis, len(dims)):
+            return None
+        return Fitted(
+            lambda x: _add(x if x.flags.c_contiguous else np.ascontiguousarray(x), axis, None, None, keepdims),
+            lambda x, out: _add(x if x.flags.c_contiguous else np.ascontiguousarray(x), axis, None, out, keepdims),
+        )
     function, write = found
     remains = [d for i, d in enumerate(inputs[0].dims) if axis is not None and i not in axis]
-    shape = kept(inputs[0].dims, axis) if attrs["keepdims"] else tuple(remains)
-    if len(shape) < 2 and not attrs["keepdims"]:
+    shape = kept(inputs[0].dims, axis) if keepdims else tuple(remains)
+    if len(shape) < 2 and not keepdims:
         return Fitted(function, write)
     return Fitted(lambda x: np.reshape(function(x), shape), lambda x, out: write(x, out.reshape(-1)))
 

@@ -22,7 +22,8 @@ _reduce: Any = np.add.reduce
 
 SHORT_MATRIX = 9216  # elements up to which no BLAS uses threads for a vector times a matrix
 SHORT_VECTOR = 2048  # elements up to which the accumulators of a dot product are as exact as NumPy's pairwise sum
-WIDE = 1024  # elements of a row worth a vector loop
+NARROW = 128  # elements of a row up to which rows are folded
+WIDE = 1024  # elements of a folded row, worth a vector loop
 
 
 @functools.lru_cache(512)
@@ -55,7 +56,7 @@ def column_sums(matrix: Any, out: Any) -> None:
     if matrix.size <= SHORT_MATRIX:
         ones(count, matrix.dtype).dot(matrix, out)
         return
-    fold = WIDE // width
+    fold = WIDE // width if width <= NARROW else 0
     rows = count // fold if fold else 0
     if rows < 4:
         _reduce(matrix, 0, matrix.dtype, out)

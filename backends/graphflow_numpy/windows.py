@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -163,8 +163,10 @@ def parts(batch: int, rows: int, bytes_per_row: int, seconds: float) -> list[Par
         return []
     in_block = BLOCK_BYTES // max(1, bytes_per_row)  # rows
     if batch >= wanted and in_block >= rows:
-        step = max(1, min(in_block // rows, -(-batch // wanted)))
-        return [Part(slice(i, min(i + step, batch)), slice(0, rows)) for i in range(0, batch, step)]
+        step = min(in_block // rows, -(-batch // wanted))
+        count = min(batch, -(-batch // (step * wanted)) * wanted)
+        bounds = [i * batch // count for i in range(count + 1)]
+        return [Part(slice(i, j), slice(0, rows)) for i, j in pairwise(bounds)]
     count = min(rows, max(-(-rows // max(1, in_block)), -(-wanted // batch)))
     cuts = [(i * rows // count, (i + 1) * rows // count) for i in range(count)]
     return [Part(slice(image, image + 1), slice(a, b)) for image in range(batch) for a, b in cuts]

@@ -10,11 +10,10 @@ State: the figures of this process.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
-import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +46,8 @@ def machine() -> Machine:
 def cache_file() -> Path:
     """Where the figures of this machine are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    told = (VERSION, platform.node(), platform.machine(), platform.processor(), os.cpu_count(), np.__version__)
-    name = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
-    return Path(base) / "graphflow" / f"machine-{name}.json"
+    told = f"machine-{VERSION}-{platform.node()}-{platform.machine()}-{os.cpu_count()}-numpy-{np.__version__}"
+    return Path(base) / "graphflow" / f"{''.join(c if c.isalnum() else '-' for c in told)}.json"
 
 
 def read(path: Path) -> Machine | None:
@@ -63,15 +61,14 @@ def read(path: Path) -> Machine | None:
 
 def write(path: Path, figures: Machine) -> None:
     """Keep the figures; a reader sees the old file or the new one, whole."""
+    temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(figures._asdict(), file)
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
+            temporary.write_text(json.dumps(figures._asdict()), "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def measure() -> Machine:

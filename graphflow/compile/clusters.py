@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 WORTH = 1.2e-4  # seconds: a task of that length is worth a hand-over
 SMALL = 4e-5  # seconds that others may be made to wait
-LONGEST = 1e-3  # seconds beyond which nothing is merged
+LONGEST = 2e-3  # seconds beyond which nothing is merged: a Ctrl-C waits for the tasks that run
 
 
 class Dag(NamedTuple):

@@ -73,7 +73,7 @@ def facts_of(program: Program, storage: StorageOf, is_whole: IsWhole = as_a_whol
     whole = [group for group in program.groups if is_whole(group)]
     inside = {v for g in whole for ins in program.instructions[g.begin : g.end] for v in ins.outputs}
     hidden = inside.difference(*[g.outputs for g in whole]) if whole else inside
-    kinds = [_kind(ins, sizes, storage) for ins in program.instructions]
+    kinds = _kinds(program, sizes, storage)
     lives = lifetimes(program, kinds, whole)
     return Facts(program, sizes, kinds, whole, hidden, lives, overlap(program, kinds))
 
@@ -91,15 +91,25 @@ def size_of(known: TensorSpec) -> int:
     return size
 
 
-def _kind(ins: Instruction, sizes: Sequence[int], storage: StorageOf) -> Storage:
-    """The storage of an instruction; the backend is not asked about those that touch no array."""
-    for v in ins.outputs:
-        if v >= 0 and sizes[v]:
-            return storage(ins)
-    for v in ins.inputs:
-        if sizes[v]:
-            return storage(ins)
-    return OWN
+def _kinds(program: Program, sizes: Sequence[int], storage: StorageOf) -> list[Storage]:
+    """The storage of each instruction; the backend is not asked about those that touch no array, nor a view of one."""
+    arrays = [size > 0 for size in sizes]
+    out: list[Storage] = []
+    for ins in program.instructions:
+        asked = False
+        for v in ins.inputs:
+            if arrays[v]:
+                asked = True
+        for v in ins.outputs:
+            if v >= 0 and arrays[v]:
+                asked = True
+        kind = storage(ins) if asked else OWN
+        if kind.views:
+            for v in ins.outputs:
+                if v >= 0:
+                    arrays[v] = True
+        out.append(kind)
+    return out
 
 
 def _planned(facts: Facts, smallest: int) -> set[int]:

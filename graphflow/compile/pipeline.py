@@ -17,7 +17,21 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from graphflow import spec
-from graphflow.compile import dead, fold, fuse, lower, memory, merge, products, schedule, simplify, splat, transposes
+from graphflow.compile import (
+    dead,
+    fold,
+    fuse,
+    lower,
+    memory,
+    merge,
+    narrow,
+    products,
+    reassociate,
+    schedule,
+    simplify,
+    splat,
+    transposes,
+)
 from graphflow.errors import InvalidArgumentError, shown
 from graphflow.graph import FuncGraph
 from graphflow.program import Group, Instruction, Program, Storage
@@ -73,6 +87,8 @@ _BEFORE_FUSION = (
     "simplify",
     "fold_transposes",
     "merge_products",
+    "narrow_products",
+    "reassociate",
     "merge_common",
     "remove_dead",
 )
@@ -84,6 +100,8 @@ TABLE = (
     Pass("fold_transposes", lambda p, f: transposes.fold_transposes(p, f.inner), follows=("specialise",)),
     Pass("merge_common", lambda p, f: merge.merge_common(p)),
     Pass("merge_products", lambda p, f: products.merge_products(p, f.inner), level=2, follows=("specialise",)),
+    Pass("narrow_products", lambda p, f: narrow.narrow_products(p, f.inner), level=2, follows=("specialise",)),
+    Pass("reassociate", lambda p, f: reassociate.reassociate(p, f.inner), level=2, follows=("specialise",)),
     Pass("remove_dead", lambda p, f: dead.remove_dead(p, f.targets), follows=("specialise", "merge_common")),
     Pass(
         "fuse",

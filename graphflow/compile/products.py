@@ -20,11 +20,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphflow.compile.rewrite import Result, Rule, Work, rewritten, volume
+from graphflow.compile.rewrite import Result, Rule, Work, rewritten
 from graphflow.program import Instruction, PassRecord, Program
 
 SUMS = ("Add", "AddN")
 MATMUL, SUM = "MatMul", "Sum"
+JOINED, DONE = -1, -2  # what a sweep remembers: what has been joined, and which sums have been rewritten
 MOST_BYTES = 1 << 27  # of operands that are joined
 # Microseconds on a middling server, as in `cost`: a matrix product's call, another kernel's, one more array for it.
 PRODUCT_CALL, CALL, PART = 0.8, 0.5, 0.2
@@ -51,7 +52,7 @@ class Product(NamedTuple):
     flags: tuple[bool, bool]  # transpose_a, transpose_b
 
     @property
-    def count(self) -> int:
+    def times(self) -> int:
         """How many products it stands for."""
         return max(len(self.left), len(self.right))
 
@@ -80,7 +81,7 @@ def _found(program: Program) -> dict[int, Parts]:
     joins = _joins(out.values())
     out = {v: parts._replace(rows=joins.get(tuple(sorted(parts.rows)), ())) if parts.rows else parts
            for v, parts in out.items()}  # fmt: skip
-    return {v: parts for v, parts in out.items() if parts.rows or any(p.count > 1 for p in parts.products)}
+    return {v: parts for v, parts in out.items() if parts.rows or any(p.times > 1 for p in parts.products)}
 
 
 def _joins(sums: Iterable[Parts]) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -103,7 +104,7 @@ def _is_plain_sum(program: Program, ins: Instruction) -> bool:
     dims = known.dims
     if dims is None or not 1 <= len(dims) <= 2 or None in dims or known.dtype.kind != "float":
         return False
-    return all([program.values[v].dims == dims for v in ins.inputs])
+    return all(program.values[v].dims == dims for v in ins.inputs)
 
 
 def _leaves(
@@ -159,7 +160,7 @@ def _worth(program: Program, parts: Parts) -> Parts:
     single: dict[tuple[bool, bool], list[Product]] = {}
     out: list[Product] = []
     for p in products:
-        if p.count == 1:
+        if p.times == 1:
             single.setdefault(p.flags, []).append(p)
         else:
             out.append(p)
@@ -176,9 +177,9 @@ def _with_common(products: Sequence[Product], side: int) -> list[Product]:
     """Products with the same operand on one side become one, with the sum of the others."""
     groups: dict[tuple[int, tuple[bool, bool]], list[Product]] = {}
     for p in products:
-        if p.count == 1:
+        if p.times == 1:
             groups.setdefault((p[side][0], p.flags), []).append(p)
-    out = [p for p in products if p.count > 1]
+    out = [p for p in products if p.times > 1]
     for (common, flags), group in groups.items():
         others = tuple([p[1 - side][0] for p in group])
         out.append(Product((common,), others, flags) if side == 0 else Product(others, (common,), flags))
@@ -189,13 +190,20 @@ def _joining_pays(program: Program, group: Sequence[Product]) -> bool:
     """Whether one product of joined operands is faster than several and their sum."""
     values = program.values
     size = values[group[0].left[0]].dtype.size
-    moved = sum([volume(values[v].dims) for p in group for v in (p.left[0], p.right[0])]) * size  # type: ignore[arg-type]
-    left, right = (values[v].dims for v in (group[0].left[0], group[0].right[0]))
-    rows, columns = left[group[0].flags[0]], right[1 - group[0].flags[1]]  # type: ignore[index]
+    lefts = [_matrix(program, p.left[0]) for p in group]
+    rights = [_matrix(program, p.right[0]) for p in group]
+    moved = size * sum([m * n for m, n in lefts + rights])
+    rows, columns = lefts[0][group[0].flags[0]], rights[0][1 - group[0].flags[1]]
     count = len(group)
-    apart = count * PRODUCT_CALL + (count - 1) * (CALL + 3 * rows * columns * size / BYTES)  # type: ignore[operator]
+    apart = count * PRODUCT_CALL + (count - 1) * (CALL + 3 * rows * columns * size / BYTES)
     together = PRODUCT_CALL + 2 * (2 * CALL + PART * count) + 2 * moved / BYTES
     return moved <= MOST_BYTES and together < apart
+
+
+def _matrix(program: Program, v: int) -> tuple[int, int]:
+    """The shape of a matrix that is known to be one."""
+    rows, columns = program.values[v].dims or (0, 0)
+    return rows or 0, columns or 0
 
 
 # -- the new instructions --------------------------------------------------------------------------------------------
@@ -204,8 +212,10 @@ def _joining_pays(program: Program, group: Sequence[Product]) -> bool:
 def _merged(found: Mapping[int, Parts], work: Work, ins: Instruction) -> Result:
     """The sum, of fewer terms."""
     parts = found.get(ins.outputs[0])
-    if parts is None or ins.type not in SUMS:
+    done: set[int] = work.memory.setdefault(DONE, set())
+    if parts is None or ins.outputs[0] in done:
         return None
+    done.add(ins.outputs[0])
     others = list(work.read_now(parts.others))
     made = [_product(work, ins, p) for p in parts.products]
     if parts.rows:
@@ -245,7 +255,7 @@ def joined(work: Work, ins: Instruction, parts: tuple[int, ...], axis: int) -> i
     """The parts one after the other along an axis; no copy where they are the pieces of one tensor."""
     if len(parts) == 1:
         return parts[0]
-    known: dict[tuple[tuple[int, ...], int], int] = work.memory.setdefault(-1, {})
+    known: dict[tuple[tuple[int, ...], int], int] = work.memory.setdefault(JOINED, {})
     found = known.get((parts, axis))
     if found is None:
         found = _whole_of(work, ins, parts, axis)

@@ -93,6 +93,11 @@ class Drawing:
             return self._known(found, Ref(number))
         return [v for i, x in enumerate(found) if x is not None for v in self._known(x, Ref(number, i))]
 
+    def object(self, call: str, *args: Any, **kwargs: Any) -> Ref:
+        """A step that returns no tensor."""
+        self.add(call, *args, **kwargs)
+        return Ref(len(self.steps) - 1)
+
     def _known(self, found: Any, ref: Ref) -> list[Value]:
         """A result as a value of the pool, if it is one."""
         if not (hasattr(found, "dtype") and hasattr(found, "shape")):  # an operation, or IndexedSlices

@@ -33,6 +33,10 @@ F_REDUCE = (
     "reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod", "reduce_logsumexp", "reduce_variance",
 )  # fmt: skip
 I_REDUCE = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min")
+OPTIMIZERS = (
+    ("train.GradientDescentOptimizer", (0.1,)), ("train.MomentumOptimizer", (0.1, 0.9)),
+    ("train.AdamOptimizer", (0.01,)), ("train.RMSPropOptimizer", (0.01,)), ("train.AdagradOptimizer", (0.1,)),
+)  # fmt: skip
 SMOOTH = ("tanh", "sigmoid", "sin", "atan", "negative", "nn.relu", "square")
 
 
@@ -441,6 +445,20 @@ def read(d: Drawing) -> None:
         d.add(".read_value", d.choose(d.variables))
 
 
+def train(d: Drawing) -> None:
+    """A step of an optimizer: gradients and, for each variable, an update that is one atomic region."""
+    weights = d.variable(d.data(d.dtype("w"), (d.choose(d.sizes), d.choose(d.sizes))))
+    x = d.pick("w", lambda v: v.dtype == weights.dtype and v.dims[1:] == weights.dims[:1])
+    if x is None:
+        x = d.source(weights.dtype, (d.choose(d.sizes), weights.dims[0]))
+    (product,) = d.add("matmul", x, weights)
+    (loss,) = d.add("reduce_mean", *d.add("square", product))
+    call, rest = d.choose(OPTIMIZERS)
+    optimizer = d.object(call, *rest)
+    d.writes.append(d.object(".minimize", optimizer, loss, var_list=(weights,)))
+    d.wait_for_last()
+
+
 def scatter(d: Drawing) -> None:
     """Some rows of a variable are changed, some of them twice."""
     v = next((v for v in d.variables if v.dims and v.dims[0] > 0 and v.dtype != "bool"), None)
@@ -541,6 +559,6 @@ ROWS = (
     Row(pieces, 1.5), Row(subscript, 2, True), Row(slice_, 1), Row(pad, 1), Row(repeat, 1.5), Row(gather, 2),
     Row(one_hot, 0.7), Row(masked, 0.5), Row(softmax, 1.5, True), Row(cross_entropy, 1.5), Row(image, 1.2),
     Row(add_n, 2, True), Row(einsum, 0.6), Row(norms, 0.7, True), Row(shapes, 0.7), Row(segments, 0.5),
-    Row(ordering, 0.5), Row(write, 3, True), Row(read, 1, True), Row(scatter, 0.7), Row(draws, 1), Row(dropout, 0.5),
+    Row(ordering, 0.5), Row(write, 3, True), Row(read, 1, True), Row(scatter, 0.7), Row(train, 0.7), Row(draws, 1), Row(dropout, 0.5),
     Row(cond, 0.7), Row(loop, 0.3), Row(gradient, 2, True), Row(faulty, 4),
 )  # fmt: skip

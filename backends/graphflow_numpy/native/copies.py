@@ -90,6 +90,32 @@ def _views(scope: Scope, ins: Instruction) -> list[Call] | None:
     return calls or None
 
 
+@maker("Fill")
+def _filled(scope: Scope, ins: Instruction) -> list[Call] | None:
+    value, out = ins.inputs[1], ins.outputs[0]
+    if scope.dims(value) or scope.dtype(value) != scope.dtype(out):
+        return None
+    job = Job(0, 1, (scope.size(out),), (0,), (1,), 0, 0)
+    return [_call(scope, Copies(scope.dtype(out), (job,), 2, 0, 1.0), (value,), (out,), ins.type)]
+
+
+@maker("OnesLike", "ZerosLike")
+def _constant(scope: Scope, ins: Instruction) -> list[Call] | None:
+    out = ins.outputs[0]
+    dtype, size = scope.dtype(out), scope.size(out)
+    one = literal(float(ins.type == "OnesLike"), LLVM[dtype])
+
+    def build(module: ModuleBuilder) -> Entry:
+        body, of = Body(module), LLVM[dtype]
+        target = body.pointer(0)
+        over(body, 0, size, of, lambda i, n: body.store(body.spread(one, of, n), target, of, i, n))
+        symbol = module.symbol("constant")
+        body.finish(symbol)
+        return Entry(symbol, 1)
+
+    return [Call(("constant", ins.type, dtype, size), build, (), ins.outputs, CALL + size * ELEMENT)]
+
+
 # -- values put into places of a larger one --------------------------------------------------------------------------
 
 

@@ -6,6 +6,9 @@ nanoseconds where asking each array costs a microsecond.  Where objects lie in m
 own answer; if it differs (another Python, another NumPy), arguments are asked one by one.  An argument that is not
 what was compiled for, in type, dtype, shape, order or alignment, stops the driver before it has done anything.
 
+Threads that help find the entry of the moment in the frame's state and claim units of it, a few at a time; the one who
+leads claims as well, waits for no one to come, and goes on once all units are done.
+
 State: the compiled driver, and what the check of the layout found.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import sys
 from typing import Any, NamedTuple
 
@@ -25,11 +29,16 @@ ITEMS = tuple.__basicsize__
 WANTED_FLAGS = 0x1 | 0x100  # C-contiguous, aligned
 SPEC_WORDS = 6
 PATCH_WORDS = 3
-ENTRY_WORDS = 4
+ENTRY_WORDS = 5  # function, its pointers, begin, end, units to be claimed at once (0: the caller does them all)
 FRAME_WORDS = 8
+COUNTER_WORDS = 16  # two cache lines for each entry: units claimed, and units done
+HEAD_WORDS = 16
+OVER = -2  # instead of the number of an entry: all are done
+PATIENCE = 20_000  # pauses that a helper waits for the next shared entry: about a millisecond
 
 _SOURCE = """
-; frame: 0 arguments, 1 specs, 2 patches, 3 their table, 4 entries of the first phase, 5 entries, 6 addresses
+
+; frame: 0 arguments, 1 specs, 2 patches, 3 their table, 4 entries to run at once, 5 entries, 6 addresses, 7 state
 define i64 @{name}_start(ptr %frame, ptr %args) nounwind {{
 entry:
   %count = load i64, ptr %frame, align 8
@@ -147,12 +156,19 @@ define void @{name}_resume(ptr %frame, i64 %begin, i64 %end) nounwind {{
 entry:
   %p5 = getelementptr i64, ptr %frame, i64 5
   %table = load ptr, ptr %p5, align 8
+  %p7 = getelementptr i64, ptr %frame, i64 7
+  %state = load ptr, ptr %p7, align 8
   %any = icmp slt i64 %begin, %end
   br i1 %any, label %loop, label %done
 loop:
-  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  %i = phi i64 [ %begin, %entry ], [ %next, %following ]
   %offset = mul i64 %i, {entry_words}
   %entry.at = getelementptr i64, ptr %table, i64 %offset
+  %e4 = getelementptr i64, ptr %entry.at, i64 4
+  %grain = load i64, ptr %e4, align 8
+  %alone = icmp eq i64 %grain, 0
+  br i1 %alone, label %single, label %together
+single:
   %function = load ptr, ptr %entry.at, align 8
   %e1 = getelementptr i64, ptr %entry.at, i64 1
   %block = load ptr, ptr %e1, align 8
@@ -161,9 +177,101 @@ loop:
   %e3 = getelementptr i64, ptr %entry.at, i64 3
   %last = load i64, ptr %e3, align 8
   call void %function(ptr %block, i64 %first, i64 %last)
+  br label %following
+together:
+  store atomic i64 %i, ptr %state release, align 8
+  %found = call i64 @{name}_claim(ptr %entry.at, ptr %state, i64 %i)
+  %c = mul i64 %i, {counter_words}
+  %c1 = add i64 %c, {head_words}
+  %c2 = add i64 %c1, 8
+  %finished = getelementptr i64, ptr %state, i64 %c2
+  %units.at = getelementptr i64, ptr %entry.at, i64 3
+  %units = load i64, ptr %units.at, align 8
+  br label %wait
+wait:
+  %so.far = load atomic i64, ptr %finished acquire, align 8
+  %complete = icmp sge i64 %so.far, %units
+  br i1 %complete, label %following, label %pausing
+pausing:
+  {pause}
+  br label %wait
+following:
   %next = add i64 %i, 1
   %on = icmp slt i64 %next, %end
   br i1 %on, label %loop, label %done
+done:
+  ret void
+}}
+; units of one entry, as long as there are any: how many were done
+define i64 @{name}_claim(ptr %entry.at, ptr %state, i64 %i) nounwind {{
+entry:
+  %function = load ptr, ptr %entry.at, align 8
+  %e1 = getelementptr i64, ptr %entry.at, i64 1
+  %block = load ptr, ptr %e1, align 8
+  %e3 = getelementptr i64, ptr %entry.at, i64 3
+  %units = load i64, ptr %e3, align 8
+  %e4 = getelementptr i64, ptr %entry.at, i64 4
+  %grain = load i64, ptr %e4, align 8
+  %c = mul i64 %i, {counter_words}
+  %c1 = add i64 %c, {head_words}
+  %claimed = getelementptr i64, ptr %state, i64 %c1
+  %c2 = add i64 %c1, 8
+  %finished = getelementptr i64, ptr %state, i64 %c2
+  br label %loop
+loop:
+  %total = phi i64 [ 0, %entry ], [ %more, %work ]
+  %first = atomicrmw add ptr %claimed, i64 %grain seq_cst
+  %some = icmp slt i64 %first, %units
+  br i1 %some, label %work, label %done
+work:
+  %end = add i64 %first, %grain
+  %below = icmp slt i64 %end, %units
+  %last = select i1 %below, i64 %end, i64 %units
+  call void %function(ptr %block, i64 %first, i64 %last)
+  %count = sub i64 %last, %first
+  %old = atomicrmw add ptr %finished, i64 %count seq_cst
+  %more = add i64 %total, %count
+  br label %loop
+done:
+  ret i64 %total
+}}
+; runs the entries together with those who assist, and tells them when all are done
+define void @{name}_lead(ptr %frame, i64 %begin, i64 %end) nounwind {{
+  call void @{name}_resume(ptr %frame, i64 %begin, i64 %end)
+  %p7 = getelementptr i64, ptr %frame, i64 7
+  %state = load ptr, ptr %p7, align 8
+  store atomic i64 {over}, ptr %state release, align 8
+  ret void
+}}
+; works on whatever entry is shared at the moment, until all are done or nothing has come for a while
+define void @{name}_assist(ptr %frame, i64 %patience, i64 %unused) nounwind {{
+entry:
+  %p5 = getelementptr i64, ptr %frame, i64 5
+  %table = load ptr, ptr %p5, align 8
+  %p7 = getelementptr i64, ptr %frame, i64 7
+  %state = load ptr, ptr %p7, align 8
+  br label %look
+look:
+  %idle = phi i64 [ 0, %entry ], [ %longer, %pausing ], [ 0, %work ]
+  %last = phi i64 [ -1, %entry ], [ %last, %pausing ], [ %i, %work ]
+  %i = load atomic i64, ptr %state acquire, align 8
+  %ended = icmp eq i64 %i, {over}
+  br i1 %ended, label %done, label %open
+open:
+  %none = icmp slt i64 %i, 0
+  %same = icmp eq i64 %i, %last
+  %nothing = or i1 %none, %same
+  br i1 %nothing, label %pausing, label %work
+pausing:
+  {pause}
+  %longer = add i64 %idle, 1
+  %enough = icmp sgt i64 %longer, %patience
+  br i1 %enough, label %done, label %look
+work:
+  %offset = mul i64 %i, {entry_words}
+  %entry.at = getelementptr i64, ptr %table, i64 %offset
+  %found = call i64 @{name}_claim(ptr %entry.at, ptr %state, i64 %i)
+  br label %look
 done:
   ret void
 }}
@@ -176,28 +284,41 @@ class Driver(NamedTuple):
     start: Any  # (frame, tuple of arguments) -> 0, or the number of the first unfit argument, from 1
     start_quick: Any  # the same without giving up the GIL, for a few microseconds of work
     resume: Any  # (frame, begin, end): the entries in that range
+    lead: Any  # the same, together with those who assist
+    assist: Any  # (frame, patience, 0)
 
 
-def _build(module: engine.ModuleBuilder) -> engine.Entry:
+def _build(module: engine.ModuleBuilder, lead: bool = False) -> engine.Entry:
     name = module.symbol("driver")
+    intel = platform.machine().lower() in ("x86_64", "amd64", "i686")
+    if intel:
+        module.declare("declare void @llvm.x86.sse2.pause()")
+    pause = "call void @llvm.x86.sse2.pause()" if intel else ""
     module.add(
         _SOURCE.format(
             name=name, items=ITEMS, type=HEAD - 8, data=HEAD, rank=HEAD + 8, dims=HEAD + 16, descr=HEAD + 40,
             flags=HEAD + 48, mask=WANTED_FLAGS, spec_words=SPEC_WORDS, patch_words=PATCH_WORDS, entry_words=ENTRY_WORDS,
+            counter_words=COUNTER_WORDS, head_words=HEAD_WORDS, over=OVER, pause=pause,
         )
     )  # fmt: skip
+    if lead:
+        return engine.Entry(f"{name}_lead", 1, finish=f"{name}_assist")
     return engine.Entry(f"{name}_start", 1, finish=f"{name}_resume")
 
 
 @functools.cache
 def get_driver() -> Driver:
     """The driver, compiled by the first who asks."""
-    kernel = engine.get_kernel(("driver",), _build)
+    kernel, team = engine.compile_many(
+        [(("driver",), _build), (("driver", "team"), functools.partial(_build, lead=True))]
+    )
     arguments = (ctypes.c_void_p, ctypes.py_object)
     return Driver(
         ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
         ctypes.PYFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(kernel.finish),
+        engine.SIGNATURE(kernel.finish),
+        engine.SIGNATURE(team.address),
+        engine.SIGNATURE(team.finish),
     )
 
 

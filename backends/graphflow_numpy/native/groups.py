@@ -25,6 +25,8 @@ from graphflow_numpy.native.reductions import KINDS
 
 MOST_STEPS = 4000  # of one function: what LLVM needs for more grows faster than its length
 
+MOST_SCATTERED = 1 << 16  # elements of a result that each unit has a copy of
+
 
 class Operand(NamedTuple):
     """An input or output of the group: its element types and how it lies in the merged space."""
@@ -103,7 +105,8 @@ def nest_of(
         else:
             ends.append(Tail(ins.type, number[of], scalars.ELEMENTS[values[of].dtype.name][0], along, slot[out]))
     nest = Nest(found.dims, operands, tuple(steps), tuple(stores), tuple(ends), len(inputs) + len(outputs))
-    return nest if all(reach(t) is not None for t in ends) and section(nest) is not None else None
+    scattered = [kept_size(nest, t) for t in ends if reach(t).startswith("scattered")]
+    return None if section(nest) is None or max(scattered, default=0) > MOST_SCATTERED else nest
 
 
 def _plain(program: Program, ends: Sequence[int], members: Sequence[Instruction]) -> bool:
@@ -123,14 +126,15 @@ def _operand(known: TensorSpec, along: spaces.Pattern, constant: Any = None) -> 
     return Operand(*scalars.ELEMENTS[known.dtype.name], along, value)
 
 
-def reach(tail: Tail) -> str | None:
+def reach(tail: Tail) -> str:
     """How far a reduction reaches: over `all`, a `row`, a `section` of rows, or `down` the columns of either.
 
-    The axes that stay must be some first ones, with the last one or without.
+    That is if the axes that stay are some first ones, with the last one or without; else rows, or their elements, go to
+    places that lie `scattered` in the result.
     """
     first, last = _first_kept(tail), tail.along[-1]
     if sum(tail.along) != first + last:
-        return None
+        return "scattered_down" if last else "scattered"
     if not first:
         return "down" if last else "all"
     if last:
@@ -141,6 +145,11 @@ def reach(tail: Tail) -> str | None:
 def _first_kept(tail: Tail) -> int:
     """How many axes stay before the first that is reduced."""
     return tail.along.index(False)
+
+
+def kept_size(nest: Nest, tail: Tail) -> int:
+    """How many elements the result of a reduction has."""
+    return prod(n for n, stays in zip(nest.dims, tail.along, strict=True) if stays)
 
 
 def section(nest: Nest) -> int | None:

@@ -28,6 +28,9 @@ SILENT = frozenset({"VariableHandle", "NoOp", "Const"})
 DTYPES = frozenset({"float32", "float64", "int32", "int64", "bool"})
 STEP = 2e-11  # seconds for one pointwise instruction on one element
 LONG = 1.5e-10  # and for one that is a polynomial
+SCALAR_CALL = 5e-8  # seconds of NumPy for an instruction on scalars
+NUMPY_CALL = 5e-7  # and on arrays
+NUMPY_ELEMENT = 2e-10
 LONG_STEPS = frozenset({
     "Exp", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Softplus", "SoftplusGrad", "Elu", "Selu", "Erf", "Pow", "Sin", "Cos",
 })  # fmt: skip
@@ -70,6 +73,18 @@ def seconds_of(scope: Scope, item: Item) -> float:
     size = max(scope.size(v) for m in made for v in (m.inputs[-1], *m.outputs) if v >= 0)
     steps = sum(LONG if m.type in LONG_STEPS else STEP for m in made)
     return CALL + size * (steps + ELEMENT * (len(item.inputs) + 1))
+
+
+def saved_by(scope: Scope, item: Item) -> float:
+    """The estimated time that NumPy's calls for an item cost."""
+    if item.kind in ("alias", "silent"):
+        return 0.0
+    out = 0.0
+    for ins in item.instructions:
+        sizes = [scope.size(v) for v in (*ins.inputs, *ins.outputs) if v >= 0 and is_static(scope.values[v])]
+        scalar = all(not scope.values[v].dims for v in ins.outputs if v >= 0)
+        out += SCALAR_CALL if scalar and max(sizes, default=1) == 1 else NUMPY_CALL + max(sizes, default=1) * NUMPY_ELEMENT
+    return out
 
 
 def items(scope: Scope) -> Iterator[tuple[int, int, Item | None]]:

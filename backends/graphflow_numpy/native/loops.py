@@ -18,13 +18,14 @@ from typing import NamedTuple
 from graphflow.program import Instruction, Program
 from graphflow_numpy.native import engine, reductions, scalars, spaces
 from graphflow_numpy.native.emission import BITS, Emitter, Function, V
-from graphflow_numpy.native.groups import Nest, Operand, has_code, nest_of, reach, section, values_of
+from graphflow_numpy.native.groups import Nest, Operand, has_code, kept_size, nest_of, reach, section, values_of
 from graphflow_numpy.native.reductions import KINDS, Accumulator
 
 BLOCK = 4096  # elements of a unit, more or less
 GRAIN = 16384  # elements that are worth a call
 COLUMN_UNITS = 32  # at most, for sums down the columns
-PARTIAL = ("all", "down", "section_down")  # reductions that need scratch memory
+COMBINED = frozenset({"all", "down", "scattered", "scattered_down"})  # reductions of which units make partial results
+PARTIAL = COMBINED | {"section_down"}  # reductions that need scratch memory
 
 
 def group_kernel(
@@ -70,7 +71,7 @@ def _shape(nest: Nest) -> _Shape:
         return _Shape(1, width, 1, -(-width // BLOCK), True)
     together = section(nest) or 1
     pieces = max(1, BLOCK // (width * together))
-    if any(reach(t) == "down" for t in nest.tails):
+    if any(reach(t) in COMBINED - {"all"} for t in nest.tails):
         pieces = max(pieces, -(-rows // (COLUMN_UNITS * together)))
     per_unit = min(pieces * together, rows)
     return _Shape(rows, width, per_unit, -(-rows // per_unit), False, section(nest) or 0)
@@ -85,14 +86,15 @@ class _Writer:
         elems = {o.elem for o in nest.inputs} | {o.elem for _, _, o in nest.stores}
         widest = 8 if elems & {"double", "i64"} else 4
         self.lanes = max(2, engine.vector_bytes() // widest) if self.shape.width > 1 else 0
-        self.how = [reach(t) or "" for t in nest.tails]
+        self.how = [reach(t) for t in nest.tails]
+        self.places: dict[int, str] = {}  # where the current row lies in the results of scattered reductions
 
     def entry(self) -> engine.Entry:
         """Write the functions; what the engine must know about them."""
         name, finish = self.module.symbol("group"), ""
         self._main()
         scratch = tuple(self._scratch_bytes(i) for i in range(len(self.nest.tails)) if self.how[i] in PARTIAL)
-        if {"all", "down"} & set(self.how):
+        if COMBINED & set(self.how):
             finish = self._finish()
         if finish and self.shape.units == 1:
             self.f.line(f"call void @{finish}(ptr %data, i64 0, i64 1)")
@@ -127,7 +129,7 @@ class _Writer:
             if o.known is None and not any(o.along)
         }
         with f.loop("unit", "%begin", "%end") as u:
-            self._start(u, "all", "down")
+            self._start(u, *COMBINED)
             if self.shape.cut:
                 self._blocks(u)
             else:
@@ -181,26 +183,30 @@ class _Writer:
     def _start(self, u: str, *begun: str) -> None:
         """Set the accumulators of such reductions to their beginning."""
         for i, how in enumerate(self.how):
-            if how in begun:
-                if "down" in how:
-                    self._clear_columns(i, u)
-                else:
-                    self.sums[i].start()
+            if how in begun and (how == "scattered" or "down" in how):
+                self._clear_columns(i, u)
+            elif how in begun:
+                self.sums[i].start()
 
     def _clear_columns(self, i: int, u: str) -> None:
         kind, tail, f = KINDS[self.nest.tails[i].type], self.nest.tails[i], self.f
         elem = reductions.accumulated_in(kind, tail.elem)
-        with f.loop("clear", "0", str(self._padded()), self.lanes or 1) as j:
+        with f.loop("clear", "0", str(self._padded(i)), self.lanes or 1) as j:
             e = f.emitter(self.lanes)
             at = self._column(i, elem, u, j)
             f.line(f"store {e.type(elem)} {e.constant(kind.initial, elem).text}, ptr {at}, align {BITS[elem] // 8}")
 
-    def _padded(self) -> int:
+    def _width(self, i: int) -> int:
+        """How many columns a unit's partial result has."""
+        scattered = self.how[i].startswith("scattered")
+        return kept_size(self.nest, self.nest.tails[i]) if scattered else self.shape.width
+
+    def _padded(self, i: int) -> int:
         lanes = self.lanes or 1
-        return -(-self.shape.width // lanes) * lanes
+        return -(-self._width(i) // lanes) * lanes
 
     def _column(self, i: int, elem: str, u: str, j: str) -> str:
-        row = self.f.set(f"mul i64 {u}, {self._padded()}")
+        row = self.f.set(f"mul i64 {u}, {self._padded(i)}")
         at = self.f.set(f"add i64 {row}, {j}")
         return self.f.set(f"getelementptr {elem}, ptr {self.partials[i]}, i64 {at}")
 
@@ -223,6 +229,11 @@ class _Writer:
     def _row(self, u: str, row: str) -> None:
         f, width, lanes = self.f, self.shape.width, self.lanes
         self._start(u, "row")
+        for i, how in enumerate(self.how):
+            if how.startswith("scattered"):
+                self.places[i] = self._offset(self.nest.tails[i].along, row)
+            if how == "scattered":
+                self.sums[i].start()
         starts, fixed = self._row_starts(row)
         whole = width // lanes * lanes
         if whole == lanes:
@@ -235,6 +246,9 @@ class _Writer:
         for i, how in enumerate(self.how):
             if how == "row":
                 self._store_total(i, width, row)
+            elif how == "scattered":
+                e = f.emitter(0)
+                self._add_to_column(e, i, self.sums[i].value(), u, "0", None)
 
     def _row_starts(self, row: str) -> tuple[dict[int, str], dict[int, V]]:
         """Where each operand's row begins, and the inputs that are one number all along the row."""
@@ -296,7 +310,7 @@ class _Writer:
         assert found is not None
         for k, tail in enumerate(nest.tails):
             if "down" in self.how[k]:
-                self._add_to_column(e, k, found[tail.value], u, i)
+                self._add_to_column(e, k, found[tail.value], u, i, mask)
             else:
                 self.sums[k].take(e, found[tail.value], mask)
         for value, slot, o in nest.stores:
@@ -320,34 +334,43 @@ class _Writer:
             return self._loaded(e, o, reductions.masked_load(e, o.stored, at, mask))
         return self._loaded(e, o, e.fresh(f"load {e.type(o.stored)}, ptr {at}, align {BITS[o.stored] // 8}", o.stored))
 
-    def _add_to_column(self, e: Emitter, k: int, x: V, u: str, j: str) -> None:
+    def _add_to_column(self, e: Emitter, k: int, x: V, u: str, j: str, mask: V | None) -> None:
+        """Add a vector (or a number) to the unit's partial result; what is beyond a row may be another one's."""
         kind, tail = KINDS[self.nest.tails[k].type], self.nest.tails[k]
         elem = reductions.accumulated_in(kind, tail.elem)
+        size = BITS[elem] // 8
+        x = scalars.cast(e, x, elem)
+        if k in self.places:
+            j = self.f.set(f"add i64 {self.places[k]}, {j}")
         at = self._column(k, elem, u, j)
-        old = e.fresh(f"load {e.type(elem)}, ptr {at}, align {BITS[elem] // 8}", elem)
-        new = kind.combine(e, old, scalars.cast(e, x, elem))
-        e.line(f"store {e.type(elem)} {new.text}, ptr {at}, align {BITS[elem] // 8}")
+        if mask is not None and k in self.places:
+            new = kind.combine(e, reductions.masked_load(e, elem, at, mask), x)
+            reductions.masked_store(e, new, at, mask)
+            return
+        old = e.fresh(f"load {e.type(elem)}, ptr {at}, align {size}", elem)
+        e.line(f"store {e.type(elem)} {kind.combine(e, old, x).text}, ptr {at}, align {size}")
 
     # -- after the loops ---------------------------------------------------------------------------------------------
 
     def _scratch_bytes(self, k: int) -> int:
         tail = self.nest.tails[k]
         size = BITS[reductions.accumulated_in(KINDS[tail.type], tail.elem)] // 8
-        return self.shape.units * size * (self._padded() if "down" in self.how[k] else 1)
+        return self.shape.units * size * (1 if self.how[k] == "all" else self._padded(k))
 
     def _finish(self) -> str:
         """The function that makes results of partial ones."""
         name, f = self.module.symbol("finish"), Function(itertools.count())
         scratch = itertools.count(self.nest.slots)
-        for how, tail in zip(self.how, self.nest.tails, strict=True):
-            if how not in PARTIAL:
+        size = self.shape.rows * self.shape.width
+        for i, tail in enumerate(self.nest.tails):
+            if self.how[i] not in PARTIAL:
                 continue
             kind, source, target = KINDS[tail.type], f.pointer(next(scratch)), f.pointer(tail.slot)
-            if how == "all":
-                count = self.shape.rows * self.shape.width
-                reductions.combine_partials(f, kind, tail.elem, source, self.shape.units, count, target)
-            elif how == "down":
-                shape = self.shape.units, self.shape.width
-                reductions.combine_columns(f, kind, tail.elem, self.lanes, source, shape, self.shape.rows, target)
+            if self.how[i] == "all":
+                reductions.combine_partials(f, kind, tail.elem, source, self.shape.units, size, target)
+            elif self.how[i] in COMBINED:
+                shape = self.shape.units, self._width(i)
+                count = size // self._width(i)
+                reductions.combine_columns(f, kind, tail.elem, self.lanes, source, shape, count, target)
         self._add(name, f)
         return name

@@ -23,7 +23,7 @@ SMALL = 32**3  # m * n * k up to which one thread does all of a product
 MEDIUM = 64**3  # and up to which own loops are quicker than any BLAS
 OWN_BYTES = 64  # of a vector, from which on they always are: OpenBLAS leaves half of AVX-512 unused
 OWN_FLOPS = 5e-12  # seconds, with the widest vectors
-DEPTH = 384  # inner indices summed before the next part of them is added
+DEPTH = 1024  # inner indices summed before the next part of them is added
 UNIT = 1 << 19  # m * n * k of a unit of work, more or less
 ROWS = 14  # at most, of a tile
 
@@ -230,8 +230,11 @@ def _chunk(
             )
             tiles.tile(body, at, [Inner(depth, inner_step, p.n)], add, p.k % tiles.UNROLL == 0)
 
-        body.loop(begin, body.add(end, 1 - grid.tile), grid.tile, rows)
         rest = p.m % grid.tile
+        if rest and p.k <= DEPTH and p.m > grid.tile:  # the last tile begins earlier: some rows are made twice
+            body.loop(begin, end, grid.tile, lambda i: rows(body.minimum(i, p.m - grid.tile)))
+            return
+        body.loop(begin, body.add(end, 1 - grid.tile), grid.tile, rows)
         if rest:
             body.when(body.let(f"icmp eq i64 {end}, {p.m}"), lambda: rows(p.m - rest, rest))
 

@@ -12,7 +12,6 @@ State: each segment owns its frames and the large arrays that it may hand out ag
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +28,9 @@ ALIGNMENT = 64
 POOLED = 1 << 18  # bytes from which on an output is handed out again: fresh pages cost more than writing to them
 POOL = 3  # arrays kept for each output
 QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
-SHARED = 150e-6  # seconds of work of a kernel from which on it is shared between threads
+SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
+TEAM = 100e-6  # seconds of such work from which on helpers are asked for
+PARTS = 8  # of a kernel for each thread
 
 Share = Callable[[int, Callable[[int, int], None], int], None]
 
@@ -92,11 +93,11 @@ class Plan(NamedTuple):
 class _Frame:
     """Memory and tables of one run."""
 
-    __slots__ = ("addresses", "blocks", "keep", "resolved", "scalars")
+    __slots__ = ("addresses", "keep", "resolved", "scalars", "states")
 
     def __init__(self, scalars: dict[int, Any], resolved: Any, keep: list[Any]) -> None:
         self.addresses: list[int] = []  # of the header of each phase
-        self.blocks: list[list[int]] = []  # addresses of the pointers of each entry, by phase
+        self.states: list[Any] = []  # of each phase: what helpers look at
         self.scalars = scalars  # number of the argument -> its array of rank 0
         self.resolved = resolved
         self.keep = keep
@@ -108,7 +109,8 @@ class _Phase(NamedTuple):
     start: Any
     specs: Any
     arguments: int
-    parts: tuple[tuple[int, int, bool], ...]  # begin, end, whether it is one kernel that is to be shared
+    rows: int  # entries of the driver
+    together: bool  # whether helpers are asked for
 
 
 def aligned_bytes(size: int) -> tuple[Any, int]:
@@ -148,16 +150,18 @@ class Segment:
     def _phase(self, entries: Sequence[Entry], locked: bool) -> _Phase:
         seconds = sum(e.seconds for e in entries)
         functions = driver.get_driver()
-        parts: list[tuple[int, int, bool]] = []
-        for k, (e, finishing) in enumerate(_rows(entries)):
-            shared = self._share is not None and e.seconds >= SHARED and e.kernel.units > 1 and not finishing
-            if not shared and parts and not parts[-1][2]:
-                parts[-1] = (parts[-1][0], k + 1, False)
-            else:
-                parts.append((k, k + 1, shared))
         count = len(self._specs) - (0 if locked else len(self._written))
         start = functions.start_quick if seconds < QUICK else functions.start
-        return _Phase(start, self._spec_table(), count, tuple(parts))
+        shared = sum(e.seconds for e in entries if self._grain(e))
+        return _Phase(start, self._spec_table(), count, len(_rows(entries)), shared >= TEAM)
+
+    def _grain(self, entry: Entry) -> int:
+        """Units of a kernel that a thread claims at once; 0 where one thread does them all."""
+        units = entry.kernel.units
+        if self._share is None or self._workers < 2 or entry.seconds < SHARED or units < 2:
+            return 0
+        grain = max(1, min(entry.kernel.grain, units // 2), units // (PARTS * self._workers))
+        return grain if grain < units else 0
 
     def _spec_table(self) -> Any:
         table = np.zeros((max(1, len(self._specs)), driver.SPEC_WORDS), np.int64)
@@ -200,23 +204,25 @@ class Segment:
     def _add_tables(self, frame: _Frame, phase: _Phase, entries: Sequence[Entry], arena: int) -> None:
         """The driver's tables for one phase."""
         patches: list[tuple[int, int, int]] = []
-        lines: list[tuple[int, int, int, int]] = []
+        lines: list[tuple[int, int, int, int, int]] = []
         for entry in entries:
             start = self._add_block(frame, entry, arena, patches)
-            lines.append((entry.kernel.address, start, 0, entry.kernel.units))
+            lines.append((entry.kernel.address, start, 0, entry.kernel.units, phase.together and self._grain(entry)))
             if entry.kernel.finish:
-                lines.append((entry.kernel.finish, start, 0, 1))
-        rows = np.array(lines or [(0, 0, 0, 0)], np.int64)
+                lines.append((entry.kernel.finish, start, 0, 1, 0))
+        rows = np.array(lines or [(0, 0, 0, 0, 0)], np.int64)
+        state, address = aligned_bytes(8 * (driver.HEAD_WORDS + driver.COUNTER_WORDS * len(rows)))
+        offset = address - state.ctypes.data
+        words = state[offset : offset + 8 * (driver.HEAD_WORDS + driver.COUNTER_WORDS * len(rows))].view(np.int64)
         table = np.array(patches or [(0, 0, 0)], np.int64)
         header = np.zeros(driver.FRAME_WORDS, np.int64)
-        first = phase.parts[0][1] if phase.parts and not phase.parts[0][2] else 0
-        header[:7] = (
+        header[:8] = (
             phase.arguments if self._objects else 0, phase.specs.ctypes.data, len(patches), table.ctypes.data,
-            first, rows.ctypes.data, frame.resolved.ctypes.data,
+            0 if phase.together else phase.rows, rows.ctypes.data, frame.resolved.ctypes.data, address,
         )  # fmt: skip
         frame.keep += [rows, table, header, phase.specs]
         frame.addresses.append(header.ctypes.data)
-        frame.blocks.append([line[1] for line in lines])
+        frame.states.append(words)
 
     def _add_block(self, frame: _Frame, entry: Entry, arena: int, patches: list[tuple[int, int, int]]) -> int:
         """The pointers of one kernel: to its inputs, outputs and scratch."""
@@ -313,27 +319,30 @@ class Segment:
 
     def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> None:
         phase = self._phases[number]
-        if not phase.parts:
+        if not phase.rows:
             return
         address = frame.addresses[number]
         kept: Any = None if self._objects else self._resolve(frame, phase.arguments, args)
         while bad := phase.start(address, args):
             args = self._mended(args, bad - 1)
-        if len(phase.parts) > 1 or phase.parts[0][2]:
-            self._run_parts(number, frame)
+        if phase.together:
+            self._run_together(frame.states[number], address, phase.rows)
         del kept
 
-    def _run_parts(self, number: int, frame: _Frame) -> None:
-        """What follows the first kernel that threads share."""
-        resume = driver.get_driver().resume
-        parts = self._phases[number].parts
-        for begin, end, shared in parts if parts[0][2] else parts[1:]:
-            if not shared:
-                resume(frame.addresses[number], begin, end)
-                continue
-            kernel = _rows(self.plan.phases[number])[begin][0].kernel
-            assert self._share is not None
-            self._share(kernel.units, functools.partial(kernel.call, frame.blocks[number][begin]), self._workers)
+    def _run_together(self, state: Any, address: int, rows: int) -> None:
+        """The entries, with what help there is: the first to come leads, the others assist."""
+        functions = driver.get_driver()
+        state[:] = 0
+        state[0] = -1
+
+        def part(first: int, last: int) -> None:
+            if first == 0:
+                functions.lead(address, 0, rows)
+            elif last > first:
+                functions.assist(address, driver.PATIENCE, 0)
+
+        assert self._share is not None
+        self._share(self._workers, part, self._workers)
 
     def _mended(self, args: tuple[Any, ...], number: int) -> tuple[Any, ...]:
         """The arguments with one that was not laid out as needed replaced by a copy that is."""

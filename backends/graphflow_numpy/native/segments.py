@@ -1,8 +1,8 @@
 """Which stretches of a Program become native segments.
 
 Policy: a segment is a run of consecutive instructions that all have native kernels; what only renames memory costs
-nothing in it.  It must hold two kernels, or one that is worth a call.  A second write of a variable begins another
-segment.
+nothing in it.  It must save more than its call costs.  No segment holds a part of an atomic region; a second write of
+a variable begins another one.
 
 State: none.
 """
@@ -17,22 +17,22 @@ from graphflow.backend import Context
 from graphflow.program import Program
 from graphflow_numpy.native import families
 from graphflow_numpy.native.calls import Scope
-from graphflow_numpy.native.items import Item, items, seconds_of
+from graphflow_numpy.native.items import Item, items, saved_by
 from graphflow_numpy.native.layout import Layout
 from graphflow_numpy.native.segment import Segment, Share
 
-WORTH = 3e-6  # seconds of work that make a single kernel a segment
+WORTH = 3e-6  # seconds of NumPy's time that make up for a call
 FAMILIES = families.__all__
 
 
 def plan(program: Program, context: Context, share: Share | None = None, workers: int = 1) -> list[Segment]:
     """The segments of a program, compiled, in their order; `segment.begin` and `.end` say what each one replaces."""
     scope = Scope(program)
+    tasks = program.schedule.tasks if program.schedule is not None and program.schedule.workers > 1 else ()
     out = []
-    for run in _runs(scope, _units(scope)):
+    for run in _runs(scope, _units(scope), frozenset(task.begin for task in tasks)):
         found = [item for unit in run for item in unit.items]
-        work = [i for i in found if i.kind in ("point", "calls", "update")]
-        if len(work) >= 2 or sum(seconds_of(scope, i) for i in work) >= WORTH:
+        if sum(saved_by(scope, i) for i in found) >= WORTH:
             out.append(Segment(Layout(scope, context, run[0].begin, run[-1].end, found).plan(), share, workers))
     return out
 
@@ -75,14 +75,14 @@ def _units(scope: Scope) -> list[_Unit]:
     return out
 
 
-def _runs(scope: Scope, units: list[_Unit]) -> list[list[_Unit]]:
-    """Runs of consecutive native units without two writes of one variable."""
+def _runs(scope: Scope, units: list[_Unit], borders: frozenset[int]) -> list[list[_Unit]]:
+    """Runs of consecutive native units of one task without two writes of one variable."""
     runs: list[list[_Unit]] = [[]]
     written: set[object] = set()
     for unit in units:
         cells = [scope.program.handles[i.instructions[0].inputs[0]] for i in unit.items if i.kind == "update"]
         twice = len(set(cells)) < len(cells)
-        if not unit.items or twice or not written.isdisjoint(cells):
+        if not unit.items or twice or unit.begin in borders or not written.isdisjoint(cells):
             runs.append([])
             written.clear()
         if unit.items and not twice:
