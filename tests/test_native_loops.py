@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphflow_numpy.native import engine, loops, scalars
+from graphflow_numpy.native import engine, groups, loops, scalars
 
 from graphflow import dtypes
 from tests import native_groups
@@ -164,6 +164,8 @@ def test_what_has_no_native_form_is_left_to_numpy() -> None:
     assert native_groups.run([np.arange(4)], [("Sum", [0], {"axis": None, "keepdims": False})], [1]) is None
     assert native_groups.run([x], [("Lgamma", [0], {})], [1]) is None
     assert native_groups.run([x.astype(np.float16)], [("Neg", [0], {})], [1]) is None
+    endless = [("Neg", [i], {}) for i in range(groups.MOST_STEPS + 1)]
+    assert native_groups.run([x], endless, [len(endless)]) is None
 
 
 # -- shapes ----------------------------------------------------------------------------------------------------------

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from graphflow_numpy import blas, pooling, sharing, windows
 from graphflow_numpy import convolution as conv_module
-from graphflow_numpy import windows
 from graphflow_numpy.convolution import conv, conv_backprop_filter, conv_backprop_input
 from graphflow_numpy.depthwise import (
     depthwise_conv2d_native,
     depthwise_conv2d_native_backprop_filter,
     depthwise_conv2d_native_backprop_input,
 )
+from graphflow_numpy.pooling import max_pool, max_pool_grad
 
 from tests.window_references import (
     FORMATS,
@@ -233,3 +235,74 @@ MISFITS: list[tuple[str, Callable[[], Array]]] = [
 def test_arguments_that_do_not_fit(message: str, call: Callable[[], Array]) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- pieces ---
+
+
+def large_results() -> list[Array]:
+    x, w = data(16, 14, 14, 32).astype(np.float32), data(5, 5, 32, 64).astype(np.float32)
+    tall = data(1, 90, 60, 8).astype(np.float32)  # one image, cut into rows
+    kernel = data(3, 3, 8, 16).astype(np.float32)
+    y, tall_y = conv(x, w, **PLAIN), conv(tall, kernel, **PLAIN)
+    pool: Attributes = {"ksize": (2, 2), "strides": (2, 2), "padding": "VALID", "data_format": "NHWC"}
+    pooled = max_pool(y, **pool)
+    return [
+        y,
+        tall_y,
+        pooled,
+        conv_backprop_input(x.shape, w, y, **PLAIN),
+        conv_backprop_filter(x, w.shape, y, **PLAIN),
+        conv_backprop_filter(tall, kernel.shape, tall_y, **PLAIN),
+        max_pool_grad(y, pooled, pooled, **pool),
+    ]
+
+
+def test_results_depend_neither_on_threads_nor_on_the_order_of_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WORTH", 1e-5)
+    counts: list[int] = []
+
+    def backwards(count: int, function: Callable[[int], None]) -> None:
+        counts.append(count)
+        for number in reversed(range(count)):
+            function(number)
+
+    def on_threads(threads: int) -> list[Array]:
+        sharing.THREADS.set(threads)
+        return large_results()
+
+    lease = blas.Lease()
+    wanted = large_results()
+    for threads in (1, 2, 4):
+        found = contextvars.copy_context().run(on_threads, threads)
+        assert [a.tobytes() for a in found] == [a.tobytes() for a in wanted]
+    for module in (conv_module, pooling):
+        monkeypatch.setattr(module, "share", backwards)
+    assert [a.tobytes() for a in large_results()] == [a.tobytes() for a in wanted]
+    assert min(counts) > 1
+    lease.release()
+
+
+def test_one_large_image_is_cut_into_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = data(2, 40, 9, 3), data(3, 3, 3, 4)
+    for at in (PLAIN, PLAIN | {"strides": (2, 1)}, PLAIN | {"padding": "VALID", "dilations": (2, 1)}):
+        y = conv(x, w, **at)
+        dy = data(*y.shape, name="dy")
+        dx, dw = conv_backprop_input(x.shape, w, dy, **at), conv_backprop_filter(x, w.shape, dy, **at)
+        with monkeypatch.context() as patch:
+            patch.setattr(windows, "BLOCK_BYTES", 3000)
+            patch.setattr(conv_module, "MIN_ROWS", 4)
+            assert_close(conv(x, w, **at), y)
+            assert_close(conv_backprop_input(x.shape, w, dy, **at), dx)
+            assert_close(conv_backprop_filter(x, w.shape, dy, **at), dw, 1e-11)
+
+
+def test_taps_beside_the_image_do_not_meet_the_filter() -> None:
+    x, w = data(64, 8, 8, 32).astype(np.float32), data(5, 5, 32, 4).astype(np.float32)
+    inner = conv(x, w, **PLAIN)
+    w[:, :2] = np.inf
+    with np.errstate(all="ignore"):
+        y = conv(x, w, **PLAIN)
+    assert np.isfinite(y[:, :, 0]).all()  # the two left columns of the filter lie beside the image there
+    np.testing.assert_array_equal(y[:, :, 0], inner[:, :, 0])
+    assert not np.isfinite(y[:, :, 2:]).any()

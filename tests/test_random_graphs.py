@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
+import graphflow_numpy.tiles
 import numpy as np
 import pytest
 
@@ -61,6 +62,18 @@ def test_o2_stays_within_the_rounding_rule(part: int, fast: str, monkeypatch: py
         if found.problem is not None:
             pytest.fail(report(recipe, lambda r: judge(r, build(r, tf), Way(level=2)).problem))
     assert undecided <= 0.05 * decided, "the rule lets too much pass unjudged"
+
+
+@pytest.mark.parametrize("part", range(PARTS // 2))
+def test_tiles_change_no_bit(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups in tiles of a few elements: what large arrays do, in many graphs."""
+    for name, value in {"WORTH": 0, "SMALLEST": 4, "LARGEST": 8, "CACHE": 64, "SHARED": 4}.items():
+        monkeypatch.setattr(graphflow_numpy.tiles, name, value)
+    ways = [Way()]
+    for seed in seeds(part, 2):
+        recipe = random_recipe(seed, tf, large=False)
+        if disagreement(recipe, tf, ways) is not None:
+            pytest.fail(report(recipe, lambda r: disagreement(r, tf, ways)))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -164,9 +177,10 @@ def _without_tanh(program: Program) -> Program:
 
 def test_a_planted_fault_is_found_and_shrunk() -> None:
     ways = [Way(level=0, rewrite=_without_tanh)]
-    failing = [r for r in (random_recipe(seed, tf) for seed in range(300)) if disagreement(r, tf, ways)]
-    assert failing, "no graph shows the fault"
-    small = shrink(failing[0], tf, lambda r: disagreement(r, tf, ways) is not None)
+    recipes = (random_recipe(seed, tf, large=False) for seed in range(FIRST_SEED, FIRST_SEED + 500))
+    failing = next((r for r in recipes if disagreement(r, tf, ways)), None)
+    assert failing is not None, "no graph shows the fault"
+    small = shrink(failing, tf, lambda r: disagreement(r, tf, ways) is not None)
     work = [step.call for step in small.steps if step.call not in ("placeholder", "constant", "Variable")]
     assert work[-1] in ("tanh", "gradients") and len(work) <= 2, str(small)
 

@@ -138,10 +138,9 @@ def multiply(
     a: Any, b: Any, out: Any = None, share: Callable[[int, Callable[[int], Any]], None] = one_after_the_other
 ) -> Any:
     """The product of two matrices of one dtype, panel by panel, which `share(count, function)` may spread."""
-    m, k = a.shape
     n = b.shape[1]
-    count = panels(m, k, n)
-    if count == 1:
+    m, k = a.shape
+    if a.size * n < PANELS[-1][0] or (count := panels(m, k, n)) == 1:
         return a.dot(b) if out is None else a.dot(b, out)
     if out is None:
         out = np.empty((m, n), a.dtype)

@@ -23,7 +23,6 @@ from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from graphflow_numpy.sharing import share
 from graphflow_numpy.windows import (
@@ -132,12 +131,11 @@ def _products(x: Array, axes: Sequence[AxisWindow], sliding: bool, scratch: Scra
     low = _unrolled(x, (*others, AxisWindow(axes[-1].size, 1, 1, 1, axes[-1].before - last.before, last.size)), scratch)
     width, item = prod(low.shape[1 + len(axes) :]), low.itemsize  # of one column of the image
     rows, row = low.size // (last.size * width), last.size * width * item
-    flat = low.reshape(-1)
     found = []
     for first, stop, begin, end in _columns(last):
-        start = flat[(begin * last.stride - last.before + first) * width :] if first < stop else flat
+        start = (begin * last.stride - last.before + first) * width * item if first < stop else 0
         shape = (end - begin, rows, (stop - first) * width)
-        patches = as_strided(start, shape, (last.stride * width * item, row, item), writeable=False)
+        patches: Array = np.ndarray(shape, low.dtype, low, start, (last.stride * width * item, row, item))
         found.append(_Product(patches, slice(first * width, stop * width), slice(begin, end)))
     return found
 

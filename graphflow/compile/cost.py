@@ -46,7 +46,6 @@ class Cost(NamedTuple):
 DEFAULT = Machine()
 SMALL_ARRAY = 500  # elements up to which NumPy keeps Python's lock
 CONTROL_FLOW = 2e-4  # a loop or a branch: nobody knows
-_FAST = 16  # bits of a dtype below which there is no vector arithmetic
 
 
 def costs(program: Program, machine: Machine = DEFAULT) -> list[Cost]:

@@ -138,13 +138,12 @@ def _planned(facts: Facts, smallest: int) -> set[int]:
 def _taken_over(facts: Facts, planned: set[int]) -> dict[int, int]:
     """value -> the value whose bytes it takes over.
 
-    Only what all readers are done with, those of views included, is taken, and once.  Inside a group that is evaluated
-    as a whole an input is taken by the last member that reads it, if it has the dims of the group: then each element
-    is read before it is written.
+    Only what all readers are done with, those of views included, is taken, so it is taken once.  Inside a group that
+    is evaluated as a whole an input is taken by the last member that reads it, if it has the dims of the group: then
+    each element is read before it is written.
     """
     barred: set[tuple[int, int]] | None = None
     takes: dict[int, int] = {}
-    gone: set[int] = set()
     for position, kind in enumerate(facts.kinds):
         if not kind.inplace:
             continue
@@ -153,13 +152,12 @@ def _taken_over(facts: Facts, planned: set[int]) -> dict[int, int]:
             continue
         for place in kind.inplace:
             x = ins.inputs[place]
-            if x not in planned or x in gone or not _is_free(facts, x, position, kind.inplace):
+            if x not in planned or not _is_free(facts, x, position, kind.inplace):
                 continue
             if barred is None:
                 barred = _not_last(facts)
             if (position, x) not in barred:
                 takes[ins.outputs[0]] = x
-                gone.add(x)
                 break
     return takes
 

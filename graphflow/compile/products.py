@@ -34,7 +34,7 @@ BYTES = 2e4  # moved in a microsecond
 
 def merge_products(program: Program, inner: bool = False) -> Program:
     """Find the sums that pay, then one sweep; `inner` if the program is that of a function."""
-    found = _found(program)
+    found = _found(program) if any(ins.type == MATMUL for ins in program.instructions) else {}
     if not found:
         return program.with_record(PassRecord("merge_products"))
     rule = Rule("fewer products", functools.partial(_merged, found))

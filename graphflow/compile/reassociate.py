@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.compile.rewrite import Result, Rule, Rules, Work, rewritten, volume
-from graphflow.program import Instruction, Program
+from graphflow.program import Instruction, PassRecord, Program
 
 Reads = Mapping[int, int]
 FLOATS = (4, 8)  # bytes of the dtypes that it is done for
@@ -31,9 +31,12 @@ SHARED = -1  # where a sweep remembers which values have got another reader
 
 def reassociate(program: Program, inner: bool = False) -> Program:
     """One sweep with all the rules; `inner` if the program is that of a function."""
+    values = program.values
+    if all(values[ins.outputs[0]].dims == () for ins in program.instructions if ins.type in FACTORS):
+        return program.with_record(PassRecord("reassociate"))
     reads = Counter([v for ins in program.instructions for v in ins.inputs])
     reads.update(program.fetches)
-    return rewritten("reassociate", program, _rules(reads), inner=inner)
+    return rewritten("reassociate", program, _rules(reads), inner=inner, scalars=False)
 
 
 def _known(work: Work, v: int) -> Any:
@@ -98,7 +101,7 @@ FACTORS: dict[str, Callable[[Work, Instruction], tuple[Any, int] | None]] = {
 def _one_factor(reads: Reads, work: Work, ins: Instruction) -> Result:
     """A constant times a constant times x; the inner one may stay, if others read it."""
     outer = _factor(work, ins)
-    if outer is None or ins.type == "Neg" and work.dims(ins.outputs[0]) == ():
+    if outer is None:
         return None
     factor, v = outer
     before = work.made_by(v, *FACTORS)

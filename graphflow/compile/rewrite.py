@@ -23,7 +23,7 @@ import numpy as np
 
 from graphflow import spec
 from graphflow.dtypes import as_dtype, int32
-from graphflow.opdef import OPS
+from graphflow.opdef import OPS, OpDef
 from graphflow.program import Instruction, PassRecord, Program
 from graphflow.spec import TensorSpec
 
@@ -41,7 +41,9 @@ class Rule(NamedTuple):
 Rules: TypeAlias = Mapping[str, tuple[Rule, ...]]
 
 # Results that lie in C order if all inputs of rank 1 or more do; every pointwise op and every reduction is one as well.
-ORDERLY = frozenset({"Reshape", "ExpandDims", "Squeeze", "Concat", "Pack", "MatMul", "SumTo", "BiasAdd", "BiasAddGrad"})
+ORDERLY = frozenset(
+    {"Abs", "Reshape", "ExpandDims", "Squeeze", "Concat", "Pack", "MatMul", "SumTo", "BiasAdd", "BiasAddGrad"}
+)
 # Results that always do.
 FRESH = frozenset({"ReadVariable", "Fill", "ZerosLike", "OnesLike", "Softmax", "RandomUniform", "RandomStandardNormal"})
 TIRED = 16  # rewritings of one instruction
@@ -61,7 +63,7 @@ class Work:
         self.kept: list[Instruction] = []
         self.notes: list[tuple[str, str]] = []
         self.memory: dict[int, Any] = {}  # for the rules
-        self._alias: dict[int, int] = {}  # value -> the value that it is identical with
+        self.alias: dict[int, int] = {}  # value -> the value that it is identical with
         self._instead: dict[int, int | None] = {}  # key of a dropped instruction -> key to wait for instead
         self._next_key: int | None = None
         self._plain: dict[int, bool] = dict.fromkeys(program.constants, True)
@@ -84,7 +86,7 @@ class Work:
 
     def read_now(self, values: Sequence[int]) -> tuple[int, ...]:
         """What stands for values of the program as it was before the sweep."""
-        return tuple([self._alias.get(v, v) for v in values])
+        return tuple([self.alias.get(v, v) for v in values])
 
     def plain(self, v: int) -> bool:
         """Whether a value surely lies in C order, without gaps."""
@@ -99,7 +101,8 @@ class Work:
             top = stack[-1]
             found = self._judged(top)
             if found is None:
-                stack += [x for x in self.maker[top].inputs if x not in known]
+                ins = self.maker[top]
+                stack += [x for x in self._deciding(ins, OPS[ins.type]) if x not in known]
             else:
                 known[top] = found
                 stack.pop()
@@ -118,8 +121,13 @@ class Work:
         definition = OPS[ins.type]
         if not (definition.pointwise or definition.reduces or ins.type in ORDERLY):
             return False
-        asked = [self._plain.get(x) for x in ins.inputs]
+        inputs = self._deciding(ins, definition)
+        asked = [self._plain.get(x) for x in inputs]
         return False if False in asked else None if None in asked else True
+
+    def _deciding(self, ins: Instruction, definition: OpDef) -> Sequence[int]:
+        """The inputs that have a say in how a result lies in memory."""
+        return [x for x in ins.inputs if not _is_thin(self.values[x].dims)] if definition.pointwise else ins.inputs
 
     # -- what rules make ---------------------------------------------------------------------------------------------
 
@@ -167,33 +175,32 @@ class Work:
 
     def current(self, ins: Instruction) -> Instruction:
         """The instruction, reading and awaiting what is there now."""
-        alias = self._alias
-        if alias:
-            for v in ins.inputs:
-                if v in alias:
-                    ins = ins._replace(inputs=tuple([alias.get(v, v) for v in ins.inputs]))
-                    break
-            if ins.after:
-                mapped = [self._instead.get(k, k) for k in ins.after]
-                ins = ins._replace(after=tuple(dict.fromkeys(k for k in mapped if k is not None)))
+        alias = self.alias
+        for v in ins.inputs:
+            if v in alias:
+                ins = ins._replace(inputs=tuple([alias.get(v, v) for v in ins.inputs]))
+                break
+        if ins.after:
+            mapped = [self._instead.get(k, k) for k in ins.after]
+            ins = ins._replace(after=tuple(dict.fromkeys(k for k in mapped if k is not None)))
         return ins
 
-    def visit(self, ins: Instruction, rules: Sequence[Rule], table: Rules) -> None:
-        """Rewrite and keep one instruction."""
+    def rewrite(self, ins: Instruction, rule: Rule, found: Result, table: Rules) -> None:
+        """Do what a rule has found, and whatever then can be done; keep the instruction if it is still one."""
         for _ in range(TIRED):
-            for rule in rules:
+            if type(found) is not int:
+                ins = found  # type: ignore[assignment]
+            elif not self.identical(ins, found):
+                break
+            self.notes.append((ins.op.name, rule.became))
+            if type(found) is int:
+                return
+            for rule in table.get(ins.type, ()):
                 found = rule.rewrite(self, ins)
-                if type(found) is int:
-                    if self.identical(ins, found):
-                        self.notes.append((ins.op.name, rule.became))
-                        return
-                elif found is not None:
-                    self.notes.append((ins.op.name, rule.became))
-                    ins = found  # type: ignore[assignment]
+                if found is not None:
                     break
             else:
                 break
-            rules = table.get(ins.type, ())
         self.keep(ins)
 
     def identical(self, ins: Instruction, x: int) -> bool:
@@ -201,14 +208,14 @@ class Work:
         v = ins.outputs[0]
         if self.values[v][:2] != self.values[x][:2] or self.dims(x) is None:
             return False
-        self._alias[v] = x
+        self.alias[v] = x
         maker = self.maker.get(x)
         self._instead[ins.key] = None if maker is None else maker.key
         return True
 
     def finish(self, name: str) -> Program:
         """The program after the sweep."""
-        alias = self._alias
+        alias = self.alias
         if not self.notes:
             return self.program.with_record(PassRecord(name))
         return self.program.with_record(
@@ -221,21 +228,46 @@ class Work:
 
 
 def rewritten(
-    name: str, program: Program, table: Rules, evaluate: Evaluate | None = None, inner: bool = False
+    name: str,
+    program: Program,
+    table: Rules,
+    evaluate: Evaluate | None = None,
+    inner: bool = False,
+    scalars: bool = True,
 ) -> Program:
-    """The program after one sweep with these rules; `inner` if it is that of a function."""
-    if table.keys().isdisjoint([ins.type for ins in program.instructions]):
+    """The program after one sweep with these rules; `inner` if it is that of a function.
+
+    Without `scalars` the rules are not asked about instructions that compute a scalar.
+    """
+    values = program.values
+    if not any(ins.type in table and (scalars or values[ins.outputs[0]].dims != ()) for ins in program.instructions):
         return program.with_record(PassRecord(name))
     work = Work(program, evaluate, inner)
-    find, visit, keep, current = table.get, work.visit, work.keep, work.current
+    find, alias, kept, maker = table.get, work.alias, work.kept, work.maker
     for ins in program.instructions:
-        ins = current(ins)
+        if alias:
+            ins = work.current(ins)
         rules = find(ins.type)
-        if rules is None or ins.after or ins.op.region is not None or ins.outputs[0] < 0:
-            keep(ins)
-        else:
-            visit(ins, rules, table)
+        if rules is not None and not ins.after and ins.op.region is None:
+            v = ins.outputs[0]
+            if v >= 0 and (scalars or values[v].dims != ()):
+                found = None
+                for rule in rules:
+                    found = rule.rewrite(work, ins)
+                    if found is not None:
+                        break
+                if found is not None:
+                    work.rewrite(ins, rule, found, table)
+                    continue
+        kept.append(ins)
+        for v in ins.outputs:
+            maker[v] = ins
     return work.finish(name)
+
+
+def _is_thin(dims: spec.Dims) -> bool:
+    """Whether a tensor extends along one axis at most, so that it has no say in the order of what is made of it."""
+    return dims is not None and len(dims) - dims.count(1) <= 1
 
 
 def volume(dims: Sequence[int] | None) -> int:

@@ -17,10 +17,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import numpy as np
+
 from graphflow import spec
 from graphflow.compile.rewrite import Evaluate, Result, Rule, Rules, Work, rewritten, volume
 from graphflow.opdef import OPS
-from graphflow.program import Instruction, Program
+from graphflow.program import Instruction, PassRecord, Program
 
 LARGEST_CONSTANT = 1 << 22  # elements of a constant that are compared
 WORTH = 2  # elements of a tensor, at least, that need not be made
@@ -29,7 +31,10 @@ _WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
 def forward_broadcasts(program: Program, evaluate: Evaluate, inner: bool = False) -> Program:
     """One sweep; `inner` if the program is that of a function."""
-    return rewritten("forward_broadcasts", program, _rules(len(OPS)), evaluate, inner)
+    made = any(ins.type in SOURCES for ins in program.instructions)
+    if not made and all(np.size(c) < WORTH for c in program.constants.values()):
+        return program.with_record(PassRecord("forward_broadcasts"))
+    return rewritten("forward_broadcasts", program, _rules(len(OPS)), evaluate, inner, scalars=False)
 
 
 # -- what a tensor is made of ----------------------------------------------------------------------------------------

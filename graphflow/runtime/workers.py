@@ -25,7 +25,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -51,10 +51,21 @@ class _Pool:
         threads = self.threads
         if len(threads) < helpers:
             self._grow(min(helpers, MAX_THREADS))
-        if not self.open or self.tickets.qsize() >= len(threads):
+        if not self.open or (self.tickets.qsize() >= len(threads) and self._purged() >= len(threads)):
             return False
         self.tickets.put(crew)
         return True
+
+    def _purged(self) -> int:
+        """How many tickets there are without those of crews that are closed: runs may be faster than a wake-up."""
+        for _ in range(self.tickets.qsize()):
+            try:
+                crew = self.tickets.get_nowait()
+            except Empty:
+                break
+            if crew is None or not crew.closed:
+                self.tickets.put(crew)
+        return self.tickets.qsize()
 
     def _grow(self, count: int) -> None:
         with self.lock:

@@ -73,7 +73,8 @@ def product(
         def one_product(i: str) -> None:
             places = [body.at(p, of, body.mul(i, s)) for p, s in ((a, strides[0]), (b, strides[1]), (c, m * n))]
             arguments = [
-                f"i32 {ROW_MAJOR}", f"i32 {flags[0]}", f"i32 {flags[1]}", f"{whole} {m}", f"{whole} {n}", f"{whole} {k}",
+                f"i32 {ROW_MAJOR}", f"i32 {flags[0]}", f"i32 {flags[1]}",
+                f"{whole} {m}", f"{whole} {n}", f"{whole} {k}",
                 f"{of} {one}", f"ptr {places[0]}", f"{whole} {lda}", f"ptr {places[1]}", f"{whole} {ldb}",
                 f"{of} {zero}", f"ptr {places[2]}", f"{whole} {n}",
             ]  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from graphflow.dtypes import DType
 from graphflow.program import Instruction, Program
-from graphflow.spec import TensorSpec
+from graphflow.spec import Dims, TensorSpec
 from graphflow_numpy.native.engine import Build
 
 ELEMENT = 4e-11  # seconds for reading or writing one element
@@ -56,7 +56,7 @@ class Scope:
             found *= n
         return found
 
-    def temporary(self, dtype: DType, dims: tuple[int, ...]) -> int:
+    def temporary(self, dtype: DType, dims: Dims) -> int:
         """A new value."""
         self.values.append(TensorSpec(dtype, dims))
         return len(self.values) - 1
@@ -64,7 +64,7 @@ class Scope:
     def unread(self, ins: Instruction, number: int) -> int:
         """A value for an output that nobody reads; what the op says of it is known from its kin."""
         known = ins.op.outputs[number]
-        return self.temporary(known.dtype, tuple(known.dims or ()))
+        return self.temporary(known.dtype, known.dims)
 
     def constant(self, value: int) -> Any:
         """What a value is, if it is known."""

@@ -77,7 +77,7 @@ def _views(scope: Scope, ins: Instruction) -> list[Call] | None:
             return None
         attrs["mean"], divisor = False, scope.size(ins.outputs[0]) / scope.size(x)
     whole = _untouched(scope.dims(x))
-    views = TABLE[ins.type].function(whole, *rest, **attrs)
+    views = _viewed(ins.type, whole, rest, attrs)
     calls = []
     for view, out in zip(views if isinstance(views, tuple) else (views,), ins.outputs, strict=True):
         if out < 0:
@@ -114,6 +114,20 @@ def _constant(scope: Scope, ins: Instruction) -> list[Call] | None:
         return Entry(symbol, 1)
 
     return [Call(("constant", ins.type, dtype, size), build, (), ins.outputs, CALL + size * ELEMENT)]
+
+
+def _viewed(type: str, whole: Any, rest: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """What the op makes of a layout; where NumPy's kernel would rather copy than run backwards, the view itself."""
+    if type == "Reverse":
+        return np.flip(whole, attrs["axis"])
+    if type == "StridedSlice" and not rest:
+        return whole[_index(attrs["key"])]
+    return TABLE[type].function(whole, *rest, **attrs)
+
+
+def _index(key: Sequence[Any]) -> tuple[Any, ...]:
+    """The index of a slice whose bounds are all known."""
+    return tuple([slice(*p) if isinstance(p, tuple) else Ellipsis if p == "..." else p for p in key])
 
 
 # -- values put into places of a larger one --------------------------------------------------------------------------
@@ -171,7 +185,7 @@ def _place(ins: Instruction, rest: Sequence[Any], dims: Sequence[int]) -> tuple[
     key = ins.attrs["key"]
     if len(rest) > 1 or any(p == "t" or isinstance(p, tuple) and "t" in p for p in key):
         return None
-    return tuple([slice(*p) if isinstance(p, tuple) else Ellipsis if p == "..." else p for p in key])
+    return _index(key)
 
 
 # -- code ------------------------------------------------------------------------------------------------------------
@@ -242,7 +256,7 @@ def _nest(
 
 
 def _turned(axes: Sequence[_Axis]) -> int | None:
-    """The axis that is contiguous where it is read, if the last one is contiguous where it is written, and only there."""
+    """The axis that is contiguous where it is read, if the last one is so where it is written, and only there."""
     if axes[-1].write != 1 or abs(axes[-1].read) <= 1:
         return None
     return next((k for k, a in enumerate(axes[:-1]) if a.read == 1), None)

@@ -1,8 +1,8 @@
 """Nests: what the code of a fusion group depends on, and nothing else, so that equal structure is one kernel.
 
 Policy: pure functions from a Program to hashable values.  Values are numbered anew, axes merged, numbers that the
-program knows become part of the nest.  What native code cannot do (a dtype, an op, a reduction over middle axes) has no
-nest.
+program knows become part of the nest.  What native code cannot do (a dtype, an op, a reduction to a large scattered
+result) has no nest.
 
 State: none.
 """

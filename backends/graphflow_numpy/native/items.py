@@ -32,7 +32,8 @@ SCALAR_CALL = 5e-8  # seconds of NumPy for an instruction on scalars
 NUMPY_CALL = 5e-7  # and on arrays
 NUMPY_ELEMENT = 2e-10
 LONG_STEPS = frozenset({
-    "Exp", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Softplus", "SoftplusGrad", "Elu", "Selu", "Erf", "Pow", "Sin", "Cos",
+    "Exp", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Softplus", "SoftplusGrad", "Elu", "Selu", "Erf", "Pow",
+    "Sin", "Cos", "Tan",
 })  # fmt: skip
 
 
@@ -77,13 +78,15 @@ def seconds_of(scope: Scope, item: Item) -> float:
 
 def saved_by(scope: Scope, item: Item) -> float:
     """The estimated time that NumPy's calls for an item cost."""
-    if item.kind in ("alias", "silent"):
+    if item.kind in ("alias", "silent", "read"):
         return 0.0
     out = 0.0
     for ins in item.instructions:
         sizes = [scope.size(v) for v in (*ins.inputs, *ins.outputs) if v >= 0 and is_static(scope.values[v])]
         scalar = all(not scope.values[v].dims for v in ins.outputs if v >= 0)
-        out += SCALAR_CALL if scalar and max(sizes, default=1) == 1 else NUMPY_CALL + max(sizes, default=1) * NUMPY_ELEMENT
+        out += (
+            SCALAR_CALL if scalar and max(sizes, default=1) == 1 else NUMPY_CALL + max(sizes, default=1) * NUMPY_ELEMENT
+        )
     return out
 
 

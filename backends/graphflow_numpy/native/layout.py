@@ -232,7 +232,7 @@ class Layout:
         read = {v for pieces in joined for p in pieces for v in p.inputs}
         first, second = (self._stored(pieces, read) for pieces in joined)
         pieces = [*first, *second]
-        kernels = engine.compile_many([self._wanted(p) for p in pieces])  # type: ignore[arg-type]
+        kernels = engine.compile_many([self._wanted(p) for p in pieces])
         offsets, arena = self._arena(pieces)
         entries = []
         for piece, kernel in zip(pieces, kernels, strict=True):
@@ -242,8 +242,8 @@ class Layout:
         return Plan(
             self.begin, self.end, program.instructions[self.begin : self.end], tuple(self.inputs), self.outputs,
             tuple([scope.values[v] for v in self.inputs]), tuple([scope.values[v] for v in self.buffers]),
-            self._variables(first, second), self._results(), (tuple(entries[: len(first)]), tuple(entries[len(first) :])),
-            arena, self.cells, tuple(self.keep),
+            self._variables(first, second), self._results(),
+            (tuple(entries[: len(first)]), tuple(entries[len(first) :])), arena, self.cells, tuple(self.keep),
         )  # fmt: skip
 
     def _stored(self, pieces: Sequence[Piece], read: set[int]) -> list[Piece]:

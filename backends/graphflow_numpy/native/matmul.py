@@ -7,6 +7,7 @@ State: none.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
@@ -181,8 +182,8 @@ def _large(p: Product) -> Build:
             first = body.mul(block, width)
             b, c = body.at(b, of, first), body.at(c, of, first)
             for columns, numbers in kinds.items():
-                _chosen(body, block, numbers, len(grid.columns), lambda columns=columns: _chunk(
-                    body, p, of, grid, columns, (a, b, c), chunk))  # fmt: skip
+                code = functools.partial(_chunk, body, p, of, grid, columns, (a, b, c), chunk)
+                _chosen(body, block, numbers, len(grid.columns), code)
 
         body.loop("%begin", "%end", 1, unit)
         symbol = module.symbol("product")

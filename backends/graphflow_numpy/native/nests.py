@@ -115,7 +115,7 @@ class Body:
 
     # -- memory --------------------------------------------------------------------------------------------------
 
-    def pointer(self, number: int) -> str:
+    def pointer(self, number: Index) -> str:
         """The pointer that stands at a place of the kernel's data."""
         place = self.let(f"getelementptr inbounds ptr, ptr %data, i64 {number}")
         return self.let(f"load ptr, ptr {place}, align 8")

@@ -12,6 +12,7 @@ State: each segment owns its frames and the large arrays that it may hand out ag
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -269,17 +270,9 @@ class Segment:
             raise (attach(variable.instruction.op) if attach else error) from None
 
     def _update(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> tuple[Any, ...]:
-        """A run that writes variables."""
+        """A run that writes variables, or reads them in an atomic region."""
         variables, held = self.plan.variables, []
-        old: list[Any] = [None] * len(variables)
-        both = bool(self.plan.phases[0])
-        for k, v in enumerate(variables):
-            if both or k not in self._guarded:
-                old[k] = self._missing(v) if v.cell.array is None else v.cell.snapshot()
-        if both:
-            self._run(0, frame, (*inputs, *outputs, *old))
-            for k in self._guarded:
-                old[k] = None
+        old = self._snapshots(frame, inputs, outputs)
         try:
             for cell in self._locked:
                 held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
@@ -297,13 +290,21 @@ class Segment:
             for k, array in zip(self._written, new, strict=True):
                 variables[k].cell.array = array if array.ndim else array[()]
         finally:
-            while held:
-                lock = held.pop()
-                try:
-                    lock.release()
-                except RuntimeError:  # it was interrupted before it got this one
-                    continue
+            _release(held)
         return self._results(frame, inputs, outputs, old, new)
+
+    def _snapshots(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> list[Any]:
+        """Run the first phase, if there is one; the values of the variables that need no lock."""
+        old: list[Any] = [None] * len(self.plan.variables)
+        both = bool(self.plan.phases[0])
+        for k, v in enumerate(self.plan.variables):
+            if both or k not in self._guarded:
+                old[k] = self._missing(v) if v.cell.array is None else v.cell.snapshot()
+        if both:
+            self._run(0, frame, (*inputs, *outputs, *old))
+            for k in self._guarded:
+                old[k] = None  # or the update would find it shared
+        return old
 
     def _targets(self, frame: _Frame, old: Sequence[Any], alone: Sequence[bool]) -> list[Any]:
         """Where the new values of variables go: into the old ones where nobody else holds those."""
@@ -314,7 +315,7 @@ class Segment:
                 new.append(old[k])
             else:
                 spec = self._specs[first + n]
-                new.append(np.empty(spec.dims, spec.dtype.np) if spec.dims else frame.scalars[first + n])  # type: ignore[arg-type]
+                new.append(np.empty(spec.dims, spec.dtype.np) if spec.dims else frame.scalars[first + n])
         return new
 
     def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> None:
@@ -391,6 +392,13 @@ class Segment:
                 lines.append(f";   {e.kernel.symbol}({places})  # {names}")
                 kernels.setdefault(e.kernel.symbol, e.kernel.source)
         return "\n".join([*lines, "", *kernels.values()])
+
+
+def _release(held: list[Any]) -> None:
+    """Give back locks, in the reverse order."""
+    while held:
+        with contextlib.suppress(RuntimeError):  # it was interrupted before it got this one
+            held.pop().release()
 
 
 def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:

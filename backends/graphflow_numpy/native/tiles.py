@@ -27,7 +27,7 @@ class Inner(NamedTuple):
     A length that is known only when it runs belongs to the only loop of a nest.
     """
 
-    count: Index
+    length: Index
     left: int
     right: int
 
@@ -96,80 +96,99 @@ def tile(body: Body, at: Operands, nest: Sequence[Inner], add: bool | str = Fals
 
     `add` may be an i1; `whole` promises that a length that is not known yet is a multiple of UNROLL.
     """
-    lanes, columns = at.columns.lanes, at.columns
-    kind = vector(at.of, lanes)
-    places = [(i, j) for i in range(len(at.left_rows)) for j in range(columns.vectors)]
-    reals = [lanes] * (columns.vectors - 1) + [columns.last]
-    first = "zeroinitializer" if lanes > 1 else "0.0"
-    sums = [first] * len(places)
-    if add:
-        sums = [body.load_some(at.out, at.of, at.out_rows[i] + j * lanes, lanes, reals[j]) for i, j in places]
-    if isinstance(add, str):
-        sums = [body.let(f"select i1 {add}, {kind} {found}, {kind} {first}") for found in sums]
+    t = _Tile(body, at, whole)
+    totals = t.level(at.left, at.right, merged(nest), t.first(add))
+    for (i, j), total in zip(t.places, totals, strict=True):
+        body.store_some(total, at.out, at.of, at.out_rows[i] + j * t.lanes, t.lanes, t.real[j])
 
-    def step(left: str, right: str, k: Inner, number: int, totals: list[str]) -> list[str]:
-        vectors = [
-            body.load_some(right, at.of, number * k.right + j * lanes, lanes, reals[j]) for j in range(columns.vectors)
+
+class _Tile:
+    """The loops of one tile; the sums are passed along as values."""
+
+    def __init__(self, body: Body, at: Operands, whole: bool) -> None:
+        self.body, self.at, self.whole = body, at, whole
+        self.lanes = at.columns.lanes
+        self.kind = vector(at.of, self.lanes)
+        self.places = [(i, j) for i in range(len(at.left_rows)) for j in range(at.columns.vectors)]
+        self.real = [self.lanes] * (at.columns.vectors - 1) + [at.columns.last]
+
+    def first(self, add: bool | str) -> list[str]:
+        """What the sums begin with."""
+        at, zero = self.at, "zeroinitializer" if self.lanes > 1 else "0.0"
+        if not add:
+            return [zero] * len(self.places)
+        found = [
+            self.body.load_some(at.out, at.of, at.out_rows[i] + j * self.lanes, self.lanes, self.real[j])
+            for i, j in self.places
         ]
-        out = []
-        for i, row in enumerate(at.left_rows):
-            one = body.spread(body.load(left, at.of, row + number * k.left), at.of, lanes)
-            for j in range(columns.vectors):
-                out.append(body.fma(one, vectors[j], totals[i * columns.vectors + j], at.of, lanes))
-        return out
-
-    def innermost(left: str, right: str, k: Inner, totals: list[str]) -> list[str]:
-        unroll = k.count if isinstance(k.count, int) and k.count <= SHORT else UNROLL
-        end = k.count // unroll * unroll if isinstance(k.count, int) else body.whole(k.count, unroll)
-
-        def several(n: Index, *carried: str) -> list[str]:
-            a = body.at(left, at.of, body.mul(n, k.left))
-            b = body.at(right, at.of, body.mul(n, k.right))
-            found = list(carried)
-            for number in range(unroll):
-                found = step(a, b, k, number, found)
+        if add is True:
             return found
+        return [self.body.let(f"select i1 {add}, {self.kind} {x}, {self.kind} {zero}") for x in found]
 
-        totals = body.loop(0, end, unroll, several, [(kind, t) for t in totals])
-        if isinstance(end, int) and isinstance(k.count, int):
-            for number in range(end, k.count):
-                totals = step(left, right, k, number, totals)
-        elif not whole:
-
-            def single(n: Index, *carried: str) -> list[str]:
-                a, b = body.at(left, at.of, body.mul(n, k.left)), body.at(right, at.of, body.mul(n, k.right))
-                return step(a, b, k, 0, list(carried))
-
-            totals = body.loop(end, k.count, 1, single, [(kind, t) for t in totals])
-        return totals
-
-    def level(left: str, right: str, rest: Sequence[Inner], totals: list[str]) -> list[str]:
-        if len(rest) == 1:
-            return innermost(left, right, rest[0], totals)
-        k = rest[0]
+    def level(self, left: str, right: str, nest: Sequence[Inner], totals: Sequence[str]) -> list[str]:
+        """The sums after all loops of a nest."""
+        if len(nest) == 1:
+            return self.innermost(left, right, nest[0], totals)
+        k = nest[0]
 
         def once(n: Index, *carried: str) -> list[str]:
-            a = body.at(left, at.of, body.mul(n, k.left))
-            b = body.at(right, at.of, body.mul(n, k.right))
-            return level(a, b, rest[1:], list(carried))
+            return self.level(*self.moved(left, right, k, n), nest[1:], carried)
 
-        return body.loop(0, k.count, 1, once, [(kind, t) for t in totals])
+        return self.body.loop(0, k.length, 1, once, [(self.kind, t) for t in totals])
 
-    totals = level(at.left, at.right, merged(nest), sums)
-    for (i, j), total in zip(places, totals, strict=True):
-        body.store_some(total, at.out, at.of, at.out_rows[i] + j * lanes, lanes, reals[j])
+    def moved(self, left: str, right: str, k: Inner, n: Index) -> tuple[str, str]:
+        """The operands after `n` steps of a loop."""
+        body, of = self.body, self.at.of
+        return body.at(left, of, body.mul(n, k.left)), body.at(right, of, body.mul(n, k.right))
+
+    def innermost(self, left: str, right: str, k: Inner, totals: Sequence[str]) -> list[str]:
+        """The last loop, several steps of it written out."""
+        unroll = k.length if isinstance(k.length, int) and k.length <= SHORT else UNROLL
+
+        def several(n: Index, *carried: str, count: int = unroll) -> list[str]:
+            a, b = self.moved(left, right, k, n)
+            found: Sequence[str] = carried
+            for number in range(count):
+                found = self.step(a, b, k, number, found)
+            return list(found)
+
+        def single(n: Index, *carried: str) -> list[str]:
+            return several(n, *carried, count=1)
+
+        end = k.length // unroll * unroll if isinstance(k.length, int) else self.body.whole(k.length, unroll)
+        found = self.body.loop(0, end, unroll, several, [(self.kind, t) for t in totals])
+        if isinstance(k.length, int) or not self.whole:
+            found = self.body.loop(end, k.length, 1, single, [(self.kind, t) for t in found])
+        return found
+
+    def step(self, left: str, right: str, k: Inner, number: int, totals: Sequence[str]) -> list[str]:
+        """The sums with the products of one inner index added."""
+        body, of, vectors = self.body, self.at.of, self.at.columns.vectors
+        columns = [
+            body.load_some(right, of, number * k.right + j * self.lanes, self.lanes, self.real[j])
+            for j in range(vectors)
+        ]
+        out = []
+        for i, row in enumerate(self.at.left_rows):
+            one = body.spread(body.load(left, of, row + number * k.left), of, self.lanes)
+            out += [body.fma(one, columns[j], totals[i * vectors + j], of, self.lanes) for j in range(vectors)]
+        return out
 
 
 def merged(nest: Sequence[Inner]) -> list[Inner]:
     """The nest with as few loops as its strides allow."""
     out: list[Inner] = []
     for k in nest:
-        if k.count == 1 and len(nest) > 1:
+        if k.length == 1 and len(nest) > 1:
             continue
         last = out[-1] if out else None
-        plain = last is not None and isinstance(k.count, int) and isinstance(last.count, int)
-        if plain and (last.left, last.right) == (k.left * k.count, k.right * k.count):
-            out[-1] = Inner(last.count * k.count, k.left, k.right)
+        if (
+            last is not None
+            and isinstance(k.length, int)
+            and isinstance(last.length, int)
+            and (last.left, last.right) == (k.left * k.length, k.right * k.length)
+        ):
+            out[-1] = Inner(last.length * k.length, k.left, k.right)
         else:
             out.append(k)
     return out or [Inner(1, 0, 0)]

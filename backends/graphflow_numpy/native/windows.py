@@ -11,7 +11,8 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from graphflow.program import Instruction
@@ -166,11 +167,11 @@ def _input_gradient(scope: Scope, ins: Instruction) -> list[Call] | None:
         return None
     axes = []
     for a in found:
-        before = (a.kernel - 1) * a.dilation - a.before
-        if before < 0:
+        margin = (a.kernel - 1) * a.dilation - a.before
+        if margin < 0:
             return None
         reach = a.size + (a.kernel - 1) * a.dilation
-        axes.append(Axis(before, a.out, max(reach, before + a.out), 1, a.kernel, a.dilation, a.size))
+        axes.append(Axis(margin, a.out, max(reach, margin + a.out), 1, a.kernel, a.dilation, a.size))
     c = Conv(scope.dtype(dy), scope.dims(dy)[0], axes[0], axes[1], filters, channels)
     before, padded = _padding(scope, c, dy)
     turned = scope.temporary(scope.values[w].dtype, (height, width, filters, channels))
@@ -243,12 +244,6 @@ def _filter_gradient(scope: Scope, ins: Instruction) -> list[Call] | None:
     return [*before, Call(("conv filter", c), _filter(c), (padded, dy), ins.outputs, c.seconds)]
 
 
-class _Rows(NamedTuple):
-    """Rows of the filter that a tile computes: where they read in the image, relative to the first one."""
-
-    offsets: tuple[int, ...]
-
-
 def _filter_rows(c: Conv) -> tuple[list[int], int]:
     """Where each row of the filter reads in the image, and how many of them read side by side."""
     offsets = [
@@ -316,20 +311,18 @@ def _filter(c: Conv) -> Build:
     return build
 
 
-def _static_rows(body: Body, u: Index, cuts: Sequence[tuple[int, int]], offsets: Sequence[int], rows: object) -> None:
+Rows = Callable[[Index, Index, tuple[int, ...]], None]  # first row, where it reads, and the others relative to that
+
+
+def _static_rows(body: Body, u: Index, cuts: Sequence[tuple[int, int]], offsets: Sequence[int], rows: Rows) -> None:
     """One unit of few: each has code of its own."""
-    assert callable(rows)
     for number, (first, count) in enumerate(cuts):
-        mine = [o - offsets[first] for o in offsets[first : first + count]]
-        body.when(
-            body.let(f"icmp eq i64 {u}, {number}"),
-            lambda first=first, mine=mine: rows(first, offsets[first], tuple(mine)),
-        )
+        mine = tuple([o - offsets[first] for o in offsets[first : first + count]])
+        body.when(body.let(f"icmp eq i64 {u}, {number}"), functools.partial(rows, first, offsets[first], mine))
 
 
-def _rows_side_by_side(body: Body, u: Index, c: Conv, run: int, most: int, rows: object) -> None:
+def _rows_side_by_side(body: Body, u: Index, c: Conv, run: int, most: int, rows: Rows) -> None:
     """One unit of many, all with the same code but for the last of each run."""
-    assert callable(rows)
     cuts = tiles.even_blocks(run, most)
     size, rest = cuts[0][1], cuts[-1][1]
     group, block = body.divmod(u, len(cuts))
