@@ -51,6 +51,7 @@ def planned(options: argparse.Namespace) -> Plan:
         block=0.015 if options.quick else 0.05,
         warm=0.1 if options.quick else 0.4,
         limit=60 if options.quick else 300,
+        patience=5 if options.quick else 60,
         python=options.peers_python or sys.executable,
         quick=options.quick,
     )

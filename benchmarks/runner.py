@@ -28,6 +28,7 @@ from benchmarks.processes import Gone, Process, busy_seconds, has, hogged_core, 
 from benchmarks.workloads import WORKLOADS, Workload, initial
 
 Say = Callable[[str], None]
+FEWEST = 3  # rounds
 DISTURBED = 0.2  # cores: with more taken by others, threaded BLAS and OpenMP lose many times what they should
 
 
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     block: float  # seconds of one peer in one round
     warm: float  # seconds of running before anything is compared or timed
     limit: float  # seconds for compiling one workload
+    patience: float  # seconds of rounds of one workload, after which the fewest will do
     python: str  # the peers' interpreter
     quick: bool = False
 
@@ -158,6 +160,8 @@ def _rounds(peers: Peers, workload: Workload, ready: list[str], found: dict[str,
     """Time everybody in turn; how many cores processes that are none of ours kept busy meanwhile."""
     plan, started = peers.plan, (time.perf_counter(), busy_seconds(), peers.seconds())
     for turn in range(plan.rounds):
+        if turn >= FEWEST and time.perf_counter() - started[0] > plan.patience:
+            break
         for name in list(ready) if turn % 2 else list(reversed(ready)):
             row = found["peers"][name]
             count = max(1, round(plan.block / max(row["pace"], 1e-8)))

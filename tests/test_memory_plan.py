@@ -323,7 +323,7 @@ def test_random_programs_run_on_paper(op: Any, tasks: str, groups: bool, monkeyp
         assert plan_memory(program, hand.storage).memory == planned.memory, note
         reused += planned.memory.size < total
         taken += len(planned.record[-1].rewritten)
-    assert reused > 100 and taken > 100  # or the programs say nothing
+    assert reused > 30 and taken > 30  # or the programs say nothing
 
 
 def test_the_check_sees_what_goes_wrong_on_paper(op: Any) -> None:

@@ -90,13 +90,17 @@ def _unrolled(x: Array, axes: Sequence[AxisWindow], scratch: Scratch) -> Array:
     clean = low.nbytes <= SMALL_BYTES
     if clean:
         low.fill(0)
+    # All channels of a pixel as one element: NumPy then copies them by one call of memcpy.
+    pixel = f"V{x.shape[-1] * x.itemsize}" if x.flags.c_contiguous else None
+    pixels, pixels_low = (x, low) if pixel is None else (x.view(pixel)[..., 0], low.view(pixel)[..., 0])
     everything = (slice(None),) * (1 + len(axes))
     for position in product(*map(range, kernel)):
         place: Any = (*everything, *position)
         slot = low[place]
         pairs = [taps_of(axis)[j] for axis, j in zip(axes, position, strict=True)]
         if all(target.stop for target, _ in pairs):
-            slot[(slice(None), *(target for target, _ in pairs))] = x[(slice(None), *(source for _, source in pairs))]
+            reached, read = (slice(None), *(p[0] for p in pairs)), (slice(None), *(p[1] for p in pairs))
+            pixels_low[place][reached] = pixels[read]
         elif not clean:
             slot[...] = 0
             continue

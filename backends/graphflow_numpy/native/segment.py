@@ -7,13 +7,16 @@ fresh array, or a large one that was handed out before and that nobody holds any
 segment writes, in the order of their names.  A segment with much work runs in two phases: the first one works on
 snapshots without any lock, the second one, which writes, is short.
 
-State: each segment owns its frames and the large arrays that it may hand out again.
+Large kernels are shared with idle threads where that was of use lately.
+
+State: each segment owns its frames, the large arrays that it may hand out again, and the times with and without help.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +34,8 @@ POOL = 3  # arrays kept for each output
 QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
 SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
 TEAM = 100e-6  # seconds of such work from which on helpers are asked for
+TRIALS = 2  # first runs, which go alone
+REST = 4, 256  # runs that go alone after help was of no use: at first, and at most
 PARTS = 8  # of a kernel for each thread
 
 Share = Callable[[int, Callable[[int, int], None], int], None]
@@ -114,6 +119,30 @@ class _Phase(NamedTuple):
     together: bool  # whether helpers are asked for
 
 
+class _Help:
+    """Whether to ask for help with a phase: not while cores are scarce.
+
+    Where they are, who is helped waits for a helper that waits for its core; the times of both ways tell.
+    """
+
+    def __init__(self) -> None:
+        self.alone = float("inf")  # seconds, lately
+        self.resting = TRIALS
+        self._next = REST[0]
+
+    def went_alone(self, seconds: float) -> None:
+        """A run without help."""
+        self.alone = min(seconds, self.alone) if self.resting > 1 else min(seconds, 1.1 * self.alone)
+        self.resting = max(0, self.resting - 1)
+
+    def came(self, seconds: float) -> None:
+        """A run with help."""
+        if seconds > self.alone:
+            self.resting, self._next = self._next, min(2 * self._next, REST[1])
+        else:
+            self._next = REST[0]
+
+
 def aligned_bytes(size: int) -> tuple[Any, int]:
     """Memory and the first address in it that suits vectors."""
     memory = np.empty(max(size, 1) + ALIGNMENT, np.uint8)
@@ -145,6 +174,7 @@ class Segment:
         self._makers = [self._maker(first + k, spec) for k, spec in enumerate(plan.buffers)]
         self._first_cell = first + len(plan.buffers)
         self._frames: list[_Frame] = []
+        self._help = _Help(), _Help()
 
     # -- construction --------------------------------------------------------------------------------------------
 
@@ -327,10 +357,10 @@ class Segment:
         while bad := phase.start(address, args):
             args = self._mended(args, bad - 1)
         if phase.together:
-            self._run_together(frame.states[number], address, phase.rows)
+            self._run_together(number, frame.states[number], address, phase.rows)
         del kept
 
-    def _run_together(self, state: Any, address: int, rows: int) -> None:
+    def _run_together(self, number: int, state: Any, address: int, rows: int) -> None:
         """The entries, with what help there is: the first to come leads, the others assist."""
         functions = driver.get_driver()
         state[:] = 0
@@ -342,8 +372,14 @@ class Segment:
             elif last > first:
                 functions.assist(address, driver.PATIENCE, 0)
 
-        assert self._share is not None
-        self._share(self._workers, part, self._workers)
+        help = self._help[number]
+        started = time.perf_counter()
+        if help.resting or self._share is None:
+            functions.lead(address, 0, rows)
+            help.went_alone(time.perf_counter() - started)
+        else:
+            self._share(self._workers, part, self._workers)
+            help.came(time.perf_counter() - started)
 
     def _mended(self, args: tuple[Any, ...], number: int) -> tuple[Any, ...]:
         """The arguments with one that was not laid out as needed replaced by a copy that is."""
