@@ -74,6 +74,10 @@ class OpDef:
         self.weight: float = columns["weight"]
         self.rules: tuple[Rule, ...] | None = None
 
+    def may_refuse(self, integers: bool) -> bool:
+        """Whether its kernel may refuse inputs of the right shapes; `integers` tells whether one of them is of such."""
+        return self.can_fail == "always" or bool(self.can_fail) and integers
+
 
 class OpFunction(Generic[P]):
     """The type of a decorated op: callable as its signature says, with `vjp` to attach per-input gradient rules."""

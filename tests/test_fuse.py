@@ -132,3 +132,28 @@ def test_unknown_shapes_zero_sizes_and_strings_stay_alone() -> None:
     program = program_of([y, empty], {x: np.ones((2, 3))})
     check(program)
     assert all("Exp" not in group for group in members(program))
+
+
+def test_what_may_fail_keeps_its_order() -> None:
+    x, i = tf.placeholder(tf.float32, [4, 4]), tf.placeholder(tf.int64, [2])
+    late = tf.gather(tf.exp(tf.matmul(x, x)) * 2.0, i, name="first")
+    early = tf.gather(x, i, name="second")
+    y = tf.exp(early) * tf.tanh(late)
+    for level in LEVELS:
+        with tf.Session(optimization_level=level) as session:
+            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                session.run([y, tf.exp(x) * 2.0], {x: np.ones((4, 4)), i: [0, 9]})
+        assert caught.value.op_name == "first"
+
+
+def test_a_group_of_a_whole_region_keeps_its_locks() -> None:
+    v = tf.Variable(np.ones((600, 600), np.float32))
+    step = tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(tf.square(v)))
+    found = []
+    for level in LEVELS:
+        with tf.Session(optimization_level=level) as session:
+            session.run(tf.global_variables_initializer())
+            for _ in range(3):
+                session.run(step)
+            found.append(session.run(v))
+    assert np.array_equal(found[0], found[1]) and np.allclose(found[0], found[2], rtol=1e-5)

@@ -106,3 +106,11 @@ def test_what_was_fetched_is_never_written_again(rng: np.random.Generator) -> No
     for _ in range(4):
         session.run(y, {x: np.zeros(100_000)})
     assert all(np.array_equal(view, copy) for view, copy in zip(views, copies, strict=True))
+
+
+def test_an_operand_that_comes_twice_is_not_overwritten() -> None:
+    x, y = tf.placeholder(tf.float32, [3000]), tf.placeholder(tf.float32, [3000])
+    square = tf.square(x)
+    total = tf.squared_difference(tf.add_n((square, y, x, square)), y)
+    found = [session_of(level, 1).run(total, {x: np.ones(3000), y: np.ones(3000)}) for level in (0, 1, 2)]
+    assert all(np.array_equal(f, np.full(3000, 9.0)) for f in found)

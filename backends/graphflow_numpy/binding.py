@@ -55,6 +55,7 @@ class Replacement(NamedTuple):
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     results: tuple[int, ...] = ()  # values that get memory first, and are written
+    locks: bool = False  # whether it takes the locks of the atomic regions inside it by itself
 
 
 def row_of(ins: Instruction) -> Row:
@@ -131,16 +132,17 @@ class Bound:
             if position < done:
                 continue
             replacement = self._replaced.get(position)
-            if replacement is not None:
-                done = replacement.end
+            done = position + 1 if replacement is None else replacement.end
+            region = ins.op.region  # all of a group is in one region, or in none
+            locked = region is not None and (replacement is None or not replacement.locks)
+            if locked and not starts.isdisjoint(range(position, done)):
+                self._add_lock(_enter(cells[region.id]), ins)  # type: ignore[union-attr]
+            if replacement is None:
+                self._add_kernel(position, ins)
+            else:
                 self._add_replacement(replacement, ins)
-                continue
-            region = ins.op.region
-            if position in starts and region is not None:
-                self._add_lock(_enter(cells[region.id]), ins)
-            self._add_kernel(position, ins)
-            if position in ends and region is not None:
-                self._add_lock(_leave(cells[region.id]), ins)
+            if locked and not ends.isdisjoint(range(position, done)):
+                self._add_lock(_leave(cells[region.id]), ins)  # type: ignore[union-attr]
         self.first_step.append(len(self.steps))
 
     def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:

@@ -112,7 +112,7 @@ class NumpyExecutable:
 
     def _install_native(self, segments: Sequence[Segment]) -> None:
         """Go on with native code where there is some: called once it is ready, often from another thread."""
-        replacements = [Replacement(s.begin, s.end, s, s.inputs, s.outputs) for s in segments]
+        replacements = [Replacement(s.begin, s.end, s, s.inputs, s.outputs, locks=True) for s in segments]
         inside = {i for s in segments for i in range(s.begin, s.end)}
         replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
         self._segments = list(segments)

@@ -21,7 +21,7 @@ import numpy as np
 from graphflow.program import Group, Instruction, Program
 from graphflow_numpy.binding import MemberFailed, Replacement, nbytes
 from graphflow_numpy.sharing import share
-from graphflow_numpy.table import TABLE
+from graphflow_numpy.table import TABLE, Row
 
 # Measured: below some 30,000 elements a call's own cost shows; and two threads that call short kernels spend their
 # time handing each other the interpreter's lock, so that shared tiles of 8,000 elements are slower than one thread.
@@ -120,7 +120,7 @@ class _Layout:
             inputs = tuple(slot[x] for x in ins.inputs)
             dying = [(p, x) for p, x in enumerate(ins.inputs) if last[x] == i and slot[x] >= first]
             if v not in slot:
-                over = [slot[x] for p, x in dying if p in row.inplace and program.values[x].dtype.np == dtype]
+                over = [slot[x] for _, x in dying if program.values[x].dtype.np == dtype and _may_take(row, ins, x)]
                 found = over[:1] or [s for kind, s in idle if kind == dtype][:1]
                 if found:
                     slot[v] = found[0]
@@ -184,6 +184,11 @@ class _Layout:
         for (_, ufunc, _), slot, partial in zip(self._whole_of, self._reduced, partials, strict=True):
             partial[number] = ufunc.reduce(slots[slot], axis=None)
         self._free.append(scratch)
+
+
+def _may_take(row: Row, ins: Instruction, value: int) -> bool:
+    """Whether the result may be written over an input, wherever that stands among the inputs."""
+    return all(place in row.inplace for place, v in enumerate(ins.inputs) if v == value)
 
 
 def _copying(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 WASTE = 1.02  # how far above the fullest moment a placement may be without another try
-MOST_PAIRS = 50_000  # of blocks that are compared in that other try
+MOST_PAIRS = 20_000  # of blocks that are compared in that other try
 MOST_SCANNED = 4096  # blocks, beyond which tasks that overlap share no memory
 
 
@@ -155,7 +155,8 @@ def _in_order_of_birth(blocks: Sequence[Block]) -> list[int]:
 
 def _by_birth(blocks: Sequence[Block]) -> tuple[list[int], int]:
     """Best fit in the order of time; neighbouring gaps are one."""
-    by_death = sorted(range(len(blocks)), key=[block.death for block in blocks].__getitem__)
+    deaths = [block.death for block in blocks]
+    by_death = sorted(range(len(blocks)), key=deaths.__getitem__)
     offsets = [0] * len(blocks)
     gaps: list[tuple[int, int]] = []  # (size, offset), sorted
     begins: dict[int, int] = {}  # offset of a gap -> its size
@@ -163,7 +164,7 @@ def _by_birth(blocks: Sequence[Block]) -> tuple[list[int], int]:
     over = top = 0
     for number in _in_order_of_birth(blocks):
         wanted, birth = blocks[number][:2]
-        while blocks[by_death[over]].death < birth:
+        while deaths[by_death[over]] < birth:
             gone = by_death[over]
             over += 1
             offset, size = offsets[gone], blocks[gone].size

@@ -39,6 +39,5 @@ def remove_dead(program: Program, targets: frozenset[int] = frozenset()) -> Prog
 def _acts(ins: Instruction, program: Program) -> bool:
     definition = OPS[ins.type]
     if definition.can_fail:
-        integers = any(program.values[v].dtype.is_integer for v in ins.inputs)
-        return definition.can_fail == "always" or integers
+        return definition.may_refuse(any(program.values[v].dtype.is_integer for v in ins.inputs))
     return definition.effect == "write" or definition.stateful or definition.control_flow or not ins.outputs

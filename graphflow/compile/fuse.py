@@ -3,8 +3,10 @@
 Policy: grouping changes no value, only which instructions stand together.  Each instruction gets a level: as late as
 its latest input, one later if that edge cannot be fused (the producer is not pointwise, has other dims, or belongs to
 another atomic region).  Between instructions of one level there are only fusable edges, so any two of them that are
-joined by such edges, or read one large value, may share a group: no path leaves a group and comes back.  From O2 on a
-reduction of a group's value ends in it; what reads the reduction is one level later.
+joined by such edges, or read one large value, may share a group: no path leaves a group and comes back.  Instructions
+that may fail, that write a variable or that run code of the user's keep their order: so a run that fails fails as it
+did, and leaves the same variables behind.  From O2 on a reduction of a group's value ends in it; what reads the
+reduction is one level later.
 
 State: none.
 """
@@ -28,7 +30,7 @@ def fuse(program: Program, level: int) -> Program:
     """Groups of pointwise instructions, standing together."""
     spaces = _spaces(program, level)
     sets = _joined(program, spaces, _levels(program, spaces)) if len(spaces) >= SMALLEST else {}
-    order = ordered(program.instructions, sets) if sets else None
+    order = ordered(program, sets) if sets else None
     if order is None:
         return program.with_record(PassRecord("fuse"))
     found = _groups(program, order, sets, {program.instructions[p].key for p in spaces if spaces[p].reduces})
@@ -90,6 +92,7 @@ def _levels(program: Program, spaces: Mapping[int, _Space]) -> list[int]:
     levels: list[int] = []
     producer: dict[int, int] = {}
     by_key: dict[int, int] = {}
+    acted = 0  # the level after the last instruction that acts
     for position, ins in enumerate(program.instructions):
         mine = spaces.get(position)
         late = 0
@@ -103,6 +106,9 @@ def _levels(program: Program, spaces: Mapping[int, _Space]) -> list[int]:
             before = by_key.get(key)
             if before is not None:
                 late = max(late, levels[before] + 1)
+        if acts(program, ins):
+            late = max(late, acted)
+            acted = late + 1
         levels.append(late)
         by_key[ins.key] = position
         for v in ins.outputs:
@@ -137,11 +143,24 @@ def _joined(program: Program, spaces: Mapping[int, _Space], levels: Sequence[int
     return {program.instructions[p].key: -1 - r for p, r in roots.items() if sizes[r] >= SMALLEST}
 
 
-def ordered(instructions: Sequence[Instruction], sets: Mapping[int, int]) -> list[Instruction] | None:
+def acts(program: Program, ins: Instruction) -> bool:
+    """Whether an instruction may fail or change something, so that its place among others of this kind matters."""
+    definition = OPS[ins.type]
+    if definition.effect == "write" or definition.control_flow:
+        return True
+    return bool(definition.can_fail) and definition.may_refuse(
+        any(program.values[v].dtype.is_integer for v in ins.inputs)
+    )
+
+
+def ordered(program: Program, sets: Mapping[int, int]) -> list[Instruction] | None:
     """The instructions with those of a set (key -> its number), and those of an atomic region, standing together.
 
     None if that cannot be: an instruction outside waits for one inside, and is waited for by another one inside.
     """
+    instructions = program.instructions
+    acting = [ins.key for ins in instructions if acts(program, ins)]
+    earlier = dict(zip(acting[1:], acting, strict=False))  # of two that act, which comes first
     units: dict[int, Any] = dict(sets)
     regions: dict[Any, list[Instruction]] = {}
     for ins in instructions:
@@ -149,11 +168,11 @@ def ordered(instructions: Sequence[Instruction], sets: Mapping[int, int]) -> lis
             unit = ("region", ins.op.region.id)
             units[ins.key] = unit
             regions.setdefault(unit, []).append(ins)
-    out = _ordered_units(instructions, units)
+    out = _ordered_units(instructions, units, earlier)
     if out is None or not regions:
         return out
     for unit, members in regions.items():
-        inner = _ordered_units(members, sets)
+        inner = _ordered_units(members, sets, earlier)
         if inner is None:
             return None
         first = next(i for i, ins in enumerate(out) if units.get(ins.key) == unit)
@@ -161,7 +180,9 @@ def ordered(instructions: Sequence[Instruction], sets: Mapping[int, int]) -> lis
     return out
 
 
-def _ordered_units(instructions: Sequence[Instruction], units: Mapping[int, Any]) -> list[Instruction] | None:
+def _ordered_units(
+    instructions: Sequence[Instruction], units: Mapping[int, Any], earlier: Mapping[int, int]
+) -> list[Instruction] | None:
     """The instructions unit by unit; a unit comes as early as its first member did, if nothing it needs is later."""
     unit = [units.get(ins.key, ins.key) for ins in instructions]
     members: dict[Any, list[int]] = {}
@@ -174,6 +195,7 @@ def _ordered_units(instructions: Sequence[Instruction], units: Mapping[int, Any]
     for u, positions in members.items():
         before = {producer.get(v, u) for p in positions for v in instructions[p].inputs}
         before.update([by_key.get(k, u) for p in positions for k in instructions[p].after])
+        before.update([by_key.get(earlier[k], u) for p in positions if (k := instructions[p].key) in earlier])
         before.discard(u)
         waiting[u] = len(before)
         for b in before:

@@ -94,20 +94,18 @@ def size_of(known: TensorSpec) -> int:
 def _kinds(program: Program, sizes: Sequence[int], storage: StorageOf) -> list[Storage]:
     """The storage of each instruction; the backend is not asked about those that touch no array, nor a view of one."""
     arrays = [size > 0 for size in sizes]
+    arrays.append(False)  # -1: nobody reads that output
     out: list[Storage] = []
     for ins in program.instructions:
-        asked = False
-        for v in ins.inputs:
+        for v in ins.inputs + ins.outputs:
             if arrays[v]:
-                asked = True
-        for v in ins.outputs:
-            if v >= 0 and arrays[v]:
-                asked = True
-        kind = storage(ins) if asked else OWN
+                kind = storage(ins)
+                break
+        else:
+            kind = OWN
         if kind.views:
             for v in ins.outputs:
-                if v >= 0:
-                    arrays[v] = True
+                arrays[v] = True
         out.append(kind)
     return out
 
@@ -174,7 +172,7 @@ def _is_free(facts: Facts, x: int, position: int, inplace: Sequence[int]) -> boo
         and lives.birth[x] < begin
         and values[x].dims == result.dims
         and values[x].dtype == result.dtype
-        and all(v != x or i in inplace for i, v in enumerate(ins.inputs))
+        and (ins.inputs.count(x) == 1 or all(v != x or i in inplace for i, v in enumerate(ins.inputs)))
         and (tasks is None or tasks.is_over(x, lives.birth[x], position))
     )
 
@@ -196,21 +194,24 @@ def _not_last(facts: Facts) -> set[tuple[int, int]]:
 
 def _blocks(facts: Facts, planned: set[int], takes: Mapping[int, int]) -> tuple[dict[int, int], list[Block]]:
     """The block of each planned value, one for all that follow each other in place."""
-    lives, tasks = facts.lives, facts.tasks
+    birth, death, sizes = facts.lives.birth, facts.lives.death, facts.sizes
+    tasks = facts.tasks
+    users = tasks.users if tasks is not None and tasks.exact else ()
     block_of: dict[int, int] = {}
     blocks: list[Block] = []
     for position, ins in enumerate(facts.program.instructions):
         for v in ins.outputs:
             if v not in planned:
                 continue
-            users = tasks.users[v] if tasks is not None and tasks.exact else 0
+            mine = users[v] if users else 0
             if v in takes:
                 number = block_of[v] = block_of[takes[v]]
-                blocks[number] = blocks[number]._replace(death=lives.death[v], users=users)
+                size, begin, _, task, _ = blocks[number]
+                blocks[number] = Block(size, begin, death[v], task, mine)
                 continue
-            task = 0 if tasks is None else tasks.task_of[position]
             block_of[v] = len(blocks)
-            blocks.append(Block(arena.aligned(facts.sizes[v]), lives.birth[v], lives.death[v], task, users))
+            task = 0 if tasks is None else tasks.task_of[position]
+            blocks.append(Block(arena.aligned(sizes[v]), birth[v], death[v], task, mine))
     return block_of, blocks
 
 

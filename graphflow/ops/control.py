@@ -240,13 +240,13 @@ def _exclusive(pairs: Sequence[tuple[Any, Any]]) -> Any:
     return at_most_one(held)
 
 
-@op("AssertTrue", infer=lambda pred, *, message: (), stateful=True, differentiable=False)
+@op("AssertTrue", infer=lambda pred, *, message: (), stateful=True, can_fail="always", differentiable=False)
 def assert_true(pred: Any, message: str, name: str | None = None) -> Any:
     """Fail the run with `message` unless every element is True."""
     return call((pred,), name, message=message)
 
 
-@op("AtMostOne", infer=lambda preds: (), stateful=True, differentiable=False)
+@op("AtMostOne", infer=lambda preds: (), stateful=True, can_fail="always", differentiable=False)
 def at_most_one(preds: Any, name: str | None = None) -> Any:
     """Fail the run if more than one element is True."""
     return call((preds,), name)

@@ -46,7 +46,14 @@ def Print(
     return _print(input_, data, message or "", -1 if first_n is None else int(first_n), summarize or 3, name=name)
 
 
-@op("Assert", infer=lambda *inputs, summarize: (), same_dtype=None, stateful=True, differentiable=False)
+@op(
+    "Assert",
+    infer=lambda *inputs, summarize: (),
+    same_dtype=None,
+    stateful=True,
+    can_fail="always",
+    differentiable=False,
+)
 def _assert(condition: Any, data: Sequence[Any], summarize: int, name: str | None) -> Any:
     return call((condition, *data), name, summarize=summarize)
 
@@ -66,7 +73,10 @@ def _py_func(*inputs: Any, function: Any, out: tuple[dtypes.DType, ...], statefu
     return tuple(TensorSpec(d, None) for d in out)
 
 
-@op("PyFunc", infer=_py_func, same_dtype=None, stateful=True, differentiable=False, result=lambda *outputs: outputs)
+@op(
+    "PyFunc", infer=_py_func, same_dtype=None, stateful=True, can_fail="always", differentiable=False,
+    result=lambda *outputs: outputs,
+)  # fmt: skip
 def _call_python(
     inputs: Sequence[Any], function: Callable[..., Any], out: Any, stateful: bool, name: str | None
 ) -> Any:
@@ -92,7 +102,7 @@ def _numeric(x: Any, *, message: str) -> TensorSpec:
     return TensorSpec(x.dtype, x.dims)
 
 
-@op("CheckNumerics", infer=_numeric, stateful=True)
+@op("CheckNumerics", infer=_numeric, stateful=True, can_fail="always")
 def check_numerics(tensor: Any, message: str, name: str | None = None) -> Any:
     """The tensor; the run fails with `message` if it holds a NaN or an infinity."""
     return call((tensor,), name, message=str(message))

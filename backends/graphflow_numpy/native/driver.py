@@ -27,6 +27,7 @@ from graphflow_numpy.native import engine
 HEAD = object.__basicsize__
 ITEMS = tuple.__basicsize__
 WANTED_FLAGS = 0x1 | 0x100  # C-contiguous, aligned
+WRITABLE = 0x400
 SPEC_WORDS = 6
 PATCH_WORDS = 3
 ENTRY_WORDS = 5  # function, its pointers, begin, end, units to be claimed at once (0: the caller does them all)
@@ -80,8 +81,11 @@ descr:
   %same = icmp eq i64 %wanted, %found
   %flags.at = getelementptr i8, ptr %object, i64 {flags}
   %flags = load i32, ptr %flags.at, align 4
-  %masked = and i32 %flags, {mask}
-  %plain = icmp eq i32 %masked, {mask}
+  %s5 = getelementptr i64, ptr %spec, i64 5
+  %mask.wide = load i64, ptr %s5, align 8
+  %mask = trunc i64 %mask.wide to i32
+  %masked = and i32 %flags, %mask
+  %plain = icmp eq i32 %masked, %mask
   %s3 = getelementptr i64, ptr %spec, i64 3
   %rank = load i64, ptr %s3, align 8
   %rank.at = getelementptr i8, ptr %object, i64 {rank}
@@ -297,7 +301,7 @@ def _build(module: engine.ModuleBuilder, lead: bool = False) -> engine.Entry:
     module.add(
         _SOURCE.format(
             name=name, items=ITEMS, type=HEAD - 8, data=HEAD, rank=HEAD + 8, dims=HEAD + 16, descr=HEAD + 40,
-            flags=HEAD + 48, mask=WANTED_FLAGS, spec_words=SPEC_WORDS, patch_words=PATCH_WORDS, entry_words=ENTRY_WORDS,
+            flags=HEAD + 48, spec_words=SPEC_WORDS, patch_words=PATCH_WORDS, entry_words=ENTRY_WORDS,
             counter_words=COUNTER_WORDS, head_words=HEAD_WORDS, over=OVER, pause=pause,
         )
     )  # fmt: skip

@@ -84,9 +84,9 @@ def saved_by(scope: Scope, item: Item) -> float:
     for ins in item.instructions:
         sizes = [scope.size(v) for v in (*ins.inputs, *ins.outputs) if v >= 0 and is_static(scope.values[v])]
         scalar = all(not scope.values[v].dims for v in ins.outputs if v >= 0)
-        out += (
-            SCALAR_CALL if scalar and max(sizes, default=1) == 1 else NUMPY_CALL + max(sizes, default=1) * NUMPY_ELEMENT
-        )
+        large = max(sizes, default=1)
+        calls = max(1, len(ins.inputs) - 1) if item.kind in ("point", "calls") else 1
+        out += calls * (SCALAR_CALL if scalar and large == 1 else NUMPY_CALL + large * NUMPY_ELEMENT)
     return out
 
 

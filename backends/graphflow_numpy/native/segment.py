@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphflow.errors import Error
 from graphflow.program import Instruction
 from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
@@ -163,7 +164,14 @@ class Segment:
         self._share, self._workers = share, workers
         self._specs = [*plan.input_specs, *plan.buffers, *[v.spec for v in plan.variables]]
         self._written = [k for k, v in enumerate(plan.variables) if v.written]
+        self._first_new = len(self._specs)
         self._specs += [plan.variables[k].spec for k in self._written]
+        self._writes = []
+        for n, k in enumerate(self._written):
+            v = plan.variables[k]
+            self._writes.append(
+                (k, v.cell, v.spec, v.in_place and bool(v.spec.dims), -1 if v.spec.dims else self._first_new + n)
+            )
         self._guarded = [k for k, v in enumerate(plan.variables) if v.written or v.regional]
         cells = {*plan.cells, *[plan.variables[k].cell for k in self._guarded]}
         self._locked = sorted(cells, key=lambda cell: str(cell.name))
@@ -173,6 +181,7 @@ class Segment:
         first = len(plan.input_specs)
         self._makers = [self._maker(first + k, spec) for k, spec in enumerate(plan.buffers)]
         self._first_cell = first + len(plan.buffers)
+        self._cells = [v.cell for v in plan.variables]
         self._frames: list[_Frame] = []
         self._help = _Help(), _Help()
 
@@ -196,11 +205,12 @@ class Segment:
 
     def _spec_table(self) -> Any:
         table = np.zeros((max(1, len(self._specs)), driver.SPEC_WORDS), np.int64)
-        for row, spec in zip(table, self._specs, strict=False):
+        for number, (row, spec) in enumerate(zip(table, self._specs, strict=False)):
             dims = np.array([*spec.dims, 0], np.int64)  # type: ignore[misc]
             self._keep.append(dims)
             scalar = id(spec.dtype.np.type) if not spec.dims else 0
             row[:5] = scalar, id(np.ndarray), id(np.dtype(spec.dtype.np)), len(spec.dims or ()), dims.ctypes.data
+            row[5] = driver.WANTED_FLAGS | (driver.WRITABLE if number >= self._first_new else 0)
         return table
 
     def _maker(self, number: int, spec: TensorSpec) -> Callable[[_Frame], Any]:
@@ -223,9 +233,8 @@ class Segment:
         resolved = np.zeros(max(1, len(self._specs)), np.int64)
         keep: list[Any] = [memory, resolved]
         scalars = {}
-        targets = len(self._specs) - len(self._written)
         for number, spec in enumerate(self._specs):
-            if not spec.dims and (len(plan.inputs) <= number < self._first_cell or number >= targets):
+            if not spec.dims and (len(plan.inputs) <= number < self._first_cell or number >= self._first_new):
                 scalars[number] = np.zeros((), spec.dtype.np)
         frame = _Frame(scalars, resolved, keep)
         for phase, entries in zip(self._phases, plan.phases, strict=True):
@@ -284,7 +293,10 @@ class Segment:
             self._run(0, frame, (*inputs, *outputs))
             found = self._results(frame, inputs, outputs, (), ())
         elif not self._locked:
-            old = [v.cell.snapshot() if v.cell.array is not None else self._missing(v) for v in self.plan.variables]
+            old = []
+            for cell in self._cells:
+                with cell.lock:  # never half of an update
+                    old.append(cell.array)
             self._run(0, frame, (*inputs, *outputs, *old))
             found = self._results(frame, inputs, outputs, old, ())
         else:
@@ -292,33 +304,33 @@ class Segment:
         self._frames.append(frame)
         return found
 
-    def _missing(self, variable: Variable) -> Any:
-        try:
-            return variable.cell.snapshot()
-        except Exception as error:
-            attach = getattr(error, "attach", None)
-            raise (attach(variable.instruction.op) if attach else error) from None
-
     def _update(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> tuple[Any, ...]:
         """A run that writes variables, or reads them in an atomic region."""
-        variables, held = self.plan.variables, []
+        variables, cells = self.plan.variables, self._cells
+        held: list[Any] = []
+        new: Any
         old = self._snapshots(frame, inputs, outputs)
         try:
             for cell in self._locked:
                 held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
                 cell.lock.acquire()
-            alone = [variables[k].in_place and variables[k].cell._alone() for k in self._written]
+            new = []
+            for k, cell, spec, in_place, scalar in self._writes:
+                if in_place and cell._alone():  # before anything else refers to the array
+                    new.append(None)
+                else:
+                    new.append(np.empty(spec.dims, spec.dtype.np) if scalar < 0 else frame.scalars[scalar])
             for k in self._guarded:
-                old[k] = variables[k].cell.array
-                if old[k] is None and variables[k].read:
-                    self._missing(variables[k])
-            new = self._targets(frame, old, alone)
-            for k, array in zip(self._written, new, strict=True):
-                if not variables[k].read:
-                    old[k] = array
-            self._run(1, frame, (*inputs, *outputs, *old, *new))
-            for k, array in zip(self._written, new, strict=True):
-                variables[k].cell.array = array if array.ndim else array[()]
+                old[k] = cells[k].array
+            for n, (k, _, _, _, _) in enumerate(self._writes):
+                if new[n] is None:
+                    new[n] = old[k]
+                elif not variables[k].read:
+                    old[k] = new[n]
+            new = self._run(1, frame, (*inputs, *outputs, *old, *new))[self._first_new :]
+            for (k, cell, _, _, scalar), array in zip(self._writes, new, strict=True):
+                if array is not old[k] or cell.array is not array:
+                    cell.array = array if scalar < 0 else array[()]
         finally:
             _release(held)
         return self._results(frame, inputs, outputs, old, new)
@@ -327,31 +339,21 @@ class Segment:
         """Run the first phase, if there is one; the values of the variables that need no lock."""
         old: list[Any] = [None] * len(self.plan.variables)
         both = bool(self.plan.phases[0])
-        for k, v in enumerate(self.plan.variables):
+        for k, cell in enumerate(self._cells):
             if both or k not in self._guarded:
-                old[k] = self._missing(v) if v.cell.array is None else v.cell.snapshot()
+                with cell.lock:
+                    old[k] = cell.array
         if both:
             self._run(0, frame, (*inputs, *outputs, *old))
             for k in self._guarded:
                 old[k] = None  # or the update would find it shared
         return old
 
-    def _targets(self, frame: _Frame, old: Sequence[Any], alone: Sequence[bool]) -> list[Any]:
-        """Where the new values of variables go: into the old ones where nobody else holds those."""
-        first = len(self._specs) - len(self._written)
-        new = []
-        for n, (k, own) in enumerate(zip(self._written, alone, strict=True)):
-            if own and type(old[k]) is np.ndarray and old[k].ndim and _fits(self._specs[first + n], old[k]):
-                new.append(old[k])
-            else:
-                spec = self._specs[first + n]
-                new.append(np.empty(spec.dims, spec.dtype.np) if spec.dims else frame.scalars[first + n])
-        return new
-
-    def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> None:
+    def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One phase; returns the arguments that it worked on."""
         phase = self._phases[number]
         if not phase.rows:
-            return
+            return args
         address = frame.addresses[number]
         kept: Any = None if self._objects else self._resolve(frame, phase.arguments, args)
         while bad := phase.start(address, args):
@@ -359,6 +361,7 @@ class Segment:
         if phase.together:
             self._run_together(number, frame.states[number], address, phase.rows)
         del kept
+        return args
 
     def _run_together(self, number: int, state: Any, address: int, rows: int) -> None:
         """The entries, with what help there is: the first to come leads, the others assist."""
@@ -384,6 +387,15 @@ class Segment:
     def _mended(self, args: tuple[Any, ...], number: int) -> tuple[Any, ...]:
         """The arguments with one that was not laid out as needed replaced by a copy that is."""
         spec = self._specs[number]
+        if args[number] is None:
+            variable = self.plan.variables[number - self._first_cell]
+            try:
+                variable.cell.snapshot()
+            except Error as error:
+                raise error.attach(variable.instruction.op) from None
+        if number >= self._first_new:  # the old value's memory cannot be written as it is
+            fresh = np.empty(spec.dims or (), spec.dtype.np)
+            return (*args[:number], fresh, *args[number + 1 :])
         found = np.array(args[number], spec.dtype.np, order="C")
         if found.shape != spec.dims or number in range(len(self.inputs), self._first_cell):
             raise ValueError(f"a value of shape {spec.dims} has shape {found.shape}")
@@ -434,7 +446,8 @@ def _release(held: list[Any]) -> None:
     """Give back locks, in the reverse order."""
     while held:
         with contextlib.suppress(RuntimeError):  # it was interrupted before it got this one
-            held.pop().release()
+            while held:
+                held.pop().release()
 
 
 def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
