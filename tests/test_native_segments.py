@@ -220,6 +220,13 @@ def test_inputs_of_any_layout(monkeypatch: Any) -> None:
                     np.testing.assert_allclose(sess.run(y, {x: v, scale: s}), 2 * numbers(v), rtol=1e-4, atol=1e-6)
 
 
+def test_variables_where_addresses_have_to_be_asked_for(monkeypatch: Any) -> None:
+    wanted, _, _ = trained(monkeypatch, "wait", OPTIMIZERS[2])
+    monkeypatch.setattr(driver, "reads_objects", lambda: False)
+    found, _, made = trained(monkeypatch, "wait", OPTIMIZERS[2])
+    assert found == wanted and len(made) == 1
+
+
 def test_aliases_of_feeds_and_fetches_are_copies() -> None:
     with tf.Graph().as_default(), tf.Session(optimization_level=2) as sess:
         x, y = elementwise((6, 8))

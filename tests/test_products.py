@@ -47,7 +47,7 @@ def test_products_with_a_common_operand_become_one() -> None:
         return tf.add_n([tf.matmul(x, w) for w in ws])
 
     ran = check(build, [*matrices(1, 16, 16), *matrices(20, 16, 16)], 16 * 20 + 20)
-    assert ran.types == ["AddN", "MatMul"]
+    assert ran.types == ["Tile", "Concat", "MatMul"]
 
 
 def test_a_common_right_operand_in_a_chain_of_additions() -> None:
@@ -58,7 +58,18 @@ def test_a_common_right_operand_in_a_chain_of_additions() -> None:
         return total
 
     ran = check(build, [*matrices(1, 8, 5), *matrices(6, 8, 9)], 8 * 6 + 6)
-    assert ran.types == ["AddN", "MatMul"]
+    assert ran.types == ["Concat", "Concat", "MatMul"]
+
+
+def test_a_nan_is_not_lost() -> None:
+    def build(x: Any, *ws: Any) -> Any:
+        return tf.add_n([tf.matmul(x, w) for w in ws])
+
+    x = np.array([[np.inf, 1.0], [2.0, 3.0]], np.float32)
+    ws = [np.ones((2, 2), np.float32) * k for k in range(9)]
+    ran = optimised(build, x, *ws)
+    assert count(ran, "MatMul") == 1
+    np.testing.assert_array_equal(np.isnan(ran.values[0]), [[True, True], [False, False]])
 
 
 @pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
@@ -184,13 +195,13 @@ def test_pieces_that_are_read_are_computed() -> None:
 V = rng.standard_normal((6, 7)).astype(np.float32)
 PUT_TOGETHER: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "c (d x)": (lambda x: 0.3 * (x * 0.7), ["Mul"]),
-    "c (x + x)": (lambda x: (x + x) * 0.3, ["Mul"]),
+    "c (x + x)": (lambda x: (x + x) * 1.3, ["Mul"]),
     "c (x / d)": (lambda x: x / 3.0 * 0.7, ["Mul"]),
     "(c x) / d": (lambda x: (0.7 * x) / 3.0, ["Mul"]),
     "-(c x)": (lambda x: -(x * 0.7), ["Mul"]),
     "c -x": (lambda x: 0.7 * -x, ["Mul"]),
-    "c (d (e x))": (lambda x: 0.7 * (0.3 * (x * 1.1)), ["Mul"]),
-    "x + x by a half": (lambda x: (x + x) * 0.5, []),
+    "c (d (e x))": (lambda x: 0.7 * (0.3 * (x * 0.9)), ["Mul"]),
+    "-(x * -1)": (lambda x: -(x * -1.0), []),
     "-((-x) y)": (lambda x: -(-x * tf.exp(x)), ["Exp", "Mul"]),
     "(-x) / (-y)": (lambda x: -x / -tf.exp(x), ["Exp", "RealDiv"]),
     "-(x - y)": (lambda x: -(x - tf.exp(x)), ["Exp", "Sub"]),
@@ -210,8 +221,8 @@ def test_constants_and_signs_are_put_together(name: str) -> None:
     assert np.all(abs(ran.values[0] - wanted) <= (3 + exp) * EPS * (abs(wanted) + (abs(V) + np.exp(V) if exp else 0)))
 
 
-@pytest.mark.parametrize("c, d", [(1e30, 1e30), (1e-30, 1e-30), (np.inf, 2.0), (0.0, 3.0)])
-def test_constants_stay_apart_where_their_product_is_no_normal_number(c: float, d: float) -> None:
+@pytest.mark.parametrize("c, d", [(1e30, 1e30), (1e-30, 1e-30), (np.inf, 2.0), (0.0, 3.0), (2.0, 0.5)])
+def test_constants_stay_apart_where_something_would_be_lost(c: float, d: float) -> None:
     ran = optimised(lambda x: np.float32(c) * (np.float32(d) * x), V)
     assert ran.types == ["Mul", "Mul"]
 
@@ -219,17 +230,6 @@ def test_constants_stay_apart_where_their_product_is_no_normal_number(c: float, 
 def test_a_shared_part_may_stay() -> None:
     ran = optimised(lambda x: [0.3 * (y := x * 0.7), y], V)
     assert ran.types == ["Mul", "Mul"]
-
-
-def test_a_scaling_moves_to_the_smaller_side() -> None:
-    def build(a: Any, b: Any) -> list[Any]:
-        return [tf.matmul(a, b) * 0.1, 0.1 * tf.matmul(b, a, True, True), tf.matmul(b, a) * 0.1]
-
-    a, b = matrices(1, 50, 4)[0], matrices(1, 4, 50)[0]
-    ran = check(build, [a, b], 50 + 4)
-    assert sorted(ran.types) == ["MatMul"] * 3 + ["Mul"] * 3
-    shapes = [ran.program.values[i.outputs[0]].dims for i in ran.program.instructions if i.type == "Mul"]
-    assert sorted(shapes) == [(4, 4), (4, 50), (50, 4)]  # type: ignore[type-var]
 
 
 def test_without_the_passes_nothing_moves() -> None:

@@ -10,21 +10,24 @@ import itertools
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import graphflow_numpy.execution
 import graphflow_numpy.parallel
+import numpy as np
 import pytest
 
 import graphflow as tf
 from graphflow.backend import Run
-from graphflow.compile import schedule
+from graphflow.compile import clusters, schedule
 from graphflow.compile.pipeline import PASSES
 from graphflow.errors import Error
 from graphflow.program import Program
 from graphflow.runtime import drivers
-from graphflow.testing import Recipe, Way, build, random_recipe
+from graphflow.testing import Recipe, Way, build, disagreement, random_recipe, shrink
 from graphflow.testing.differential import REFERENCE, Outcome, difference, outcomes, session_of
 from graphflow.testing.recipes import Built
 from graphflow.testing.reordering import random_order, reordered, topological_orders, units_and_edges
@@ -147,6 +150,49 @@ def test_threads_change_no_bit(workers: int) -> None:
             check_driven(seed, workers)
     finally:
         sys.setswitchinterval(old)
+
+
+# -- the compiler's own schedules and memory ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Even small graphs seem worth tasks, arenas are full of NaNs at first, threads switch at every turn."""
+    for module, names in ((schedule, ("SHORTEST", "LEAST_MEMORY")), (clusters, ("WORTH", "SMALL"))):
+        for name in names:
+            monkeypatch.setattr(module, name, 0)
+    monkeypatch.setattr(schedule, "GAIN", 1e-9)
+    plain = graphflow_numpy.execution._buffers
+
+    def poisoned(program: Program) -> dict[int, Any]:
+        buffers = plain(program)
+        for array in buffers.values():
+            array.view(np.uint8)[...] = 0xFF if array.ndim else 0
+        return buffers
+
+    monkeypatch.setattr(graphflow_numpy.execution, "_buffers", poisoned)
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(old)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_schedules_and_memory_plans_change_no_bit(workers: int, eager: None) -> None:
+    seen = Counter[str]()
+
+    def count(program: Program) -> Program:
+        seen["tasks"] += program.schedule is not None and program.schedule.workers > 1
+        seen["planned"] += program.memory is not None and len(program.memory.offsets) > 0
+        return program
+
+    ways = [Way(workers=workers, rewrite=count)]
+    for seed in range(FIRST_SEED + 90_000, FIRST_SEED + 90_000 + int(400 * SHARE)):
+        recipe = random_recipe(seed, tf, large=False)
+        if disagreement(recipe, tf, ways) is not None:
+            small = shrink(recipe, tf, lambda r: disagreement(r, tf, ways) is not None, trials=300)
+            pytest.fail(f"seed {seed}: {disagreement(small, tf, ways)}\n{small}")
+    assert seen["planned"] > 10 and (seen["tasks"] > 10) == (workers > 1), seen
 
 
 # -- the instruments -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 WASTE = 1.02  # how far above the fullest moment a placement may be without another try
-MOST_PAIRS = 20_000  # of blocks that are compared in that other try
+MOST_PAIRS = 50_000  # of blocks that are compared in that other try
 MOST_SCANNED = 4096  # blocks, beyond which tasks that overlap share no memory
 
 

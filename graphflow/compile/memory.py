@@ -105,7 +105,7 @@ def _kinds(program: Program, sizes: Sequence[int], storage: StorageOf) -> list[S
             kind = OWN
         if kind.views:
             for v in ins.outputs:
-                arrays[v] = True
+                arrays[v] = v >= 0
         out.append(kind)
     return out
 

@@ -1,14 +1,14 @@
 """Sums of matrix products become fewer products (O2): what an unrolled network adds up for its weights, above all.
 
     A1 B1 + A2 B2 + ...      becomes   [A1 A2 ...] [B1; B2; ...]    one product over all rows of the minibatches
-    A B1 + A B2 + ...        becomes   A (B1 + B2 + ...)            and the same from the other side
     sum(B1) + sum(B2) + ...  becomes   sum([B1; B2; ...])           where the rows have been joined anyway
 
 Policy: the same terms in another order.  With t terms in all for an element (products and additions) the error is at
 most t units in the last place of the sum of the terms' absolute values, as it was before: a sum is never more exact
-than its order.  Only products and sums that nobody else reads take part.  Joining costs a copy (none where the parts
-are the pieces of one tensor), so it is done where an estimate says that it pays; what has to stay in memory for it is
-limited.
+than its order.  Every product is still made: A B1 + A B2 does not become A (B1 + B2), which would lose the NaN of an
+infinity in A and a zero in B1.  Only products and sums that nobody else reads take part.  Joining costs a copy (none
+where the parts are the pieces of one tensor), so it is done where an estimate says that it pays; what has to stay in
+memory for it is limited.
 
 State: none.
 """
@@ -20,12 +20,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from graphflow.compile.rewrite import Result, Rule, Work, rewritten
 from graphflow.program import Instruction, PassRecord, Program
 
 SUMS = ("Add", "AddN")
 MATMUL, SUM = "MatMul", "Sum"
 JOINED, DONE = -1, -2  # what a sweep remembers: what has been joined, and which sums have been rewritten
+TILED = 8  # copies of one tensor from which a Tile is cheaper than a Concat
 MOST_BYTES = 1 << 27  # of operands that are joined
 # Microseconds on a middling server, as in `cost`: a matrix product's call, another kernel's, one more array for it.
 PRODUCT_CALL, CALL, PART = 0.8, 0.5, 0.2
@@ -45,16 +48,11 @@ def merge_products(program: Program, inner: bool = False) -> Program:
 
 
 class Product(NamedTuple):
-    """One product, or several that became one: the operands on either side are joined or added up."""
+    """One product, or several that became one: the operands on either side are joined."""
 
     left: tuple[int, ...]
     right: tuple[int, ...]
     flags: tuple[bool, bool]  # transpose_a, transpose_b
-
-    @property
-    def times(self) -> int:
-        """How many products it stands for."""
-        return max(len(self.left), len(self.right))
 
 
 class Parts(NamedTuple):
@@ -81,7 +79,7 @@ def _found(program: Program) -> dict[int, Parts]:
     joins = _joins(out.values())
     out = {v: parts._replace(rows=joins.get(tuple(sorted(parts.rows)), ())) if parts.rows else parts
            for v, parts in out.items()}  # fmt: skip
-    return {v: parts for v, parts in out.items() if parts.rows or any(p.times > 1 for p in parts.products)}
+    return {v: parts for v, parts in out.items() if parts.rows or any(len(p.left) > 1 for p in parts.products)}
 
 
 def _joins(sums: Iterable[Parts]) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -89,7 +87,7 @@ def _joins(sums: Iterable[Parts]) -> dict[tuple[int, ...], tuple[int, ...]]:
     out = {}
     for parts in sums:
         for p in parts.products:
-            if len(p.left) == len(p.right) > 1:
+            if len(p.left) > 1:
                 for side, along_rows in ((p.left, p.flags[0]), (p.right, not p.flags[1])):
                     if along_rows:
                         out[tuple(sorted(side))] = side
@@ -153,37 +151,17 @@ def _sorted(
 
 def _worth(program: Program, parts: Parts) -> Parts:
     """The products put together where that is estimated to be faster."""
-    if len(parts.products) < 2:
-        return parts
-    products = _with_common(parts.products, 0)
-    products = _with_common(products, 1)
-    single: dict[tuple[bool, bool], list[Product]] = {}
+    groups: dict[tuple[bool, bool], list[Product]] = {}
+    for p in parts.products:
+        groups.setdefault(p.flags, []).append(p)
     out: list[Product] = []
-    for p in products:
-        if p.times == 1:
-            single.setdefault(p.flags, []).append(p)
-        else:
-            out.append(p)
-    for flags, group in single.items():
+    for flags, group in groups.items():
         group = sorted(group)
         if len(group) > 1 and _joining_pays(program, group):
             out.append(Product(tuple([p.left[0] for p in group]), tuple([p.right[0] for p in group]), flags))
         else:
             out += group
     return parts._replace(products=tuple(out))
-
-
-def _with_common(products: Sequence[Product], side: int) -> list[Product]:
-    """Products with the same operand on one side become one, with the sum of the others."""
-    groups: dict[tuple[int, tuple[bool, bool]], list[Product]] = {}
-    for p in products:
-        if p.times == 1:
-            groups.setdefault((p[side][0], p.flags), []).append(p)
-    out = [p for p in products if p.times > 1]
-    for (common, flags), group in groups.items():
-        others = tuple([p[1 - side][0] for p in group])
-        out.append(Product((common,), others, flags) if side == 0 else Product(others, (common,), flags))
-    return out
 
 
 def _joining_pays(program: Program, group: Sequence[Product]) -> bool:
@@ -233,16 +211,9 @@ Made = tuple[str, tuple[int, ...], dict[str, object]]
 def _product(work: Work, ins: Instruction, p: Product) -> Made:
     left, right = work.read_now(p.left), work.read_now(p.right)
     turned_a, turned_b = p.flags
-    if len(left) == len(right):
-        a = joined(work, ins, left, 0 if turned_a else 1)
-        b = joined(work, ins, right, 1 if turned_b else 0)
-    else:
-        a, b = _added(work, ins, left), _added(work, ins, right)
+    a = joined(work, ins, left, 0 if turned_a else 1)
+    b = joined(work, ins, right, 1 if turned_b else 0)
     return MATMUL, (a, b), {"transpose_a": turned_a, "transpose_b": turned_b}
-
-
-def _added(work: Work, ins: Instruction, terms: tuple[int, ...]) -> int:
-    return terms[0] if len(terms) == 1 else work.emit(ins, "AddN", terms)
 
 
 def _row_sums(work: Work, ins: Instruction, rows: tuple[int, ...]) -> list[Made]:
@@ -259,6 +230,10 @@ def joined(work: Work, ins: Instruction, parts: tuple[int, ...], axis: int) -> i
     found = known.get((parts, axis))
     if found is None:
         found = _whole_of(work, ins, parts, axis)
+        if found is None and len(parts) >= TILED and len(set(parts)) == 1:
+            times = np.ones(2, np.int32)
+            times[axis] = len(parts)
+            found = work.emit(ins, "Tile", (parts[0], work.constant(times)))
         if found is None:
             found = work.emit(ins, "Concat", parts, axis=axis)
         known[parts, axis] = found

@@ -1,13 +1,13 @@
-"""Arithmetic that is the same on paper (O2): constants put together, scalings moved to less, signs that cancel.
+"""Arithmetic that is the same on paper (O2): constants put together, signs that cancel.
 
     c1 * (c2 * x)            becomes   (c1 c2) * x         also through x + x, -x and x / c2
-    c * (A @ B)              becomes   A @ (c * B)         where B (or A) is smaller than the product
     -((-a) * b)              becomes   a * b               and likewise for other signs: x + (-y) is x - y
 
-Policy: each rule states how far its result may be from the one that it replaces, in units in the last place, where
-neither overflows nor loses digits below the normal numbers.  Constants put together: 3, as two roundings become three
-others at most.  A scaling moved into a product: 2 of the sum of its terms' absolute values.  Signs: 0, but for the sign
-of a zero and of a NaN.  What is looked through has no other reader, or costs nothing to keep.
+Policy: each rule states how far its result may be from the one that it replaces, in units in the last place.  Constants
+put together: 3 (and, below the normal numbers, the smallest one), as two roundings become three others at most.  Signs:
+0, but for the sign of a zero and of a NaN.  Both factors enlarge or both reduce, so that nothing overflows or vanishes
+in between that would not do so in the end: an infinity is not lost.  What is looked through has no other reader, or
+costs nothing to keep.
 
 State: none.
 """
@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.compile.rewrite import Result, Rule, Rules, Work, rewritten, volume
+from graphflow.compile.rewrite import Result, Rule, Rules, Work, rewritten
 from graphflow.program import Instruction, PassRecord, Program
 
 Reads = Mapping[int, int]
 FLOATS = (4, 8)  # bytes of the dtypes that it is done for
-SHARED = -1  # where a sweep remembers which values have got another reader
 
 
 def reassociate(program: Program, inner: bool = False) -> Program:
@@ -49,9 +48,7 @@ def _known(work: Work, v: int) -> Any:
 
 def _sole(reads: Reads, work: Work, v: int, *types: str) -> Instruction | None:
     """The instruction that makes a value which is read once."""
-    if reads.get(v, 0) != 1 or work.values[v].dims == () or v in work.memory.get(SHARED, ()):
-        return None
-    return work.made_by(v, *types)
+    return work.made_by(v, *types) if reads.get(v, 0) == 1 and work.values[v].dims != () else None
 
 
 # -- constants -------------------------------------------------------------------------------------------------------
@@ -110,35 +107,15 @@ def _one_factor(reads: Reads, work: Work, ins: Instruction) -> Result:
     inner = _factor(work, before)
     if inner is None:
         return None
+    if min(abs(factor), abs(inner[0])) < 1 < max(abs(factor), abs(inner[0])):
+        return None
     with np.errstate(all="ignore"):
         product = factor * inner[0]
     if not np.isfinite(product) or abs(product) < np.finfo(product.dtype).tiny:
         return None
     if product == 1 and work.plain(inner[1]) and work.values[inner[1]].dims == work.values[v].dims:
         return inner[1]
-    if reads.get(v, 0) != 1:
-        work.memory.setdefault(SHARED, set()).add(inner[1])
     return ins._replace(type="Mul", inputs=(work.constant(product), inner[1]), attrs={})
-
-
-# -- scalings of products --------------------------------------------------------------------------------------------
-
-
-def _scaled_before(reads: Reads, work: Work, ins: Instruction) -> Result:
-    """A scaling of a product moves to an operand that is smaller than half of it."""
-    for place in (0, 1):
-        scale, v = ins.inputs[place], ins.inputs[1 - place]
-        product = _sole(reads, work, v, "MatMul")
-        if product is None or work.values[scale].dims != () or work.values[v].dtype.kind != "float":
-            continue
-        sizes = [volume(work.dims(x)) for x in product.inputs]
-        side = sizes.index(min(sizes))
-        if not 0 < 2 * sizes[side] <= volume(work.dims(v)):
-            continue
-        operands = list(product.inputs)
-        operands[side] = work.emit(ins, "Mul", (scale, operands[side]))
-        return ins._replace(type="MatMul", inputs=tuple(operands), attrs=product.attrs)
-    return None
 
 
 # -- signs -----------------------------------------------------------------------------------------------------------
@@ -193,7 +170,7 @@ def _rules(reads: Reads) -> Rules:
     factor = rule("one factor", _one_factor)
     signs = rule("without signs", _two_signs)
     return {
-        "Mul": (factor, signs, rule("a scaling of an operand", _scaled_before)),
+        "Mul": (factor, signs),
         "RealDiv": (factor, signs),
         "Neg": (factor, rule("without a sign", _negative_of_negative)),
         "Add": (rule("Sub", _added_negative),),

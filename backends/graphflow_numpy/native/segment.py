@@ -315,11 +315,11 @@ class Segment:
                 held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
                 cell.lock.acquire()
             new = []
-            for k, cell, spec, in_place, scalar in self._writes:
+            for _, cell, spec, in_place, scalar in self._writes:
                 if in_place and cell._alone():  # before anything else refers to the array
                     new.append(None)
                 else:
-                    new.append(np.empty(spec.dims, spec.dtype.np) if scalar < 0 else frame.scalars[scalar])
+                    new.append(_fresh(spec) if scalar < 0 else frame.scalars[scalar])
             for k in self._guarded:
                 old[k] = cells[k].array
             for n, (k, _, _, _, _) in enumerate(self._writes):
@@ -355,12 +355,12 @@ class Segment:
         if not phase.rows:
             return args
         address = frame.addresses[number]
-        kept: Any = None if self._objects else self._resolve(frame, phase.arguments, args)
+        if not self._objects:
+            args = self._resolve(frame, phase.arguments, args)
         while bad := phase.start(address, args):
             args = self._mended(args, bad - 1)
         if phase.together:
             self._run_together(number, frame.states[number], address, phase.rows)
-        del kept
         return args
 
     def _run_together(self, number: int, state: Any, address: int, rows: int) -> None:
@@ -394,8 +394,7 @@ class Segment:
             except Error as error:
                 raise error.attach(variable.instruction.op) from None
         if number >= self._first_new:  # the old value's memory cannot be written as it is
-            fresh = np.empty(spec.dims or (), spec.dtype.np)
-            return (*args[:number], fresh, *args[number + 1 :])
+            return (*args[:number], _fresh(spec), *args[number + 1 :])
         found = np.array(args[number], spec.dtype.np, order="C")
         if found.shape != spec.dims or number in range(len(self.inputs), self._first_cell):
             raise ValueError(f"a value of shape {spec.dims} has shape {found.shape}")
@@ -453,6 +452,11 @@ def _release(held: list[Any]) -> None:
 def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
     """The calls of the driver: kernels, and after some of them what finishes their work (True)."""
     return [(e, finishing) for e in entries for finishing in ((False, True) if e.kernel.finish else (False,))]
+
+
+def _fresh(spec: TensorSpec) -> Any:
+    dims: Any = spec.dims
+    return np.empty(dims, spec.dtype.np)
 
 
 def _fits(spec: TensorSpec, array: Any) -> bool:
