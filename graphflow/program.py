@@ -9,7 +9,7 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -100,6 +100,7 @@ class Memory(NamedTuple):
     offsets: Mapping[int, int]  # value -> offset in bytes
     peak_before: int  # bytes if every result had memory of its own until the end of the run: the sum of all of them
     peak_after: int  # bytes of the arena, and at the peak of what is outside it; without the scratch of tiled groups
+    freed: Mapping[int, Sequence[tuple[int, int]]] = {}  # to be poisoned: position -> (offset, size) that hold nothing
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class BaseSession:
         device: str | None = None,
         optimization_level: int | None = None,
         disabled_passes: Collection[str] = (),
+        debug_memory: bool = False,
     ) -> None:
         if graph is not None and not isinstance(graph, Graph):
             raise InvalidArgumentError("a session runs a tf.Graph", got=repr(graph)[:80])
@@ -80,6 +81,7 @@ class BaseSession:
         self._config = config or ConfigProto()
         self._backend: Backend = load_backend(_backend_name(device))
         self._options = pipeline.Options(_level(self._config, optimization_level), disabled_passes)
+        self._debug_memory = debug_memory  # check memory plans, and fill what is freed with rubbish
         self._cells: dict[str, Cell] = {}
         self._entries: dict[Any, _Entry] = {}
         self._mutations = self.graph.mutations
@@ -227,7 +229,9 @@ class BaseSession:
         try:
             with CollectorPaused():
                 backend = self._backend
-                resources = pipeline.Resources(self.workers, self.threads, backend.storage, backend.is_whole)
+                resources = pipeline.Resources(
+                    self.workers, self.threads, backend.storage, backend.is_whole, self._debug_memory
+                )
                 program = pipeline.compile_graph(
                     tensors, operations, feeds, dims, backend.evaluate, self._options, resources
                 )

@@ -92,7 +92,8 @@ class Bound:
     def __init__(self, program: Program, context: Context, replacements: Sequence[Replacement] = ()) -> None:
         self.program = program
         self.run_slot = len(program.values)
-        self.slots = len(program.values) + 1
+        self.arena_slot = len(program.values) + 1
+        self.slots = len(program.values) + 2
         self.feeds = program.feeds
         self.fixed: dict[int, Any] = dict(program.constants)
         self.needs_run = False
@@ -141,6 +142,7 @@ class Bound:
                 self._add_kernel(position, ins)
             else:
                 self._add_replacement(replacement, ins)
+            self._add_poison(position, done, ins)
             if locked and not ends.isdisjoint(range(position, done)):
                 self._add_lock(_leave(cells[region.id]), ins)  # type: ignore[union-attr]
         self.first_step.append(len(self.steps))
@@ -148,6 +150,14 @@ class Bound:
     def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:
         self.needs_run = True
         self.steps.append(Step(function, (self.run_slot,), (-1,), (), False, ins))
+
+    def _add_poison(self, begin: int, end: int, ins: Instruction) -> None:
+        """In a session that debugs its memory: rubbish over what is free after these instructions."""
+        freed = self.program.memory.freed if self.program.memory is not None else {}
+        ranges = [r for position in range(begin, end) for r in freed.get(position, ())]
+        if ranges:
+            self.planned |= {self.arena_slot}
+            self.steps.append(Step(_poisoning(ranges), (self.arena_slot,), (), (), True, ins))
 
     def _add_kernel(self, position: int, ins: Instruction) -> None:
         row = row_of(ins)
@@ -260,6 +270,15 @@ def _copying(function: Callable[..., Any], count: int, places: Sequence[int], si
     return call
 
 
+def _poisoning(ranges: Sequence[tuple[int, int]]) -> Callable[[Any], None]:
+    def poison(arena: Any) -> None:
+        for offset, size in ranges:
+            arena[offset : offset + size] = POISON
+
+    return poison
+
+
+POISON = 0xA5  # in each byte: -7e-17 as a float32, and as an integer far from any index
 LIGHT = 4096  # bytes: dropping less than that early is not worth a statement
 LARGE = 1 << 18  # bytes: fresh memory of that size costs page faults
 

@@ -107,7 +107,7 @@ class NumpyExecutable:
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
         self._install(self._executor(self._bound))
-        if program.level >= 2:
+        if program.level >= 2 and not (program.memory is not None and program.memory.freed):
             background.prepare(program, context, self, NumpyExecutable._install_native, share_range, context.threads)
 
     def _install_native(self, segments: Sequence[Segment]) -> None:
@@ -186,7 +186,7 @@ class NumpyExecutable:
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
         body, program = self._made
-        functions = body.frame(_buffers(program))
+        functions = body.frame(_buffers(self._bound, program))
         if type(body) is StepLoop and len(self._bound.steps) <= HOT_LIMIT:
             functions = self._counted(functions)
         return self._new_context(), *functions
@@ -276,14 +276,14 @@ def _may_thread(program: Program, ins: Instruction) -> bool:
     return math.sqrt(math.prod(math.prod(dims) for dims in known)) > blas.VECTOR_THREADS_FROM  # type: ignore[arg-type]
 
 
-def _buffers(program: Program) -> dict[int, Any]:
+def _buffers(bound: Bound, program: Program) -> dict[int, Any]:
     """A new arena, and the values that live in it."""
     memory = program.memory
     if memory is None or not memory.offsets:
         return {}
     arena = np.empty(memory.size + ALIGNMENT, np.uint8)
     arena = arena[-arena.ctypes.data % ALIGNMENT :]
-    out = {}
+    out = {bound.arena_slot: arena} if bound.arena_slot in bound.planned else {}
     for v, offset in memory.offsets.items():
         known = program.values[v]
         out[v] = np.ndarray(known.dims, known.dtype.np, arena, offset)  # type: ignore[arg-type]

@@ -252,13 +252,13 @@ def _summed_axes(own: tuple[int, ...], sizes: tuple[int, ...]) -> list[int]:
     return axes
 
 
-@kernel("SumTo", view=True)
+@kernel("SumTo")
 def _sum_to(x: Any, shape: Any) -> Any:
     sizes = tuple(shape.tolist())
     own = x.shape
     lead = len(own) - len(sizes)
     if own[lead:] == sizes:
-        return _wide_total(x, tuple(range(lead)), False) if lead else x
+        return _wide_total(x, tuple(range(lead)), False) if lead else np.array(x)[()]
     return _wide_total(x, tuple(_summed_axes(own, sizes)), False).reshape(sizes)
 
 
@@ -280,7 +280,7 @@ def _fit_sum_to(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
     if own is None or sizes is None or None in own or None in sizes:
         return None
     if own == sizes:
-        return Fitted(lambda x, shape: x, lambda x, shape, out: out.__setitem__(..., x))
+        return None
     axes = tuple(_summed_axes(own, sizes))
     found = _fitted(inputs[0], axes)
     if found is None or all_axes(axes, len(own)):

@@ -140,7 +140,7 @@ class _Specialiser:
             results = self.evaluate(ins, [constants[i] for i in ins.inputs])
         except Exception:
             return False
-        if any(_nbytes(r) > limit for r in results):
+        if any(_nbytes(r) > limit or _is_reordered(r) for r in results):
             return False
         for v, result in zip(ins.outputs, results, strict=True):
             self._set(v, _frozen(result))
@@ -174,6 +174,11 @@ class _Specialiser:
 
 def _nbytes(value: Any) -> int:
     return int(getattr(value, "nbytes", 0))
+
+
+def _is_reordered(value: Any) -> bool:
+    """Whether it is a view that lies in another order: a copy of it would be summed and multiplied in another one."""
+    return value.ndim > 1 and not value.flags.c_contiguous
 
 
 def _frozen(value: Any) -> Any:

@@ -25,6 +25,7 @@ from graphflow.compile import (
     memory,
     merge,
     narrow,
+    plan_check,
     products,
     reassociate,
     schedule,
@@ -45,6 +46,7 @@ class Resources(NamedTuple):
     threads: int = 1  # of one op
     storage: Callable[[Program, Instruction], Storage] = lambda program, ins: memory.OWN
     is_whole: Callable[[Program, Group], bool] = lambda program, group: True
+    debug_memory: bool = False  # check the memory plan, and have freed memory poisoned
 
 
 class Facts(NamedTuple):
@@ -72,13 +74,20 @@ class Pass(NamedTuple):
 
 def _scheduled(program: Program, facts: Facts) -> Program:
     """A function's program runs inside a task of another one, so it has no tasks of its own."""
-    workers = 1 if facts.inner else facts.resources.workers
+    alone = facts.inner or facts.resources.debug_memory
+    workers = 1 if alone else facts.resources.workers
     return schedule.schedule(program, workers, facts.resources.threads)
 
 
 def _planned(program: Program, resources: Resources) -> Program:
     storage = functools.partial(resources.storage, program)
-    return memory.plan_memory(program, storage, functools.partial(resources.is_whole, program))
+    is_whole = functools.partial(resources.is_whole, program)
+    program = memory.plan_memory(program, storage, is_whole)
+    if resources.debug_memory and program.memory is not None:
+        plan_check.check_plan(program, storage, is_whole)
+        freed = memory.freed_after(program, storage, is_whole)
+        program = replace(program, memory=program.memory._replace(freed=freed))
+    return program
 
 
 _BEFORE_FUSION = (

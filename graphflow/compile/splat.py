@@ -25,6 +25,7 @@ from graphflow.opdef import OPS
 from graphflow.program import Instruction, PassRecord, Program
 
 LARGEST_CONSTANT = 1 << 22  # elements of a constant that are compared
+MADE_CONSTANT = 1024  # elements of a constant that is made
 WORTH = 2  # elements of a tensor, at least, that need not be made
 _WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
@@ -129,19 +130,23 @@ def _forwarded(work: Work, ins: Instruction) -> Result:
         return None
     if full:
         return ins._replace(inputs=tuple(inputs))
-    if ins.outputs[0] not in work.memory:
-        _compute_small(work, ins, tuple(inputs), dims)
-    return None
+    return _computed_small(work, ins, tuple(inputs), dims)
 
 
-def _compute_small(work: Work, ins: Instruction, inputs: tuple[int, ...], dims: tuple[int, ...]) -> None:
+def _computed_small(work: Work, ins: Instruction, inputs: tuple[int, ...], dims: tuple[int, ...]) -> int | None:
     """All operands are broadcast: compute on the small ones as well, for readers that can do with that.
 
-    Who needs all of it reads the instruction as it was: a view that repeats elements is summed in another order.
+    Who needs all of it reads the instruction as it was: a view that repeats elements is summed in another order.  If
+    all of it is known and small, it is a constant.
     """
-    joint = spec.broadcast_all([work.dims(v) for v in inputs])
-    if 2 * volume(joint) <= volume(dims):  # type: ignore[arg-type]
-        work.memory[ins.outputs[0]] = work.emit(ins, ins.type, inputs, **ins.attrs)
+    out = ins.outputs[0]
+    if out in work.memory or 2 * volume(spec.broadcast_all([work.dims(v) for v in inputs])) > volume(dims):
+        return None
+    small = work.memory[out] = work.emit(ins, ins.type, inputs, **ins.attrs)
+    value = work.constants.get(small)
+    if value is None or volume(dims) > MADE_CONSTANT:
+        return None
+    return work.constant(np.array(np.broadcast_to(value, dims), order="C"))
 
 
 _rule = Rule("the same on what was broadcast", _forwarded)

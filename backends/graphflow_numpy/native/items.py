@@ -24,7 +24,7 @@ ALIASES = frozenset({
     "Identity", "StopGradient", "PreventGradient", "PlaceholderWithDefault", "Reshape", "Squeeze", "ExpandDims",
 })  # fmt: skip
 UPDATES = {"Assign": "copy", "AssignAdd": "Add", "AssignSub": "Sub"}
-SILENT = frozenset({"VariableHandle", "NoOp", "Const"})
+SILENT = frozenset({"VariableHandle", "NoOp"})
 DTYPES = frozenset({"float32", "float64", "int32", "int64", "bool"})
 STEP = 2e-11  # seconds for one pointwise instruction on one element
 LONG = 1.5e-10  # and for one that is a polynomial

@@ -107,14 +107,16 @@ class Layout:
             self.where[v] = ("inside", v)
 
     def _variable(self, ins: Instruction) -> int:
-        op = self.scope.program.handles[ins.inputs[0]]
-        if op not in self.operations:
-            self.operations.append(op)
-            self.first.append(ins)
-        number = self.operations.index(op)
+        number = self._numbered(self.scope.program.handles[ins.inputs[0]], ins)
         if ins.op.region is not None:
             self.regional.add(number)
         return number
+
+    def _numbered(self, op: Any, ins: Instruction) -> int:
+        if op not in self.operations:
+            self.operations.append(op)
+            self.first.append(ins)
+        return self.operations.index(op)
 
     def _region_cells(self, found: Sequence[Item]) -> tuple[NumpyCell, ...]:
         """What the atomic regions lock by their own word."""
@@ -133,7 +135,10 @@ class Layout:
         inside = program.instructions[self.begin : self.end]
         outside = (*program.instructions[: self.begin], *program.instructions[self.end :])
         read = {v for ins in outside for v in ins.inputs} | set(program.fetches)
-        made = [v for ins in inside if ins.type != "VariableHandle" for v in ins.outputs if v >= 0]
+        for ins in inside:
+            if ins.type == "VariableHandle" and ins.outputs[0] in read:
+                self.where[ins.outputs[0]] = ("handle", self._numbered(program.handles[ins.outputs[0]], ins))
+        made = [v for ins in inside for v in ins.outputs if v >= 0]
         self.outputs = tuple([v for v in made if v in read and v in self.where])
         self.buffers: list[int] = []
         for v in self.outputs:
