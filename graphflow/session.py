@@ -45,7 +45,7 @@ MAX_SHAPES = 16
 class _Entry:
     """One combination of fetches and fed tensors, and its plans by the shapes of the feeds."""
 
-    __slots__ = ("any_shape", "converters", "feeds", "fetches", "plans", "single")
+    __slots__ = ("any_shape", "converters", "feeds", "fetches", "only", "plans", "shapes", "single")
 
     def __init__(self, fetches: Fetches, feeds: list[Tensor], converters: list[Converter], single: bool) -> None:
         self.fetches = fetches
@@ -54,6 +54,9 @@ class _Entry:
         self.plans: dict[Any, Executable] = {}
         self.any_shape: Executable | None = None
         self.single = single
+        self.only = converters[0] if len(converters) == 1 else None  # a comprehension costs as much as a conversion
+        known = [t.dims for t in feeds]
+        self.shapes: Any = tuple(known) if all(spec.is_concrete(dims) for dims in known) else None  # if always the same
 
 
 class BaseSession:
@@ -104,10 +107,14 @@ class BaseSession:
             entry = self._prepare(fetches, feed_dict)
         if self._closed or self._mutations != self.graph.mutations:
             entry = self._prepare(fetches, feed_dict)
-        values: list[Any] = []
-        shapes: tuple[Any, ...] = ()
-        if feed_dict:
+        if entry.only is not None:
+            values = [entry.only(*feed_dict.values())]
+        elif feed_dict:
             values = [convert(v) for convert, v in zip(entry.converters, feed_dict.values())]  # noqa: B905 - prepared
+        else:
+            values = []
+        shapes = entry.shapes
+        if shapes is None:
             shapes = tuple([v.shape for v in values])
         executable = entry.plans.get(shapes) or self._plan(entry, shapes)
         number = next(self._runs)
@@ -122,7 +129,7 @@ class BaseSession:
         if any(f.__hash__ is None for f in feeds):
             raise FeedError("feed_list is a list of tensors", got=repr(feeds)[:80])
         entry = self._prepare(fetches, dict.fromkeys(feeds))
-        converters = entry.converters
+        converters, only, fixed = entry.converters, entry.only, entry.shapes
         if len(converters) != len(feeds):
             raise FeedError("feed_list names a tensor twice")
         plan, rebuild, single, count = entry.plans.get, entry.fetches.rebuild, entry.single, len(feeds)
@@ -134,8 +141,11 @@ class BaseSession:
                 raise FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
             if self._closed or graph.mutations != mutations:
                 return self.run(fetches, dict(zip(feeds, args, strict=True)))
-            values = [convert(value) for convert, value in zip(converters, args)]  # noqa: B905 - same length
-            shapes = tuple([v.shape for v in values])
+            if only is not None:
+                values = [only(args[0])]
+            else:
+                values = [convert(value) for convert, value in zip(converters, args)]  # noqa: B905 - same length
+            shapes = tuple([v.shape for v in values]) if fixed is None else fixed
             executable = plan(shapes) or self._plan(entry, shapes)
             number = next(runs)
             out = executable(values, Run(number, entropy) if executable.needs_run else None)

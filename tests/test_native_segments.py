@@ -127,6 +127,18 @@ def test_an_old_value_may_be_used_after_the_update() -> None:
         assert np.array_equal(sess.run(both), np.full(40, 75.0, np.float32))
 
 
+def test_ops_without_native_code_find_the_variable() -> None:
+    with tf.Graph().as_default(), tf.Session(optimization_level=2) as sess:
+        v = tf.Variable(np.ones((5, 5), np.float32))
+        sess.run(v.initializer)
+        before = tf.exp(v * 0.0) + tf.square(v)
+        rows = tf.placeholder(tf.float32, [2, 5])
+        after = tf.scatter_update(v, [0, 3], rows)
+        found = sess.run([before, after], {rows: np.full((2, 5), 3.0)})
+        assert np.array_equal(found[0], np.full((5, 5), 2.0)) and found[1].sum() == 45
+        assert sess.run(v).sum() == 45
+
+
 def test_scalar_variables_and_counters() -> None:
     with tf.Graph().as_default(), tf.Session(optimization_level=2) as sess:
         power = tf.Variable(1.0)

@@ -127,6 +127,10 @@ BECAME: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
         ["Reshape", "Transpose"],
     ),
     "reshape of reshape": (lambda x: tf.expand_dims(tf.reshape(x, [40, 24]), 0), NOISE, ["Reshape"]),
+    **{
+        f"x / {c}": (lambda x, c=c: x / np.float32(c), FLOATS, ["Mul"])
+        for c in (2.0, -4.0, 0.5, -0.25, 2.0**60, 2.0**-100, 2.0**126, 2.0**-126)
+    },
     "stack of one": (lambda x: tf.stack([x], 1), NOISE, ["ExpandDims"]),
     "sum of two": (lambda x: tf.add_n([x, tf.exp(x)]), FLOATS, ["Exp", "Add"]),
     "bias": (lambda x: tf.nn.bias_add(x, tf.exp(x[0])), NOISE, ["StridedSlice", "Exp", "Add"]),
@@ -150,6 +154,10 @@ STAYS: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
     "x + 0 turns -0 into 0": (lambda x: x + 0.0, FLOATS, ["Add"]),
     "x - -0 does, too": (lambda x: x - np.float32(-0.0), FLOATS, ["Sub"]),
     "0 - x": (lambda x: 0.0 - x, FLOATS, ["Sub"]),
+    **{
+        f"x / {c}": (lambda x, c=c: x / np.float32(c), FLOATS, ["RealDiv"])
+        for c in (0.0, 3.0, np.inf, np.nan, 2.0**127, 2.0**-127, 2.0**-149)
+    },
     "1 / x": (lambda x: 1.0 / x, FLOATS, ["RealDiv"]),
     "x * 0 of infinity": (lambda x: x * 0.0, FLOATS, ["Mul"]),
     "complex x * 1": (lambda x: x * 1.0, COMPLEX, ["Mul"]),
@@ -166,6 +174,13 @@ STAYS: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
     "a part": (lambda x: x[1:], FLOATS, ["StridedSlice"]),
     "backwards": (lambda x: x[::-1], FLOATS, ["StridedSlice"]),
 }
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_division_by_a_power_of_two_in_other_precisions(dtype: Any) -> None:
+    x = FLOATS.astype(np.float64).clip(-6e4, 6e4).astype(dtype)
+    divisors = [dtype(2.0) ** dtype(k) for k in (-14, -3, -1, 1, 5, 14)]
+    assert same(lambda v: [v / d for d in divisors], x).types == ["Mul"] * 6
 
 
 @pytest.mark.parametrize("name", STAYS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,24 @@ from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
+
+
+OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source is written with them
+    operator.add: "({} + {})",
+    operator.sub: "({} - {})",
+    operator.mul: "({} * {})",
+    operator.truediv: "({} / {})",
+    operator.neg: "(-{})",
+    operator.eq: "({} == {})",
+    operator.ne: "({} != {})",
+    operator.lt: "({} < {})",
+    operator.le: "({} <= {})",
+    operator.gt: "({} > {})",
+    operator.ge: "({} >= {})",
+    operator.and_: "({} & {})",
+    operator.or_: "({} | {})",
+    operator.xor: "({} ^ {})",
+}
 
 
 class Step(NamedTuple):
@@ -102,6 +121,7 @@ class Bound:
         self._replaced = {r.begin: r for r in replacements}
         self._in_arena = set(self.planned)  # values that are in the arena, or may be views of it
         self._owned: set[int] = set()
+        self._scalars: set[int] = set()  # results of Python's operators on NumPy scalars
         self._fetched = set(program.fetches)
         self._keep = {*program.fetches, *program.constants, *self.planned, -1}
         self._last_use = self._last_uses()
@@ -246,11 +266,15 @@ class Bound:
             return Fitted(function)
         values = self.program.values
         if row.scalar is not None and all(_is_plain_scalar(values[v]) for v in ins.inputs):
+            if row.scalar in OPERATORS:
+                self._scalars.update(ins.outputs)
             return Fitted(row.scalar)
         return fitted(row, ins, values)
 
-    def _finish(self, v: int) -> Callable[[Any], Any]:
-        """What hands a fetched value to the caller."""
+    def _finish(self, v: int) -> Callable[[Any], Any] | None:
+        """What hands a fetched value to the caller; None if it is a NumPy scalar already."""
+        if v in self._scalars:
+            return None
         if v not in self._owned:
             return hand_copy
         self._owned.discard(v)  # a second fetch of it is a copy

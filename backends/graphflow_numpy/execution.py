@@ -220,10 +220,9 @@ class NumpyExecutable:
 
     def _explained(self, error: Exception) -> Error:
         """The error as one of ours, with the op, its inputs and the user's line."""
+        ins, values = self._where(error)
         if isinstance(error, MemberFailed):
             ins, values, error = error.instruction, error.inputs, error.cause
-        else:
-            ins, values = self._where(error)
         if ins is None:
             return _outside(error)
         got = ", ".join(_describe_value(v) for v in values) or None
@@ -273,7 +272,8 @@ def _may_thread(program: Program, ins: Instruction) -> bool:
     if any(dims is None or None in dims for dims in known):
         return True
     # of two matrices, the product of the three sizes is (m k n) squared
-    return math.sqrt(math.prod(math.prod(dims) for dims in known)) > blas.VECTOR_THREADS_FROM  # type: ignore[arg-type]
+    sizes: list[int] = [math.prod(dims) for dims in known]  # type: ignore[arg-type]
+    return math.sqrt(math.prod(sizes)) > blas.VECTOR_THREADS_FROM
 
 
 def _buffers(bound: Bound, program: Program) -> dict[int, Any]:

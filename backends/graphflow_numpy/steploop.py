@@ -63,7 +63,7 @@ class StepLoop:
 
     def results(self, slots: Slots) -> list[Any]:
         """What the caller gets."""
-        return [finish(slots[v]) for v, finish in self._bound.fetches]
+        return [finish(slots[v]) if finish else slots[v] for v, finish in self._bound.fetches]
 
     def steps_of(self, begin: int, end: int) -> list[Any]:
         """The steps of instructions[begin:end]."""

@@ -18,31 +18,13 @@ State: none after construction.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphflow.program import Instruction
-from graphflow_numpy.binding import Bound, Step
+from graphflow_numpy.binding import OPERATORS, Bound, Step
 
 FILE = "<graphflow program>"
-
-INLINE: dict[Callable[..., Any], str] = {
-    operator.add: "({} + {})",
-    operator.sub: "({} - {})",
-    operator.mul: "({} * {})",
-    operator.truediv: "({} / {})",
-    operator.neg: "(-{})",
-    operator.eq: "({} == {})",
-    operator.ne: "({} != {})",
-    operator.lt: "({} < {})",
-    operator.le: "({} <= {})",
-    operator.gt: "({} > {})",
-    operator.ge: "({} >= {})",
-    operator.and_: "({} & {})",
-    operator.or_: "({} | {})",
-    operator.xor: "({} ^ {})",
-}
 
 
 class StraightLine:
@@ -52,10 +34,10 @@ class StraightLine:
         self._bound = bound
         self._lines: list[Step | None] = []
         read = {v for step in bound.steps for v in step.inputs} | {slot for slot, _ in bound.fetches}
-        called = {i: step.function for i, step in enumerate(bound.steps) if step.function not in INLINE}
+        called = {i: step.function for i, step in enumerate(bound.steps) if step.function not in OPERATORS}
         parameters: dict[str, Any] = {f"k{i}": function for i, function in called.items()}
         parameters.update({f"c{v}": value for v, value in bound.fixed.items() if v in read})
-        parameters.update({f"f{i}": finish for i, (_, finish) in enumerate(bound.fetches)})
+        parameters.update({f"f{i}": finish for i, (_, finish) in enumerate(bound.fetches) if finish})
         parameters.update({f"g{i}": finish for i, (_, finish) in enumerate(bound.inner_fetches) if finish})
         self._codes: set[Any] = set()
         self.source = self._source(list(parameters))
@@ -77,7 +59,7 @@ class StraightLine:
         inner = [
             f"g{i}({self._name(v)})" if finish else self._name(v) for i, (v, finish) in enumerate(bound.inner_fetches)
         ]
-        outer = [f"f{i}({self._name(v)})" for i, (v, _) in enumerate(bound.fetches)]
+        outer = [f"f{i}({self._name(v)})" if finish else self._name(v) for i, (v, finish) in enumerate(bound.fetches)]
         lines = [f"def make({', '.join(parameters)}):", f"    def frame({buffers}):"]
         self._first = []
         for function, results in (("inner", inner), ("outer", outer)):
@@ -99,7 +81,7 @@ class StraightLine:
         out = []
         for i, step in enumerate(self._bound.steps):
             names = [self._name(s) for s in step.inputs]
-            template = INLINE.get(step.function)
+            template = OPERATORS.get(step.function)
             call = template.format(*names) if template else f"k{i}({', '.join(names)})"
             targets = [f"v{s}" if s >= 0 else "_" for s in step.outputs]
             if not targets:

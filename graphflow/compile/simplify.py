@@ -119,6 +119,18 @@ def _squared(work: Work, ins: Instruction) -> Result:
     return ins._replace(type="Square", inputs=(x,), attrs={})
 
 
+def _divided_by_a_power_of_two(work: Work, ins: Instruction) -> Result:
+    """A multiplication by its reciprocal, which is exact, so that both round the same number."""
+    divisor = work.constants.get(ins.inputs[1])
+    if divisor is None or np.ndim(divisor) or divisor.dtype.kind != "f" or work.dims(ins.outputs[0]) in (None, ()):
+        return None
+    digits, exponent = np.frexp(divisor)
+    if abs(digits) != 0.5 or abs(1 - exponent) > -np.finfo(divisor.dtype).minexp:
+        return None
+    reciprocal = divisor.dtype.type(np.ldexp(4 * digits, -exponent))
+    return ins._replace(type="Mul", inputs=(ins.inputs[0], work.constant(reciprocal)))
+
+
 def _chosen_beforehand(work: Work, ins: Instruction) -> Result:
     condition, x, y = ins.inputs
     known = work.constants.get(condition)
@@ -285,6 +297,7 @@ RULES: Rules = {
     **dict.fromkeys(("Neg", "LogicalNot", "Conj"), (_undo,)),
     "Abs": (Rule("its input", _once_is_enough), Rule("Abs of any sign", _of_any_sign)),
     **{name: (Rule("its input", _once_is_enough),) for name in ("Floor", "Ceil", "Rint", "Round", "Sign")},
+    "RealDiv": (_neutral, Rule("Mul", _divided_by_a_power_of_two)),
     "Pow": (Rule("Square", _squared),),
     "Select": (Rule("one of its inputs", _chosen_beforehand),),
     "Cast": (Rule("one Cast, or nothing", _cast_at_once),),

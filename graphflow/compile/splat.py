@@ -140,13 +140,18 @@ def _computed_small(work: Work, ins: Instruction, inputs: tuple[int, ...], dims:
     all of it is known and small, it is a constant.
     """
     out = ins.outputs[0]
-    if out in work.memory or 2 * volume(spec.broadcast_all([work.dims(v) for v in inputs])) > volume(dims):
+    if out in work.memory or 2 * _joint_volume(work, inputs) > volume(dims):
         return None
     small = work.memory[out] = work.emit(ins, ins.type, inputs, **ins.attrs)
     value = work.constants.get(small)
     if value is None or volume(dims) > MADE_CONSTANT:
         return None
     return work.constant(np.array(np.broadcast_to(value, dims), order="C"))
+
+
+def _joint_volume(work: Work, inputs: tuple[int, ...]) -> int:
+    """How many elements come of these operands."""
+    return volume(spec.broadcast_all([work.dims(v) for v in inputs]))  # type: ignore[arg-type]
 
 
 _rule = Rule("the same on what was broadcast", _forwarded)

@@ -26,7 +26,8 @@ from graphflow_numpy.native.updates import copy_call
 
 LONG = 150e-6  # seconds of work from which on a segment does not hold its locks all the time
 
-Where = tuple[str, int]  # "inside" (the value that has the memory), "outside" (a value), "old" or "new" (a variable)
+# "inside" (the value that has the memory), "outside" (a value), "old" or "new" (a variable), or "handle"
+Where = tuple[str, int]
 
 
 class Piece(NamedTuple):
@@ -49,6 +50,7 @@ class Layout:
         self.where: dict[int, Where] = {}
         self.operations: list[Any] = []  # of the variables
         self.first: list[Instruction] = []  # that touches each
+        self.handles: list[Any] = []  # cells that others ask for
         self.written: list[int] = []
         self.regional: set[int] = set()  # variables that an atomic region touches
         self.cells = self._region_cells(found)
@@ -107,16 +109,14 @@ class Layout:
             self.where[v] = ("inside", v)
 
     def _variable(self, ins: Instruction) -> int:
-        number = self._numbered(self.scope.program.handles[ins.inputs[0]], ins)
-        if ins.op.region is not None:
-            self.regional.add(number)
-        return number
-
-    def _numbered(self, op: Any, ins: Instruction) -> int:
+        op = self.scope.program.handles[ins.inputs[0]]
         if op not in self.operations:
             self.operations.append(op)
             self.first.append(ins)
-        return self.operations.index(op)
+        number = self.operations.index(op)
+        if ins.op.region is not None:
+            self.regional.add(number)
+        return number
 
     def _region_cells(self, found: Sequence[Item]) -> tuple[NumpyCell, ...]:
         """What the atomic regions lock by their own word."""
@@ -137,7 +137,8 @@ class Layout:
         read = {v for ins in outside for v in ins.inputs} | set(program.fetches)
         for ins in inside:
             if ins.type == "VariableHandle" and ins.outputs[0] in read:
-                self.where[ins.outputs[0]] = ("handle", self._numbered(program.handles[ins.outputs[0]], ins))
+                self.where[ins.outputs[0]] = ("handle", len(self.handles))
+                self.handles.append(self.context.cell(program.handles[ins.outputs[0]]))
         made = [v for ins in inside for v in ins.outputs if v >= 0]
         self.outputs = tuple([v for v in made if v in read and v in self.where])
         self.buffers: list[int] = []
@@ -248,7 +249,7 @@ class Layout:
             self.begin, self.end, program.instructions[self.begin : self.end], tuple(self.inputs), self.outputs,
             tuple([scope.values[v] for v in self.inputs]), tuple([scope.values[v] for v in self.buffers]),
             self._variables(first, second), self._results(),
-            (tuple(entries[: len(first)]), tuple(entries[len(first) :])), arena, self.cells, tuple(self.keep),
+            (tuple(entries[: len(first)]), tuple(entries[len(first) :])), arena, self.cells, tuple(self.handles), tuple(self.keep),
         )  # fmt: skip
 
     def _stored(self, pieces: Sequence[Piece], read: set[int]) -> list[Piece]:
@@ -341,6 +342,9 @@ class Layout:
         given: set[Where] = set()
         for v in self.outputs:
             kind, root = where = self._where(v)
+            if kind == "handle":
+                out.append(Result(kind, root, None, False))
+                continue
             fetched = v in self.scope.program.fetches
             copied = kind == "outside" or fetched and (kind != "inside" or where in given)
             if fetched:

@@ -73,7 +73,7 @@ class Variable(NamedTuple):
 class Result(NamedTuple):
     """Where the caller finds an output among the arguments, or in the frame if it is of rank 0."""
 
-    kind: str  # "outside" (an input), "inside" (an output), "old" (a variable) or "new" (one of those written)
+    kind: str  # "outside" (an input), "inside" (an output), "old" (a variable), "new" (one of those written), "handle"
     number: int
     dims: tuple[int, ...] | None  # the shape to be given to it, where it may have another one
     copied: bool
@@ -94,6 +94,7 @@ class Plan(NamedTuple):
     phases: tuple[tuple[Entry, ...], tuple[Entry, ...]]  # without and with the locks
     arena: int  # bytes
     cells: tuple[NumpyCell, ...]  # to be locked beside those that are written
+    handles: tuple[NumpyCell, ...]  # that others ask for
     keep: tuple[Any, ...]  # what fixed places point to
 
 
@@ -415,6 +416,9 @@ class Segment:
         found = []
         places = {"inside": outputs, "outside": inputs, "old": old, "new": new}
         for kind, number, dims, copied in self.plan.results:
+            if kind == "handle":
+                found.append(self.plan.handles[number])
+                continue
             value = places[kind][number]
             if not value.ndim:
                 value = value[()]
