@@ -164,8 +164,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(schedule, "GAIN", 1e-9)
     plain = graphflow_numpy.execution._buffers
 
-    def poisoned(program: Program) -> dict[int, Any]:
-        buffers = plain(program)
+    def poisoned(*program: Any) -> dict[int, Any]:
+        buffers: dict[int, Any] = plain(*program)
         for array in buffers.values():
             array.view(np.uint8)[...] = 0xFF if array.ndim else 0
         return buffers

@@ -131,6 +131,13 @@ BECAME: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
         f"x / {c}": (lambda x, c=c: x / np.float32(c), FLOATS, ["Mul"])
         for c in (2.0, -4.0, 0.5, -0.25, 2.0**60, 2.0**-100, 2.0**126, 2.0**-126)
     },
+    "x or 0": (lambda x: tf.where(np.eye(4, dtype=bool), x, 0.0), FLOATS, ["ZeroUnless"]),
+    "0 or x": (lambda x: tf.where([True, False, True, False], tf.zeros([4, 4]), x), FLOATS, ["ZeroUnless"]),
+    "gradient of a maximum": (
+        lambda x: tf.gradients(tf.maximum(x, 0.0), [x], [tf.exp(x)])[0],
+        FLOATS,
+        ["GreaterEqual", "Exp", "ZeroUnless"],
+    ),
     "stack of one": (lambda x: tf.stack([x], 1), NOISE, ["ExpandDims"]),
     "sum of two": (lambda x: tf.add_n([x, tf.exp(x)]), FLOATS, ["Exp", "Add"]),
     "bias": (lambda x: tf.nn.bias_add(x, tf.exp(x[0])), NOISE, ["StridedSlice", "Exp", "Add"]),
@@ -170,6 +177,7 @@ STAYS: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
         ["Cast"] * 2,
     ),
     "x ** 3": (lambda x: x**3, FLOATS, ["Pow"]),
+    "a choice of -0": (lambda x: tf.where(np.eye(4, dtype=bool), x, np.float32(-0.0)), FLOATS, ["Select"]),
     "a mixed choice": (lambda x: tf.where(np.eye(4, dtype=bool), x, -x), FLOATS, ["Neg", "Select"]),
     "a part": (lambda x: x[1:], FLOATS, ["StridedSlice"]),
     "backwards": (lambda x: x[::-1], FLOATS, ["StridedSlice"]),

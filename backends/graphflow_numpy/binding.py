@@ -189,7 +189,10 @@ class Bound:
             self._owned.update(ins.outputs)
             self._keep.update([v for v in ins.outputs if self._is_light(v)])
         elif not self._in_arena.isdisjoint(ins.inputs):
-            self._in_arena.update(ins.outputs)
+            if len(ins.outputs) == 1 and self._is_rank_0(ins.outputs[0]):
+                kernel = Fitted(_as_number(kernel.function))  # no array of rank 0 that looks into the arena goes on
+            else:
+                self._in_arena.update(ins.outputs)
         last_use = self._last_use
         drops = [v for v in dict.fromkeys(ins.inputs) if last_use[v] == position and v not in self._keep]
         drops += [v for v in ins.outputs if v not in last_use and v not in self._keep]
@@ -229,6 +232,10 @@ class Bound:
             if v not in self.planned:
                 self._add_memory(v, ins)
         self.steps.append(Step(r.function, (*r.inputs, *r.results), r.outputs, tuple(drops), True, ins))
+
+    def _is_rank_0(self, v: int) -> bool:
+        known = self.program.values[v]
+        return known.dims == () and known.dtype.kind not in ("string", "resource")
 
     def _is_light(self, v: int) -> bool:
         """Whether a value may as well live until the end of the run."""
@@ -290,6 +297,16 @@ def _copying(function: Callable[..., Any], count: int, places: Sequence[int], si
         for place, target in zip(places, arguments[count:], strict=True):
             np.copyto(target, results[place])
         return results
+
+    return call
+
+
+def _as_number(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel that may return an array of rank 0, made to return a NumPy scalar."""
+
+    def call(*arguments: Any) -> Any:
+        found = function(*arguments)
+        return found[()] if type(found) is np.ndarray else found
 
     return call
 

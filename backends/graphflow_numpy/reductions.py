@@ -76,7 +76,9 @@ def _fit_sum(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
             lambda x, out: _add(x if x.flags.c_contiguous else np.ascontiguousarray(x), axis, None, out, keepdims),
         )
     function, write = found
-    remains = [d for i, d in enumerate(inputs[0].dims) if axis is not None and i not in axis]
+    rank = len(inputs[0].dims)
+    summed = set(range(rank)) if axis is None else {i % rank for i in axis}
+    remains = [d for i, d in enumerate(inputs[0].dims) if i not in summed]
     shape = kept(inputs[0].dims, axis) if keepdims else tuple(remains)
     if len(shape) < 2 and not keepdims:
         return Fitted(function, write)

@@ -140,6 +140,18 @@ def _chosen_beforehand(work: Work, ins: Instruction) -> Result:
     return chosen if chosen is not None and work.plain(chosen) else None
 
 
+def _chosen_or_zero(work: Work, ins: Instruction) -> Result:
+    """A choice between a tensor and +0, as gradients make it, is a multiplication of bits by 0 or 1."""
+    condition, x, y = ins.inputs
+    dims = work.dims(ins.outputs[0])
+    for chosen, other, holds in ((x, y, True), (y, x, False)):
+        zero = work.constants.get(other)
+        if zero is None or work.dims(chosen) != dims or zero.dtype.kind not in "fiu" or not _is_all(zero, 0.0):
+            continue
+        return ins._replace(type="ZeroUnless", inputs=(condition, chosen), attrs={"holds": holds})
+    return None
+
+
 # -- casts -----------------------------------------------------------------------------------------------------------
 
 _DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -299,7 +311,7 @@ RULES: Rules = {
     **{name: (Rule("its input", _once_is_enough),) for name in ("Floor", "Ceil", "Rint", "Round", "Sign")},
     "RealDiv": (_neutral, Rule("Mul", _divided_by_a_power_of_two)),
     "Pow": (Rule("Square", _squared),),
-    "Select": (Rule("one of its inputs", _chosen_beforehand),),
+    "Select": (Rule("one of its inputs", _chosen_beforehand), Rule("ZeroUnless", _chosen_or_zero)),
     "Cast": (Rule("one Cast, or nothing", _cast_at_once),),
     "Transpose": (Rule("one Transpose, or nothing", _transposed_at_once),),
     **dict.fromkeys(SAME_ORDER, (_reshape,)),

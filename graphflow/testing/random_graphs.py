@@ -13,14 +13,17 @@ State: none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from graphflow.errors import Error
 from graphflow.testing.drawing import Drawing
 from graphflow.testing.random_rows import ROWS
-from graphflow.testing.recipes import Recipe, Ref, pruned
+from graphflow.testing.recipes import Recipe, Ref, Step, build, pruned
 
 VERSION = 1
 LARGE_SHARE = 0.04  # of the graphs have arrays that leave the caches
+LOOSE_SHARE = 0.25  # have placeholders of which not all sizes are known
 
 
 def random_recipe(seed: int, tf: Any, fewest: int = 5, most: int = 30, large: bool | None = None) -> Recipe:
@@ -33,7 +36,8 @@ def random_recipe(seed: int, tf: Any, fewest: int = 5, most: int = 30, large: bo
     count = drawing.rng.randint(fewest, most)
     while len(drawing.steps) < count:
         drawing.rng.choices(rows, weights)[0].draw(drawing)
-    return pruned(_finished(drawing, seed))
+    recipe = pruned(_finished(drawing, seed))
+    return _loosened(recipe, drawing) if drawing.chance(LOOSE_SHARE) else recipe
 
 
 def _finished(d: Drawing, seed: int) -> Recipe:
@@ -50,3 +54,20 @@ def _finished(d: Drawing, seed: int) -> Recipe:
     if d.chance(0.05):
         wanted.append(wanted[0])
     return Recipe(seed, tuple(d.steps), tuple(wanted), tuple(d.feeds), cut)
+
+
+def _loosened(recipe: Recipe, d: Drawing) -> Recipe:
+    """Sizes of some placeholders are not told to the graph, if it can be built so."""
+
+    def loose(step: Step) -> Step:
+        if step.call != "placeholder" or d.chance(0.4):
+            return step
+        dtype, dims = step.args
+        return step._replace(args=(dtype, tuple(None if d.chance(0.5) else n for n in dims)))
+
+    changed = replace(recipe, steps=tuple(loose(step) for step in recipe.steps))
+    try:
+        build(changed, d.tf)
+    except Error:  # some ops ask for more
+        return recipe
+    return changed

@@ -27,7 +27,7 @@ class Call(NamedTuple):
     key: Hashable
     build: Build
     inputs: tuple[int, ...]  # values
-    outputs: tuple[int, ...]
+    outputs: tuple[int, ...]  # all of them values, even if nobody reads one
     seconds: float  # estimated, on one core
 
 
@@ -60,11 +60,6 @@ class Scope:
         """A new value."""
         self.values.append(TensorSpec(dtype, dims))
         return len(self.values) - 1
-
-    def unread(self, ins: Instruction, number: int) -> int:
-        """A value for an output that nobody reads; what the op says of it is known from its kin."""
-        known = ins.op.outputs[number]
-        return self.temporary(known.dtype, known.dims)
 
     def constant(self, value: int) -> Any:
         """What a value is, if it is known."""

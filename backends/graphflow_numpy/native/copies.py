@@ -142,15 +142,13 @@ def _joined(scope: Scope, ins: Instruction) -> list[Call] | None:
     axis = int(ins.attrs["axis"]) % whole.ndim
     jobs, at = [], 0
     for number, v in enumerate(ins.inputs):
-        dims = scope.dims(v)
-        count = 1 if ins.type == "Pack" else dims[axis]
-        place = whole[(slice(None),) * axis + ((at,) if ins.type == "Pack" else (slice(at, at + count),))]
+        count = 1 if ins.type == "Pack" else scope.dims(v)[axis]
+        place = whole[(slice(None),) * axis + (slice(at, at + count),)]
         at += count
-        if place.shape != dims:
+        if place.size != scope.size(v):
             return None
-        jobs.append(
-            Job(number, len(ins.inputs), dims, _untouched(dims).strides, place.strides, 0, _start(place, whole))
-        )
+        reads = _untouched(place.shape).strides
+        jobs.append(Job(number, len(ins.inputs), place.shape, reads, place.strides, 0, _start(place, whole)))
     c = Copies(scope.dtype(out), tuple(jobs), len(ins.inputs) + 1, 0, 1.0)
     return [_call(scope, c, ins.inputs, ins.outputs, ins.type)]
 

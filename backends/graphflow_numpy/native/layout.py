@@ -75,13 +75,8 @@ class Layout:
             self._add_point(item, item.members)
         elif item.kind == "calls":
             for call in item.calls:
-                outputs = tuple([v if v >= 0 else self._unread(item, call, k) for k, v in enumerate(call.outputs)])
-                self._own(outputs)
-                self.pieces.append(Piece(item, call.inputs, outputs, (), call, call.seconds))
-
-    def _unread(self, item: Item, call: Call, k: int) -> int:
-        """Memory for an output that nobody reads."""
-        return self.scope.unread(item.instructions[0], k)
+                self._own(call.outputs)
+                self.pieces.append(Piece(item, call.inputs, call.outputs, (), call, call.seconds))
 
     def _add_point(self, item: Item, members: tuple[Instruction, ...]) -> None:
         self._own([m.outputs[0] for m in members])

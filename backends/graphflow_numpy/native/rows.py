@@ -72,6 +72,18 @@ class _Rows:
         mask = f"<{self.lanes} x i32> zeroinitializer"
         return V(self.f.set(f"shufflevector {of} {first}, {of} poison, {mask}"), x.elem)
 
+    def start_total(self) -> None:
+        """Begin the sum of the exponentials at -1: the largest one is 1, and what is left over keeps its digits."""
+        self.total.start()
+        lanes = ", ".join(f"{self.of} {'-1.0' if k == 0 else '0.0'}" for k in range(self.lanes))
+        self.total.take(self.f.emitter(self.lanes), V(f"<{lanes}>", self.of), None)
+
+    def total_of(self) -> tuple[V, V]:
+        """The sum of the exponentials, and its logarithm."""
+        e = self.f.emitter(0)
+        less = self.sum_of(self.total)
+        return e.add(less, e.like(1.0, less)), polynomials.log1p(e, less)
+
     def sum_of(self, total: Accumulator) -> V:
         """A sum in the dtype of the row."""
         return scalars.cast(self.f.emitter(0), total.value(), self.of)
@@ -85,7 +97,7 @@ class _Rows:
 
 def _softmax(r: _Rows, x: str, out: str) -> None:
     top = r.maximum_of(x)
-    r.total.start()
+    r.start_total()
 
     def first(e: Emitter, i: str, mask: V | None) -> None:
         y = polynomials.exp(e, e.sub(r.load(e, x, i, mask), top))
@@ -93,13 +105,13 @@ def _softmax(r: _Rows, x: str, out: str) -> None:
         r.store(e, y, out, i, mask)
 
     r.along(first)
-    total = r.spread(r.sum_of(r.total))
+    total = r.spread(r.total_of()[0])
     r.along(lambda e, i, mask: r.store(e, e.div(r.load(e, out, i, mask), total), out, i, mask))
 
 
 def _log_softmax(r: _Rows, x: str, out: str) -> None:
     top = r.maximum_of(x)
-    r.total.start()
+    r.start_total()
 
     def first(e: Emitter, i: str, mask: V | None) -> None:
         y = e.sub(r.load(e, x, i, mask), top)
@@ -107,13 +119,13 @@ def _log_softmax(r: _Rows, x: str, out: str) -> None:
         r.store(e, y, out, i, mask)
 
     r.along(first)
-    shift = r.spread(polynomials.log(r.f.emitter(0), r.sum_of(r.total)))
+    shift = r.spread(r.total_of()[1])
     r.along(lambda e, i, mask: r.store(e, e.sub(r.load(e, out, i, mask), shift), out, i, mask))
 
 
 def _cross_entropy(r: _Rows, x: str, labels: str, loss: str, gradient: str) -> None:
     top = r.maximum_of(x)
-    r.total.start()
+    r.start_total()
 
     def first(e: Emitter, i: str, mask: V | None) -> None:
         y = e.sub(r.load(e, x, i, mask), top)
@@ -121,8 +133,8 @@ def _cross_entropy(r: _Rows, x: str, labels: str, loss: str, gradient: str) -> N
         r.store(e, y, gradient, i, mask)
 
     r.along(first)
-    total = r.sum_of(r.total)
-    log_total = r.spread(polynomials.log(r.f.emitter(0), total))
+    total, log_total = r.total_of()
+    log_total = r.spread(log_total)
     r.total.start()
     r.other.start()
 
@@ -190,4 +202,8 @@ def _rows(scope: Scope, ins: Instruction) -> list[Call] | None:
         return None
     rows, width = prod(dims[:-1]), dims[-1]
     build = _build(ins.type, dtype, rows, width)
-    return [Call((ins.type, dtype, rows, width), build, ins.inputs, ins.outputs, CALL + rows * width * SECONDS)]
+    shapes = [dims] if len(ins.outputs) == 1 else [dims[:-1], dims]
+    known = scope.values[x].dtype
+    outputs = [v if v >= 0 else scope.temporary(known, shape) for v, shape in zip(ins.outputs, shapes, strict=True)]
+    seconds = CALL + rows * width * SECONDS
+    return [Call((ins.type, dtype, rows, width), build, ins.inputs, tuple(outputs), seconds)]
