@@ -1,5 +1,7 @@
 """graphflow: build a symbolic graph, differentiate it, run it; `import graphflow as tf` speaks TensorFlow 1."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from graphflow import compat as compat
@@ -7,13 +9,10 @@ from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
 from graphflow import initializers as initializers
 from graphflow import linalg as linalg
-from graphflow import logging as logging
 from graphflow import math as math
 from graphflow import missing as _missing
 from graphflow import nn as nn
 from graphflow import random as random
-from graphflow import train as train
-from graphflow.backend import RegisterKernel as RegisterKernel
 from graphflow.constants import register_tensor_conversion_function as register_tensor_conversion_function
 from graphflow.custom_gradient import custom_gradient as custom_gradient
 from graphflow.defaults import get_default_session as get_default_session
@@ -345,29 +344,17 @@ from graphflow.ops.trigonometry import cosh as cosh
 from graphflow.ops.trigonometry import sin as sin
 from graphflow.ops.trigonometry import sinh as sinh
 from graphflow.ops.trigonometry import tan as tan
-from graphflow.runtime.config import ConfigProto as ConfigProto
-from graphflow.runtime.config import GPUOptions as GPUOptions
-from graphflow.runtime.config import GraphOptions as GraphOptions
-from graphflow.runtime.config import OptimizerOptions as OptimizerOptions
-from graphflow.runtime.config import RunMetadata as RunMetadata
-from graphflow.runtime.config import RunOptions as RunOptions
 from graphflow.scopes import add_to_collection as add_to_collection
 from graphflow.scopes import add_to_collections as add_to_collections
 from graphflow.scopes import get_collection as get_collection
 from graphflow.scopes import get_collection_ref as get_collection_ref
 from graphflow.scopes import gradient_override_map as gradient_override_map
-from graphflow.session import InteractiveSession as InteractiveSession
-from graphflow.session import Session as Session
 from graphflow.spec import TensorSpec as TensorSpec
 from graphflow.template import make_template as make_template
 from graphflow.tensor import Operation as Operation
 from graphflow.tensor import Tensor as Tensor
 from graphflow.tensor_shape import Dimension as Dimension
 from graphflow.tensor_shape import TensorShape as TensorShape
-from graphflow.train.graph_import import import_graph_def as import_graph_def
-from graphflow.train.graph_json import GraphDef as GraphDef
-from graphflow.train.graph_json import NodeDef as NodeDef
-from graphflow.train.meta_graph import MetaGraphDef as MetaGraphDef
 from graphflow.variable_scope import AUTO_REUSE as AUTO_REUSE
 from graphflow.variable_scope import VariableScope as VariableScope
 from graphflow.variable_scope import get_local_variable as get_local_variable
@@ -395,9 +382,58 @@ from graphflow.variables import trainable_variables as trainable_variables
 from graphflow.variables import variables_initializer as initialize_variables
 from graphflow.variables import variables_initializer as variables_initializer
 
+if _TYPE_CHECKING:
+    from graphflow import logging as logging
+    from graphflow import train as train
+    from graphflow.backend import RegisterKernel as RegisterKernel
+    from graphflow.runtime.config import ConfigProto as ConfigProto
+    from graphflow.runtime.config import GPUOptions as GPUOptions
+    from graphflow.runtime.config import GraphOptions as GraphOptions
+    from graphflow.runtime.config import OptimizerOptions as OptimizerOptions
+    from graphflow.runtime.config import RunMetadata as RunMetadata
+    from graphflow.runtime.config import RunOptions as RunOptions
+    from graphflow.session import InteractiveSession as InteractiveSession
+    from graphflow.session import Session as Session
+    from graphflow.train.graph_import import import_graph_def as import_graph_def
+    from graphflow.train.graph_json import GraphDef as GraphDef
+    from graphflow.train.graph_json import NodeDef as NodeDef
+    from graphflow.train.meta_graph import MetaGraphDef as MetaGraphDef
+
+# What building a graph does not need, and takes as long to import as all the rest, comes when it is first asked for.
+# Type checkers read the imports above; tests/test_import_time.py holds them and these tables together.
+_LATER_MODULES = ("backend", "checkpoint", "durable", "logging", "runtime", "session", "train")
+_LATER_NAMES = {
+    "RegisterKernel": "graphflow.backend",
+    "ConfigProto": "graphflow.runtime.config",
+    "GPUOptions": "graphflow.runtime.config",
+    "GraphOptions": "graphflow.runtime.config",
+    "OptimizerOptions": "graphflow.runtime.config",
+    "RunMetadata": "graphflow.runtime.config",
+    "RunOptions": "graphflow.runtime.config",
+    "InteractiveSession": "graphflow.session",
+    "Session": "graphflow.session",
+    "import_graph_def": "graphflow.train.graph_import",
+    "GraphDef": "graphflow.train.graph_json",
+    "NodeDef": "graphflow.train.graph_json",
+    "MetaGraphDef": "graphflow.train.meta_graph",
+}
+
 __version__ = "0.1.0"
 newaxis = None
 
 
 def __getattr__(name: str) -> _Any:
-    raise AttributeError(_missing.explain(name, list(globals())))
+    if name in _LATER_MODULES:
+        return _import_module(f"graphflow.{name}")
+    if name not in _LATER_NAMES:
+        raise AttributeError(_missing.explain(name, __dir__()))
+    found = getattr(_import_module(_LATER_NAMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER_MODULES, *_LATER_NAMES})
+
+
+__all__ = [_name for _name in __dir__() if not _name.startswith("_")]

@@ -136,7 +136,7 @@ BECAME: dict[str, tuple[Callable[..., Any], Any, list[str]]] = {
     "gradient of a maximum": (
         lambda x: tf.gradients(tf.maximum(x, 0.0), [x], [tf.exp(x)])[0],
         FLOATS,
-        ["GreaterEqual", "Exp", "ZeroUnless"],
+        ["Exp", "GreaterEqual", "ZeroUnless"],
     ),
     "stack of one": (lambda x: tf.stack([x], 1), NOISE, ["ExpandDims"]),
     "sum of two": (lambda x: tf.add_n([x, tf.exp(x)]), FLOATS, ["Exp", "Add"]),
