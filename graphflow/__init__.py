@@ -1,8 +1,7 @@
 """graphflow: build a symbolic graph, differentiate it, run it; `import graphflow as tf` speaks TensorFlow 1."""
 
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from graphflow import compat as compat
 from graphflow import control_gradients as _control_gradients
@@ -382,7 +381,7 @@ from graphflow.variables import trainable_variables as trainable_variables
 from graphflow.variables import variables_initializer as initialize_variables
 from graphflow.variables import variables_initializer as variables_initializer
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from graphflow import logging as logging
     from graphflow import train as train
     from graphflow.backend import RegisterKernel as RegisterKernel
@@ -422,7 +421,7 @@ __version__ = "0.1.0"
 newaxis = None
 
 
-def __getattr__(name: str) -> _Any:
+def __getattr__(name: str) -> _typing.Any:
     if name in _LATER_MODULES:
         return _import_module(f"graphflow.{name}")
     if name not in _LATER_NAMES:

@@ -11,7 +11,6 @@ State: each graph owns its ops, names, collections and current scope; this modul
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 import re
 import threading
@@ -304,6 +303,8 @@ class Graph:
         return op.outputs[int(index)]
 
     def _nearest(self, name: str) -> str | None:
+        import difflib  # a mistyped name is rare
+
         near = difflib.get_close_matches(name[: names.MAX_LENGTH], list(self._by_name)[:10000], n=1)
         return f"did you mean {near[0]!r}?" if near else None
 

@@ -5,7 +5,6 @@ State: none.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 # Names that TF1 programs reach for first, and what to use instead.
@@ -35,6 +34,8 @@ def explain(name: str, known: Sequence[str]) -> str:
     instead = _INSTEAD.get(name)
     if instead is not None:
         return f"{text}: {instead} (README, Limits)"
+    import difflib  # a mistyped name is rare
+
     near = difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], n=1)
     return (
         f"{text}; did you mean {near[0]!r}?"

@@ -164,17 +164,10 @@ def op(
 
         wrapper.__dict__["definition"] = definition
         wrapper.__dict__["vjp"] = functools.partial(_set_rules, definition)
-        del wrapper.__dict__["__wrapped__"]
-        wrapper.__dict__["__signature__"] = _public_signature(function)
+        function.__annotations__.pop("return", None)  # `inspect.signature` reads them: a caller gets no Call
         return cast("OpFunction[P]", wrapper)
 
     return define
-
-
-def _public_signature(function: Callable[..., Any]) -> Any:
-    import inspect
-
-    return inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
 
 
 def _set_rules(definition: OpDef, *rules: Rule) -> None:

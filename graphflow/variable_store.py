@@ -8,7 +8,6 @@ State: per outermost graph, in `graph.store["named_variables"]`: the variables b
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -92,6 +91,8 @@ def _shared(name: str, found: Any, dims: spec.Dims, dtype: Any, reuse: Any) -> A
 
 
 def _missing(name: str, named: dict[str, Any]) -> GraphError:
+    import difflib  # a mistyped name is rare
+
     near = difflib.get_close_matches(name, named, n=1)
     return GraphError(
         f"Variable {name} does not exist, or was not created with tf.get_variable(). "

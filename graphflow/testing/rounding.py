@@ -4,7 +4,8 @@ Policy.  The rule, for each element of each result:
 
     w        what O0 computes, in the dtypes of the graph
     p_k      what O0 computes when the result of every inexact instruction is multiplied by 1 ± ULPS * eps, signs at
-             random: `SAMPLES` such runs
+             random, and ULPS * eps is added or taken away where the last step of the kernel is a difference of
+             numbers of size one (`DIFFERENCES`): `SAMPLES` such runs
     decided  w and all p_k agree in what is no size: the integer, the boolean, NaN, infinity with its sign
     bound    SAFETY * max_k |p_k - w|  +  ULPS * eps * |w|  +  ULPS * the smallest subnormal number
 
@@ -40,6 +41,7 @@ EXACT = frozenset({
     "Split", "Squeeze", "StopGradient", "StridedSlice", "Tile", "TopK", "Transpose", "Unpack", "VariableHandle",
     "While", "ZeroUnless", "ZerosLike",
 })  # fmt: skip
+DIFFERENCES = frozenset({"LogSoftmax", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"})
 
 
 class Judgement(NamedTuple):
@@ -64,12 +66,15 @@ def noisy(seed: int) -> Rewrite:
             for v in () if ins.type in EXACT else ins.outputs:
                 if v < 0 or not values[v].dtype.is_floating:
                     continue
-                factor, result = len(values), len(values) + 1
-                constants[factor] = _factors(rng, values[v])
-                values += [values[v]._replace(dims=np.shape(constants[factor]), hint=None), values[v]]
-                instructions.append(Instruction(key, "Mul", (v, factor), (result,), {}, (), ins.op))
+                result = v
+                for kind, start in (("Mul", 1.0), ("Add", 0.0))[: 2 if ins.type in DIFFERENCES else 1]:
+                    noise = len(values)
+                    constants[noise] = _noise(rng, values[v], start)
+                    values += [values[v]._replace(dims=np.shape(constants[noise]), hint=None), values[v]]
+                    instructions.append(Instruction(key, kind, (result, noise), (noise + 1,), {}, (), ins.op))
+                    result = noise + 1
+                    key -= 1
                 renamed[v] = result
-                key -= 1
         return replace(
             program,
             instructions=tuple(instructions),
@@ -81,13 +86,13 @@ def noisy(seed: int) -> Rewrite:
     return rewrite
 
 
-def _factors(rng: np.random.Generator, known: TensorSpec) -> Any:
-    """1 ± ULPS * eps for each element, or for all where the shape is not known."""
+def _noise(rng: np.random.Generator, known: TensorSpec, start: float) -> Any:
+    """start ± ULPS * eps for each element, or for all where the shape is not known."""
     dtype = known.dtype.np
     dims = known.dims if known.dims is not None and None not in known.dims else ()
     signs = rng.integers(0, 2, dims) * 2.0 - 1.0  # type: ignore[arg-type]
-    factors = (1.0 + signs * ULPS * float(np.finfo(dtype).eps)).astype(dtype)
-    return factors if dims else dtype.type(factors)
+    found = (start + signs * ULPS * float(np.finfo(dtype).eps)).astype(dtype)
+    return found if dims else dtype.type(found)
 
 
 def samples(recipe: Recipe, built: Built, runs: int = 3, count: int = SAMPLES) -> list[list[Outcome]]:

@@ -141,9 +141,23 @@ def _pointwise(scope: Scope, instructions: Sequence[Instruction]) -> Item | None
         found = rewrite(scope, ins) if rewrite is not None else ins
         if found is None or not all(is_static(scope.values[v]) for v in (*found.inputs, *found.outputs)):
             return None
+        if found.type not in KINDS and not _broadcasts(scope, found):
+            return None
         members.append(found)
     item = Item("point", tuple(instructions), tuple(members))
     return item if request(scope, item.members, item.inputs, item.outputs) is not None else None
+
+
+def _broadcasts(scope: Scope, ins: Instruction) -> bool:
+    """Whether all inputs broadcast to the output by NumPy's rules; a vector of bools may choose rows instead."""
+    space = scope.dims(ins.outputs[0])
+    for v in ins.inputs:
+        dims = scope.dims(v)
+        if scope.dtype(v) == "bool" and len(dims) == 1 < len(space) or len(dims) > len(space):
+            return False
+        if any(d not in (1, s) for d, s in zip(reversed(dims), reversed(space), strict=False)):
+            return False
+    return True
 
 
 def request(

@@ -244,7 +244,8 @@ class Layout:
             self.begin, self.end, program.instructions[self.begin : self.end], tuple(self.inputs), self.outputs,
             tuple([scope.values[v] for v in self.inputs]), tuple([scope.values[v] for v in self.buffers]),
             self._variables(first, second), self._results(),
-            (tuple(entries[: len(first)]), tuple(entries[len(first) :])), arena, self.cells, tuple(self.handles), tuple(self.keep),
+            (tuple(entries[: len(first)]), tuple(entries[len(first) :])), arena,
+            self.cells, tuple(self.handles), tuple(self.keep),
         )  # fmt: skip
 
     def _stored(self, pieces: Sequence[Piece], read: set[int]) -> list[Piece]:
