@@ -435,4 +435,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER_MODULES, *_LATER_NAMES})
 
 
-__all__ = [_name for _name in __dir__() if not _name.startswith("_")]
+if not _typing.TYPE_CHECKING:  # a checker takes the public names from the imports; it cannot read this list
+    __all__ = [_name for _name in __dir__() if not _name.startswith("_")]

@@ -180,12 +180,24 @@ def layouts(x: Any) -> list[Any]:
     out = [tf.transpose(x, p) for p in ([2, 0, 1], [0, 2, 1], [1, 0, 2], [2, 1, 0])]
     out += [tf.reverse(x, [1]), x[1:4, ::2, 3:], x[:, ::-1, 0], x[2], *tf.split(x, 3, axis=2), *tf.unstack(x)[:2]]
     out += [tf.concat([x, x[:, :4], x], 1), tf.stack([x, x], 2), tf.slice(x, [0, 1, 2], [4, 5, -1])]
+    out += [tf.tile(x, [2, 1, 3]), tf.tile(x, [1, 3, 1])]
     return [*out, tf.broadcast_to(x[:, :1], x.shape), tf.broadcast_to(x[:, :, 3:4], x.shape)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "bool"])
 def test_layouts(monkeypatch: Any, dtype: str) -> None:
-    types = ("Transpose", "Reverse", "StridedSlice", "Split", "Unpack", "Concat", "Pack", "Slice", "BroadcastTo")
+    types = (
+        "Transpose",
+        "Reverse",
+        "StridedSlice",
+        "Split",
+        "Unpack",
+        "Concat",
+        "Pack",
+        "Slice",
+        "BroadcastTo",
+        "Tile",
+    )
     check(monkeypatch, Case("layouts", layouts, ((5, 33, 18),), 0.0, types), dtype)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphflow_numpy.native import background, driver, engine, segments
+from graphflow_numpy.native import background, driver, engine, segment, segments
 
 import graphflow as tf
 
@@ -272,6 +272,18 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_long_segments_are_cut_into_calls(monkeypatch: Any) -> None:
+    wanted = trained(monkeypatch, "wait", OPTIMIZERS[2])
+    monkeypatch.setattr(segment, "SLICE", 1e-7)
+    monkeypatch.setattr(segment, "TEAM", 0.0)
+    monkeypatch.setattr(segment, "SHARED", 0.0)
+    found = trained(monkeypatch, "wait", OPTIMIZERS[2])
+    assert len(found[2][0]._phases[1].cuts) > 3
+    assert found[0] == wanted[0]
+    for w, f in zip(wanted[1], found[1], strict=True):
+        assert np.array_equal(w, f)
 
 
 def test_one_session_in_four_threads() -> None:

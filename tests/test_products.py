@@ -168,6 +168,44 @@ def test_at_o1_products_stay_as_they_are() -> None:
     assert count(ran, "MatMul") == 5
 
 
+# -- stacked products ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_products_of_pieces_become_one(turned: bool) -> None:
+    def build(x: Any, w: Any) -> list[Any]:
+        return [tf.matmul(step, w, transpose_b=turned) for step in tf.unstack(x)[1:]]
+
+    arrays = [*matrices(1, 9, 5, 12), *(matrices(1, 30, 12) if turned else matrices(1, 12, 30))]
+    ran = check(build, arrays, 12)
+    assert ran.types == ["Reshape", "MatMul", "Reshape", *["StridedSlice"] * 8]
+    assert len(ran.rewritten("stack_products")) == 8
+
+
+def test_few_pieces_stay_apart() -> None:
+    def build(x: Any, w: Any) -> list[Any]:
+        return [tf.matmul(step, w) for step in tf.unstack(x)[:5]]
+
+    assert optimised(build, *matrices(1, 9, 5, 12), *matrices(1, 12, 30)).types == ["Unpack", *["MatMul"] * 5]
+
+
+def test_an_unrolled_network_with_two_matrices() -> None:
+    def build(x: Any) -> list[Any]:
+        wx = tf.Variable(np.linspace(-0.5, 0.5, 16 * 8).reshape(16, 8).astype(np.float32))
+        wh = tf.Variable(np.linspace(-0.7, 0.4, 8 * 8).reshape(8, 8).astype(np.float32))
+        h = tf.zeros([4, 8])
+        for step in tf.unstack(x):
+            h = tf.tanh(tf.matmul(step, wx) + tf.matmul(h, wh))
+        loss = tf.reduce_mean(tf.square(h))
+        return [loss, *tf.gradients(loss, [wx, wh])]
+
+    array = rng.standard_normal((10, 4, 16)).astype(np.float32)
+    plain, ran = run(build, array, level=1), optimised(build, array)
+    assert count(plain, "MatMul") - count(ran, "MatMul") >= 9 + 9 + 8
+    for a, b in zip(plain.values, ran.values, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
 # -- narrow products -------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +271,6 @@ def test_a_shared_part_may_stay() -> None:
 
 
 def test_without_the_passes_nothing_moves() -> None:
-    off = ("merge_products", "narrow_products", "reassociate")
+    off = ("merge_products", "stack_products", "narrow_products", "reassociate")
     ran = optimised(lambda x: tf.matmul(x, x) + tf.matmul(x, 2 * (x + x)), *matrices(1, 5, 5), disabled=off)
     assert ran.types.count("MatMul") == 2 and not any(ran.rewritten(name) for name in off)

@@ -251,6 +251,20 @@ def test_casts_that_lose_nothing() -> None:
     assert lossless(tf.int32, tf.float64) and not lossless(tf.int32, tf.float32) and not lossless(tf.int64, tf.float64)
 
 
+@pytest.mark.parametrize("shape", [(32, 20), (3, 1), (1, 7), (64, 144), (65, 144), (300, 130), (40, 2000), (7, 5, 11)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_gradients_of_broadcasts_are_plain_sums(shape: tuple[int, ...], dtype: Any) -> None:
+    def build(x: Any) -> list[Any]:
+        dims = [shape[-1:], (), (1, *shape[1:]), (*shape[:-1], 1), (1,) * len(shape)]
+        small = [tf.zeros(d, x.dtype) for d in dims]
+        biased = tf.nn.bias_add(x, small[0])
+        return [*tf.gradients([x * s for s in small], small, [x] * len(small)), *tf.gradients(biased, small[:1], [x])]
+
+    array = rng.standard_normal(shape).astype(dtype)
+    ran = same(build, array)
+    assert "BiasAddGrad" not in ran.types and ran.types.count("Sum") >= 3
+
+
 # -- transpositions in products --------------------------------------------------------------------------------------
 
 A = rng.standard_normal((17, 33)).astype(np.float32)

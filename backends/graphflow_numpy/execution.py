@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,14 +34,15 @@ from graphflow_numpy import blas
 from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
-from graphflow_numpy.native.segment import Segment
-from graphflow_numpy.native.segments import without_arena
 from graphflow_numpy.parallel import Parallel
 from graphflow_numpy.sharing import THREADS, WHOLE, share_range
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE, fitted
 from graphflow_numpy.tiles import tiled
+
+if TYPE_CHECKING:
+    from graphflow_numpy.native.segment import Segment
 
 STRAIGHT_LINE_LIMIT = 512  # steps; a line of generated source costs about 10 us to compile and saves 0.1 us a run
 HOT_LIMIT = 4096  # steps of a program that becomes source once it has proved to be run often
@@ -116,7 +117,7 @@ class NumpyExecutable:
         inside = {i for s in segments for i in range(s.begin, s.end)}
         replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
         self._segments = list(segments)
-        program = without_arena(self.program, segments)
+        program = background.without_arena(self.program, segments)
         self._bound = Bound(program, self._context, replacements)
         self._install(self._executor(self._bound))
 

@@ -46,7 +46,7 @@ def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 def _wide_total(x: Any, axis: Axis, keepdims: bool) -> Any:
     if is_half(x):
-        return total(x.astype(np.float32), axis, keepdims).astype(x.dtype)
+        return total(x.astype(np.float32, order="C"), axis, keepdims).astype(x.dtype)
     return total(x, axis, keepdims)
 
 
@@ -98,7 +98,7 @@ def _mean(x: Any, *, axis: Axis, keepdims: bool) -> Any:
     if x.dtype.kind in "iu":
         return _integer_mean(x, axis, keepdims, count)
     if is_half(x):
-        return (total(x.astype(np.float32), axis, keepdims) / np.float32(count)).astype(x.dtype)
+        return (total(x.astype(np.float32, order="C"), axis, keepdims) / np.float32(count)).astype(x.dtype)
     found = total(x, axis, keepdims)
     divisor = x.dtype.type(count)
     return np.true_divide(found, divisor, found) if type(found) is np.ndarray else found / divisor
@@ -307,7 +307,7 @@ def _spread(x: Any, shape: Any, *, axis: Axis, keepdims: bool, mean: bool) -> An
     sizes = tuple(shape.tolist())
     if mean:
         count = count_along(sizes, axis)
-        x = (x.astype(np.float32) / count).astype(x.dtype) if is_half(x) else x / x.dtype.type(count)
+        x = (x.astype(np.float32, order="C") / count).astype(x.dtype) if is_half(x) else x / x.dtype.type(count)
     return repeated(x if keepdims else x.reshape(kept(sizes, axis)), sizes)
 
 

@@ -31,6 +31,7 @@ from graphflow.compile import (
     schedule,
     simplify,
     splat,
+    stack,
     transposes,
 )
 from graphflow.errors import InvalidArgumentError, shown
@@ -96,6 +97,7 @@ _BEFORE_FUSION = (
     "simplify",
     "fold_transposes",
     "merge_products",
+    "stack_products",
     "narrow_products",
     "reassociate",
     "merge_common",
@@ -109,6 +111,7 @@ TABLE = (
     Pass("fold_transposes", lambda p, f: transposes.fold_transposes(p, f.inner), follows=("specialise",)),
     Pass("merge_common", lambda p, f: merge.merge_common(p)),
     Pass("merge_products", lambda p, f: products.merge_products(p, f.inner), level=2, follows=("specialise",)),
+    Pass("stack_products", lambda p, f: stack.stack_products(p, f.inner), level=2, follows=("specialise",)),
     Pass("narrow_products", lambda p, f: narrow.narrow_products(p, f.inner), level=2, follows=("specialise",)),
     Pass("reassociate", lambda p, f: reassociate.reassociate(p, f.inner), level=2, follows=("specialise",)),
     Pass("remove_dead", lambda p, f: dead.remove_dead(p, f.targets), follows=("specialise", "merge_common")),

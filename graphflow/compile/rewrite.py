@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from graphflow import spec
+from graphflow.constants import value_hint
 from graphflow.dtypes import as_dtype, int32
 from graphflow.opdef import OPS, OpDef
 from graphflow.program import Instruction, PassRecord, Program
@@ -46,6 +47,7 @@ ORDERLY = frozenset(
 )
 # Results that always do.
 FRESH = frozenset({"ReadVariable", "Fill", "ZerosLike", "OnesLike", "Softmax", "RandomUniform", "RandomStandardNormal"})
+MATRICES = frozenset({"MatMul"})  # those of rank 2
 TIRED = 16  # rewritings of one instruction
 LOOKED_AT = 64  # instructions on the way to what is plain
 
@@ -116,7 +118,7 @@ class Work:
         ins = self.maker.get(v)
         if ins is None:
             return self._plain.get(v, False)
-        if ins.type in FRESH:
+        if ins.type in FRESH or ins.type in MATRICES and dims is not None and len(dims) == 2:
             return True
         definition = OPS[ins.type]
         if not (definition.pointwise or definition.reduces or ins.type in ORDERLY):
@@ -134,7 +136,8 @@ class Work:
     def constant(self, value: Any) -> int:
         """A new value, known now."""
         array = np.asarray(value)
-        self.values.append(TensorSpec(as_dtype(array.dtype), array.shape))
+        dtype = as_dtype(array.dtype)
+        self.values.append(TensorSpec(dtype, array.shape, value_hint(array) if dtype.is_integer else None))
         v = len(self.values) - 1
         if array.ndim:
             array.flags.writeable = False
@@ -160,7 +163,7 @@ class Work:
         if self.evaluate is not None and all(v in self.constants for v in inputs):
             made = Instruction(-1, type, inputs, (-1,), attrs, (), like.op)
             return self.constant(self.evaluate(made, [self.constants[v] for v in inputs])[0])
-        self.values.append(TensorSpec(known.dtype, known.dims))
+        self.values.append(known)
         out = len(self.values) - 1
         self.keep(Instruction(self.fresh_key(), type, inputs, (out,), attrs, (), like.op))
         return out

@@ -4,8 +4,9 @@ Policy.  The rule, for each element of each result:
 
     w        what O0 computes, in the dtypes of the graph
     p_k      what O0 computes when the result of every inexact instruction is multiplied by 1 ± ULPS * eps, signs at
-             random, and ULPS * eps is added or taken away where the last step of the kernel is a difference of
-             numbers of size one (`DIFFERENCES`): `SAMPLES` such runs
+             random, and so is what sums (`SUMS`) read, for the error of a sum is relative to its terms; where the last
+             step of a kernel is a difference of numbers of size one (`DIFFERENCES`), ULPS * eps is added or taken away:
+             `SAMPLES` such runs
     decided  w and all p_k agree in what is no size: the integer, the boolean, NaN, infinity with its sign
     bound    SAFETY * max_k |p_k - w|  +  ULPS * eps * |w|  +  ULPS * the smallest subnormal number
 
@@ -41,6 +42,11 @@ EXACT = frozenset({
     "Split", "Squeeze", "StopGradient", "StridedSlice", "Tile", "TopK", "Transpose", "Unpack", "VariableHandle",
     "While", "ZeroUnless", "ZerosLike",
 })  # fmt: skip
+SUMS = frozenset({
+    "Add", "AddN", "AvgPool", "AvgPoolGrad", "BiasAdd", "BiasAddGrad", "Conv2D", "Conv2DBackpropFilter",
+    "Conv2DBackpropInput", "Cumsum", "Einsum", "GatherGrad", "L2Loss", "LinearRecurrence", "MatMul", "Mean", "Sub",
+    "Sum", "SumTo", "TanhGrad", "UnsortedSegmentSum",
+})  # fmt: skip
 DIFFERENCES = frozenset({"LogSoftmax", "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits"})
 
 
@@ -53,37 +59,56 @@ class Judgement(NamedTuple):
 
 
 def noisy(seed: int) -> Rewrite:
-    """A rewriting that multiplies what inexact instructions return by random factors next to one."""
-    rng = np.random.default_rng(seed)
+    """A rewriting that puts noise where instructions round."""
 
     def rewrite(program: Program) -> Program:
-        values, constants = list(program.values), dict(program.constants)
-        renamed: dict[int, int] = {}
-        instructions: list[Instruction] = []
-        key = -1 - max((ins.key for ins in program.instructions), default=0)
-        for ins in program.instructions:
-            instructions.append(ins._replace(inputs=tuple(renamed.get(v, v) for v in ins.inputs)))
-            for v in () if ins.type in EXACT else ins.outputs:
-                if v < 0 or not values[v].dtype.is_floating:
-                    continue
-                result = v
-                for kind, start in (("Mul", 1.0), ("Add", 0.0))[: 2 if ins.type in DIFFERENCES else 1]:
-                    noise = len(values)
-                    constants[noise] = _noise(rng, values[v], start)
-                    values += [values[v]._replace(dims=np.shape(constants[noise]), hint=None), values[v]]
-                    instructions.append(Instruction(key, kind, (result, noise), (noise + 1,), {}, (), ins.op))
-                    result = noise + 1
-                    key -= 1
-                renamed[v] = result
-        return replace(
-            program,
-            instructions=tuple(instructions),
-            values=tuple(values),
-            constants=constants,
-            fetches=tuple(renamed.get(v, v) for v in program.fetches),
-        )
+        return _Noise(program, np.random.default_rng(seed)).program()
 
     return rewrite
+
+
+class _Noise:
+    """A Program while instructions that make noise are put between its own."""
+
+    def __init__(self, program: Program, rng: np.random.Generator) -> None:
+        self._program = program
+        self._rng = rng
+        self._values, self._constants = list(program.values), dict(program.constants)
+        self._instructions: list[Instruction] = []
+        self._key = -1 - max((ins.key for ins in program.instructions), default=0)
+
+    def program(self) -> Program:
+        """The changed program."""
+        renamed: dict[int, int] = {}
+        for ins in self._program.instructions:
+            inputs = [renamed.get(v, v) for v in ins.inputs]
+            if ins.type in SUMS:
+                inputs = [self._shaken(ins, v, "Mul", 1.0) for v in inputs]
+            self._instructions.append(ins._replace(inputs=tuple(inputs)))
+            for v in () if ins.type in EXACT else ins.outputs:
+                if v >= 0:
+                    renamed[v] = self._shaken(ins, v, "Mul", 1.0)
+                    if ins.type in DIFFERENCES:
+                        renamed[v] = self._shaken(ins, renamed[v], "Add", 0.0)
+        return replace(
+            self._program,
+            instructions=tuple(self._instructions),
+            values=tuple(self._values),
+            constants=self._constants,
+            fetches=tuple(renamed.get(v, v) for v in self._program.fetches),
+        )
+
+    def _shaken(self, ins: Instruction, v: int, kind: str, start: float) -> int:
+        """A new value: v combined with start ± ULPS * eps."""
+        known = self._values[v]
+        if not known.dtype.is_floating:
+            return v
+        noise = len(self._values)
+        self._constants[noise] = _noise(self._rng, known, start)
+        self._values += [known._replace(dims=np.shape(self._constants[noise]), hint=None), known]
+        self._instructions.append(Instruction(self._key, kind, (v, noise), (noise + 1,), {}, (), ins.op))
+        self._key -= 1
+        return noise + 1
 
 
 def _noise(rng: np.random.Generator, known: TensorSpec, start: float) -> Any:

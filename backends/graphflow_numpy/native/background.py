@@ -11,18 +11,22 @@ State: the thread, its queue, and the last failure.
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphflow.backend import Context
 from graphflow.program import Program
-from graphflow_numpy.native import engine, segments
-from graphflow_numpy.native.segment import Segment, Share
+from graphflow_numpy.native import engine
+
+if TYPE_CHECKING:
+    from graphflow_numpy.native.segment import Segment, Share
 
 VARIABLE = "GRAPHFLOW_FAST"
 LIMIT = 5000  # instructions: larger programs run too seldom to be worth the planning
@@ -72,9 +76,20 @@ def _do(job: _Job) -> None:
     owner = job.owner()
     if owner is None:
         return
-    found = segments.plan(job.program, job.context, job.share, job.workers)
+    planning = importlib.import_module("graphflow_numpy.native.segments")  # some 20 ms that few programs need
+    found = planning.plan(job.program, job.context, job.share, job.workers)
     if found:
         job.install(owner, found)
+
+
+def without_arena(program: Program, found: Sequence[Segment]) -> Program:
+    """The program with no place in its arena for what segments hand out, which is memory of their own."""
+    memory = program.memory
+    if memory is None:
+        return program
+    own = {v for s in found for ins in s.plan.instructions for v in ins.outputs}
+    offsets = {v: at for v, at in memory.offsets.items() if v not in own}
+    return replace(program, memory=memory._replace(offsets=offsets))
 
 
 def _ensure_thread() -> None:

@@ -90,6 +90,19 @@ def _views(scope: Scope, ins: Instruction) -> list[Call] | None:
     return calls or None
 
 
+@maker("Tile")
+def _tiled(scope: Scope, ins: Instruction) -> list[Call] | None:
+    x, out = ins.inputs[0], ins.outputs[0]
+    times = scope.constant(ins.inputs[1])
+    if x in scope.program.constants or times is None or scope.size(out) > LARGEST:
+        return None
+    own = _untouched(scope.dims(x))
+    dims = [n for m, d in zip(times.tolist(), own.shape, strict=True) for n in (int(m), d)]
+    reads = [n for s in own.strides for n in (0, s)]
+    job = Job(0, 1, tuple(dims), tuple(reads), _untouched(dims).strides, 0, 0)
+    return [_call(scope, Copies(scope.dtype(x), (job,), 2, 0, 1.0), (x,), (out,), ins.type)]
+
+
 @maker("Fill")
 def _filled(scope: Scope, ins: Instruction) -> list[Call] | None:
     value, out = ins.inputs[1], ins.outputs[0]

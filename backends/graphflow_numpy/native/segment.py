@@ -35,6 +35,7 @@ POOL = 3  # arrays kept for each output
 QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
 SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
 TEAM = 100e-6  # seconds of such work from which on helpers are asked for
+SLICE = 0.02  # seconds of work after which Python looks for signals
 TRIALS = 2  # first runs, which go alone
 REST = 4, 256  # runs that go alone after help was of no use: at first, and at most
 PARTS = 8  # of a kernel for each thread
@@ -117,7 +118,7 @@ class _Phase(NamedTuple):
     start: Any
     specs: Any
     arguments: int
-    rows: int  # entries of the driver
+    cuts: tuple[tuple[int, int], ...]  # entries of the driver, call by call
     together: bool  # whether helpers are asked for
 
 
@@ -194,7 +195,7 @@ class Segment:
         count = len(self._specs) - (0 if locked else len(self._written))
         start = functions.start_quick if seconds < QUICK else functions.start
         shared = sum(e.seconds for e in entries if self._grain(e))
-        return _Phase(start, self._spec_table(), count, len(_rows(entries)), shared >= TEAM)
+        return _Phase(start, self._spec_table(), count, _cuts(entries), shared >= TEAM)
 
     def _grain(self, entry: Entry) -> int:
         """Units of a kernel that a thread claims at once; 0 where one thread does them all."""
@@ -259,7 +260,7 @@ class Segment:
         header = np.zeros(driver.FRAME_WORDS, np.int64)
         header[:8] = (
             phase.arguments if self._objects else 0, phase.specs.ctypes.data, len(patches), table.ctypes.data,
-            0 if phase.together else phase.rows, rows.ctypes.data, frame.resolved.ctypes.data, address,
+            phase.cuts[0][1] if len(phase.cuts) == 1 and not phase.together else 0, rows.ctypes.data, frame.resolved.ctypes.data, address,
         )  # fmt: skip
         frame.keep += [rows, table, header, phase.specs]
         frame.addresses.append(header.ctypes.data)
@@ -353,7 +354,7 @@ class Segment:
     def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """One phase; returns the arguments that it worked on."""
         phase = self._phases[number]
-        if not phase.rows:
+        if not phase.cuts:
             return args
         address = frame.addresses[number]
         if not self._objects:
@@ -361,25 +362,35 @@ class Segment:
         while bad := phase.start(address, args):
             args = self._mended(args, bad - 1)
         if phase.together:
-            self._run_together(number, frame.states[number], address, phase.rows)
+            self._run_together(number, frame.states[number], address)
+        elif len(phase.cuts) > 1:
+            for begin, end in phase.cuts:
+                driver.get_driver().resume(address, begin, end)
         return args
 
-    def _run_together(self, number: int, state: Any, address: int, rows: int) -> None:
+    def _run_together(self, number: int, state: Any, address: int) -> None:
         """The entries, with what help there is: the first to come leads, the others assist."""
         functions = driver.get_driver()
         state[:] = 0
         state[0] = -1
 
+        def lead() -> None:
+            try:
+                for begin, end in self._phases[number].cuts:
+                    functions.resume(address, begin, end)
+            finally:
+                functions.lead(address, 0, 0)  # no entries: tells the others that all is over
+
         def part(first: int, last: int) -> None:
             if first == 0:
-                functions.lead(address, 0, rows)
+                lead()
             elif last > first:
                 functions.assist(address, driver.PATIENCE, 0)
 
         help = self._help[number]
         started = time.perf_counter()
         if help.resting or self._share is None:
-            functions.lead(address, 0, rows)
+            lead()
             help.went_alone(time.perf_counter() - started)
         else:
             self._share(self._workers, part, self._workers)
@@ -456,6 +467,18 @@ def _release(held: list[Any]) -> None:
 def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
     """The calls of the driver: kernels, and after some of them what finishes their work (True)."""
     return [(e, finishing) for e in entries for finishing in ((False, True) if e.kernel.finish else (False,))]
+
+
+def _cuts(entries: Sequence[Entry]) -> tuple[tuple[int, int], ...]:
+    """The driver's entries cut into calls, between which a signal is seen."""
+    cuts, begin, total = [], 0, 0.0
+    rows = _rows(entries)
+    for k, (entry, _) in enumerate(rows):
+        total += entry.seconds
+        if total >= SLICE or k + 1 == len(rows):
+            cuts.append((begin, k + 1))
+            begin, total = k + 1, 0.0
+    return tuple(cuts)
 
 
 def _fresh(spec: TensorSpec) -> Any:

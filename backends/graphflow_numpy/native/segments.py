@@ -9,8 +9,6 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from graphflow.backend import Context
@@ -35,16 +33,6 @@ def plan(program: Program, context: Context, share: Share | None = None, workers
         if sum(saved_by(scope, i) for i in found) >= WORTH:
             out.append(Segment(Layout(scope, context, run[0].begin, run[-1].end, found).plan(), share, workers))
     return out
-
-
-def without_arena(program: Program, found: Sequence[Segment]) -> Program:
-    """The program with no place in its arena for what segments hand out, which is memory of their own."""
-    memory = program.memory
-    if memory is None:
-        return program
-    own = {v for s in found for ins in s.plan.instructions for v in ins.outputs}
-    offsets = {v: at for v, at in memory.offsets.items() if v not in own}
-    return replace(program, memory=memory._replace(offsets=offsets))
 
 
 class _Unit(NamedTuple):
