@@ -36,7 +36,9 @@ def fresh(program: str) -> Any:
 def checked_imports() -> dict[str, str]:
     """Name -> module of what type checkers alone import in `graphflow/__init__.py`."""
     tree = ast.parse((ROOT / "graphflow" / "__init__.py").read_text())
-    blocks = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    blocks = [
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "_typing.TYPE_CHECKING"
+    ]
     assert len(blocks) == 1
     found = {}
     for node in blocks[0].body:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from graphflow_numpy.native import engine, segments
+from graphflow_numpy.native import blas_calls, engine, matmul, segments
 
 import graphflow as tf
 
@@ -48,7 +48,7 @@ def outcome(monkeypatch: Any, mode: str, case: Case, values: list[Any]) -> tuple
         fetches = list(fetches) if isinstance(fetches, list | tuple) else [fetches]
         with tf.Session(optimization_level=2 if mode == "wait" else 1) as sess:
             out = sess.run(fetches, dict(zip(fed, values, strict=True)))
-    monkeypatch.undo()
+    monkeypatch.setattr(segments, "plan", plan)
     return out, {ins.type for s in found for ins in s.plan.instructions}
 
 
@@ -89,6 +89,17 @@ PRODUCTS = [product(*size, a, b) for size in SIZES for a in (False, True) for b 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products(monkeypatch: Any, case: Case, dtype: str) -> None:
     check(monkeypatch, case, dtype)
+
+
+def test_products_by_blas(monkeypatch: Any) -> None:
+    if blas_calls.gemm("float32") is None:
+        pytest.skip("this NumPy brings no BLAS that can be called")
+    for a in (False, True):
+        for b in (False, True):
+            monkeypatch.setattr(matmul, "OWN_BYTES", 1 << 20)
+            monkeypatch.setattr(matmul, "MEDIUM", 0)
+            check(monkeypatch, product(60, 41, 33, a, b), "float32")
+            check(monkeypatch, product(60, 41, 33, a, b), "float64")
 
 
 def test_batches_of_products(monkeypatch: Any) -> None:

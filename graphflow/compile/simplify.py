@@ -50,6 +50,8 @@ INTEGERS = ("int", "uint")
 
 def _is_all(constant: Any, wanted: float) -> bool:
     """Whether a constant has one value everywhere, the sign of zero included."""
+    if type(constant) is not np.ndarray and constant != wanted:  # most often, and quicker
+        return False
     if np.size(constant) > SMALL or not np.size(constant):
         return False
     if not np.all(constant == constant.dtype.type(wanted)):

@@ -55,6 +55,14 @@ def _source(work: Work, v: int, like: Instruction) -> int | None:
     return found
 
 
+def _may_be_made(work: Work, v: int) -> bool:
+    """Whether `_source` might find something; quick, as the answer is mostly no."""
+    ins = work.maker.get(v)
+    if ins is None:
+        return v in work.constants and work.values[v].dims != ()
+    return ins.type in SOURCES or v in work.memory
+
+
 def _one_number(work: Work, v: int) -> int | None:
     """The only element that a constant repeats."""
     array = work.constants[v]
@@ -112,6 +120,8 @@ SOURCES: dict[str, Callable[[Work, Instruction, Instruction], int | None]] = {
 
 def _forwarded(work: Work, ins: Instruction) -> Result:
     """The instruction on smaller operands, if its result stays what it was."""
+    if not any(_may_be_made(work, v) for v in ins.inputs):
+        return None
     dims = work.dims(ins.outputs[0])
     if dims is None or volume(dims) < WORTH:
         return None

@@ -8,13 +8,13 @@ Policy.  The rule, for each element of each result:
              step of a kernel is a difference of numbers of size one (`DIFFERENCES`), ULPS * eps is added or taken away:
              `SAMPLES` such runs
     decided  w and all p_k agree in what is no size: the integer, the boolean, NaN, infinity with its sign
-    bound    SAFETY * max_k |p_k - w|  +  ULPS * eps * |w|  +  ULPS * the smallest subnormal number
+    bound    SAFETY * max_k |p_k - w|  +  ULPS * eps * |w|  +  the smallest normal number
 
-An undecided element hangs on how a comparison or an overflow was rounded and is not judged; a decided one that is not
-finite must be the same, one that is finite must be within the bound.  So the bound knows the magnitudes on the way
-(cancellation lets the p_k spread) and no tolerance is chosen by hand.  O0 itself passes by construction; what passes
-without being equal moved no more than ops of `ULPS` ulp would have moved it.  Ops that only move or choose
-values are exact at any level and get no noise; inside branches and loops ops get theirs, too.
+The last term lets O2 flush, or keep, what is below the normal numbers.  An undecided element hangs on how a comparison
+or an overflow was rounded and is not judged; a decided one that is not finite must be the same, one that is finite must
+be within the bound.  So the bound knows the magnitudes on the way (cancellation lets the p_k spread), and no tolerance
+is chosen by hand: what passes moved no more than ops that are `ULPS` ulp off would have moved it.  Ops that only move
+or choose values are exact at any level and get no noise; inside branches and loops ops get theirs, too.
 
 State: none.
 """
@@ -164,9 +164,8 @@ def within(wanted: Any, got: Any, perturbed: Sequence[Any]) -> tuple[str | None,
         finite = decided & np.isfinite(w)
         with np.errstate(all="ignore"):
             spread = np.max([np.abs(p.astype(np.float64) - w) for p in ps], axis=0)
-            bound = SAFETY * spread + ULPS * (
-                float(info.eps) * np.abs(w.astype(np.float64)) + float(info.smallest_subnormal)
-            )
+            size = np.abs(w.astype(np.float64))
+            bound = SAFETY * spread + ULPS * float(info.eps) * size + float(info.tiny)
             wrong |= finite & (np.abs(x.astype(np.float64) - w) > bound)
     known = int(np.count_nonzero(decided))
     if not wrong.any():

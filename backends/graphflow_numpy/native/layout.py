@@ -21,7 +21,7 @@ from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import engine
 from graphflow_numpy.native.calls import Call, Scope
 from graphflow_numpy.native.items import UPDATES, Item, request, seconds_of
-from graphflow_numpy.native.segment import ALIGNMENT, Entry, Place, Plan, Result, Variable
+from graphflow_numpy.native.plans import ALIGNMENT, Entry, Place, Plan, Result, Variable
 from graphflow_numpy.native.updates import copy_call
 
 LONG = 150e-6  # seconds of work from which on a segment does not hold its locks all the time

@@ -23,80 +23,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphflow.errors import Error
-from graphflow.program import Instruction
 from graphflow.spec import TensorSpec
-from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import driver
-from graphflow_numpy.native.engine import Kernel
+from graphflow_numpy.native.plans import ALIGNMENT, Entry, Help, Plan
 
-ALIGNMENT = 64
 POOLED = 1 << 18  # bytes from which on an output is handed out again: fresh pages cost more than writing to them
 POOL = 3  # arrays kept for each output
 QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
 SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
 TEAM = 100e-6  # seconds of such work from which on helpers are asked for
 SLICE = 0.02  # seconds of work after which Python looks for signals
-TRIALS = 2  # first runs, which go alone
-REST = 4, 256  # runs that go alone after help was of no use: at first, and at most
 PARTS = 8  # of a kernel for each thread
 
 Share = Callable[[int, Callable[[int, int], None], int], None]
-
-
-class Place(NamedTuple):
-    """Where a value lives."""
-
-    kind: str  # "arena", "argument" or "fixed"
-    number: int  # offset, number of the argument, or address
-
-
-class Entry(NamedTuple):
-    """One kernel call."""
-
-    kernel: Kernel
-    places: tuple[Place, ...]  # of inputs and outputs
-    seconds: float  # estimated
-    instructions: tuple[Instruction, ...]
-
-
-class Variable(NamedTuple):
-    """A variable that a segment reads or writes."""
-
-    cell: NumpyCell
-    spec: TensorSpec
-    written: bool
-    read: bool  # whether the old value matters
-    in_place: bool  # whether nothing reads the old value after it was written
-    regional: bool  # whether an atomic region touches it
-    instruction: Instruction  # the first one that touches it
-
-
-class Result(NamedTuple):
-    """Where the caller finds an output among the arguments, or in the frame if it is of rank 0."""
-
-    kind: str  # "outside" (an input), "inside" (an output), "old" (a variable), "new" (one of those written), "handle"
-    number: int
-    dims: tuple[int, ...] | None  # the shape to be given to it, where it may have another one
-    copied: bool
-
-
-class Plan(NamedTuple):
-    """What a segment is made of; arguments are numbered: inputs, outputs, old values and new values of variables."""
-
-    begin: int
-    end: int  # it stands for instructions[begin:end]
-    instructions: tuple[Instruction, ...]
-    inputs: tuple[int, ...]  # values
-    outputs: tuple[int, ...]
-    input_specs: tuple[TensorSpec, ...]
-    buffers: tuple[TensorSpec, ...]  # of the outputs that have memory of their own
-    variables: tuple[Variable, ...]
-    results: tuple[Result, ...]
-    phases: tuple[tuple[Entry, ...], tuple[Entry, ...]]  # without and with the locks
-    arena: int  # bytes
-    cells: tuple[NumpyCell, ...]  # to be locked beside those that are written
-    handles: tuple[NumpyCell, ...]  # that others ask for
-    keep: tuple[Any, ...]  # what fixed places point to
 
 
 class _Frame:
@@ -120,30 +59,6 @@ class _Phase(NamedTuple):
     arguments: int
     cuts: tuple[tuple[int, int], ...]  # entries of the driver, call by call
     together: bool  # whether helpers are asked for
-
-
-class _Help:
-    """Whether to ask for help with a phase: not while cores are scarce.
-
-    Where they are, who is helped waits for a helper that waits for its core; the times of both ways tell.
-    """
-
-    def __init__(self) -> None:
-        self.alone = float("inf")  # seconds, lately
-        self.resting = TRIALS
-        self._next = REST[0]
-
-    def went_alone(self, seconds: float) -> None:
-        """A run without help."""
-        self.alone = min(seconds, self.alone) if self.resting > 1 else min(seconds, 1.1 * self.alone)
-        self.resting = max(0, self.resting - 1)
-
-    def came(self, seconds: float) -> None:
-        """A run with help."""
-        if seconds > self.alone:
-            self.resting, self._next = self._next, min(2 * self._next, REST[1])
-        else:
-            self._next = REST[0]
 
 
 def aligned_bytes(size: int) -> tuple[Any, int]:
@@ -185,7 +100,7 @@ class Segment:
         self._first_cell = first + len(plan.buffers)
         self._cells = [v.cell for v in plan.variables]
         self._frames: list[_Frame] = []
-        self._help = _Help(), _Help()
+        self._help = Help(), Help()
 
     # -- construction --------------------------------------------------------------------------------------------
 
@@ -258,9 +173,10 @@ class Segment:
         words = state[offset : offset + 8 * (driver.HEAD_WORDS + driver.COUNTER_WORDS * len(rows))].view(np.int64)
         table = np.array(patches or [(0, 0, 0)], np.int64)
         header = np.zeros(driver.FRAME_WORDS, np.int64)
+        at_once = phase.cuts[0][1] if len(phase.cuts) == 1 and not phase.together else 0
         header[:8] = (
             phase.arguments if self._objects else 0, phase.specs.ctypes.data, len(patches), table.ctypes.data,
-            phase.cuts[0][1] if len(phase.cuts) == 1 and not phase.together else 0, rows.ctypes.data, frame.resolved.ctypes.data, address,
+            at_once, rows.ctypes.data, frame.resolved.ctypes.data, address,
         )  # fmt: skip
         frame.keep += [rows, table, header, phase.specs]
         frame.addresses.append(header.ctypes.data)
