@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypedDict, cast
 
 from graphflow import source
 from graphflow.constants import convert_to_tensor
@@ -34,6 +34,9 @@ from graphflow.errors import (
 from graphflow.graph import FuncGraph, Graph, get_default_graph
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 P = ParamSpec("P")
 Known: TypeAlias = "TensorSpec | Sequence[TensorSpec]"
@@ -101,30 +104,9 @@ def call(inputs: tuple[Any, ...] | list[Any], name: str | None = None, **attrs: 
     return tuple(inputs), name, attrs
 
 
-def op(
-    type: str,
-    *,
-    infer: Callable[..., Known],
-    same_dtype: tuple[int, ...] | None = (),
-    effect: str = "",
-    stateful: bool = False,
-    differentiable: bool = True,
-    broadcasts: bool = False,
-    noop: bool = False,
-    can_fail: str = "",
-    known_value: Callable[..., Any] | None = None,
-    control_flow: bool = False,
-    result: Callable[..., Any] | None = None,
-    pointwise: bool = False,
-    reduces: bool = False,
-    flops: Callable[..., float] | None = None,
-    functions: float = 0.0,
-    weight: float = 1.0,
-) -> Callable[[Callable[P, Call]], OpFunction[P]]:
-    """Define an op type.
+class Columns(TypedDict, total=False):
+    """What `op` may say of an op type, beside its inference.
 
-    infer          (*inputs, **attrs) -> TensorSpec(s); inputs have .dtype, .dims and .hint; run again with the shapes
-                   of the feeds when a plan is compiled
     same_dtype     which inputs must share one dtype, which literals among them are given: () means all, None no rule
     effect         "read" or "write": what the op does to the variable whose handle is its first input
     stateful       its value depends on more than its inputs, or it acts on the world: never folded, never merged
@@ -144,13 +126,44 @@ def op(
     weight         what an element costs, in plain additions; 0 if it does not touch them (a view); for the scheduler
     """
 
+    same_dtype: tuple[int, ...] | None
+    effect: str
+    stateful: bool
+    differentiable: bool
+    broadcasts: bool
+    noop: bool
+    can_fail: str
+    known_value: Callable[..., Any] | None
+    control_flow: bool
+    result: Callable[..., Any] | None
+    pointwise: bool
+    reduces: bool
+    flops: Callable[..., float] | None
+    functions: float
+    weight: float
+
+
+PLAIN: Columns = {
+    "same_dtype": (), "effect": "", "stateful": False, "differentiable": True, "broadcasts": False, "noop": False,
+    "can_fail": "", "known_value": None, "control_flow": False, "result": None, "pointwise": False, "reduces": False,
+    "flops": None, "functions": 0.0, "weight": 1.0,
+}  # fmt: skip
+
+
+def op(
+    type: str, *, infer: Callable[..., Known], **columns: Unpack[Columns]
+) -> Callable[[Callable[P, Call]], OpFunction[P]]:
+    """Define an op type; `Columns` lists what may be said of it.
+
+    infer: (*inputs, **attrs) -> TensorSpec(s).  Inputs have .dtype, .dims and .hint; it runs again with the shapes of
+    the feeds when a plan is compiled.
+    """
+    unknown = columns.keys() - PLAIN.keys()
+    if unknown:
+        raise TypeError(f"op() has no column {', '.join(sorted(unknown))}; there are {', '.join(PLAIN)}")
+
     def define(function: Callable[P, Call]) -> OpFunction[P]:
-        definition = OpDef(
-            type, function, infer, same_dtype=same_dtype, effect=effect, stateful=stateful,
-            differentiable=differentiable, broadcasts=broadcasts, noop=noop, can_fail=can_fail, known_value=known_value,
-            control_flow=control_flow, result=result, pointwise=pointwise, reduces=reduces, flops=flops,
-            functions=functions, weight=weight,
-        )  # fmt: skip
+        definition = OpDef(type, function, infer, **{**PLAIN, **columns})
         earlier = OPS.get(type)
         if earlier is not None:
             both = f"{earlier.place} and {definition.place}"

@@ -73,12 +73,17 @@ class _Pool:
                 name = f"graphflow-worker-{len(self.threads) + 1}"
                 thread = threading.Thread(target=_serve, args=(self.tickets,), name=name, daemon=True)
                 try:
+                    self.threads.append(thread)
                     thread.start()
-                except RuntimeError:  # no more threads, or the interpreter is about to exit
-                    return
-                finally:
-                    if thread.ident is not None:
-                        self.threads.append(thread)
+                except BaseException as error:  # interrupted in the middle, it may have been started all the same
+                    until = time.monotonic() + PATIENCE
+                    while thread.ident is None and not isinstance(error, RuntimeError) and time.monotonic() < until:
+                        time.sleep(1e-4)
+                    if thread.ident is None:
+                        self.threads.remove(thread)
+                    if isinstance(error, RuntimeError):  # no more threads, or the interpreter is about to exit
+                        return
+                    raise
 
     def stop(self, deadline: float) -> None:
         """No more help: the threads end when they are idle."""
@@ -88,7 +93,7 @@ class _Pool:
             self.tickets.put(None)
         end = time.monotonic() + deadline
         for thread in self.threads:
-            if thread is not threading.current_thread():
+            if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, end - time.monotonic()))
 
 
