@@ -38,6 +38,7 @@ from graphflow.dtypes import uint32 as uint32
 from graphflow.dtypes import uint64 as uint64
 from graphflow.gradients import gradients as gradients
 from graphflow.graph import Graph as Graph
+from graphflow.graph import bind_export as _bind_export
 from graphflow.graph import get_default_graph as get_default_graph
 from graphflow.graph import reset_default_graph as reset_default_graph
 from graphflow.higher_order import hessians as hessians
@@ -429,6 +430,13 @@ def __getattr__(name: str) -> _typing.Any:
     found = getattr(_import_module(_LATER_NAMES[name]), name)
     globals()[name] = found
     return found
+
+
+def _to_def(graph: _typing.Any) -> _typing.Any:
+    return _import_module("graphflow.train.graph_json").to_def(graph)
+
+
+_bind_export(_to_def)
 
 
 def __dir__() -> list[str]:

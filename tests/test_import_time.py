@@ -157,3 +157,11 @@ def test_an_op_shows_its_public_signature() -> None:
     signature = inspect.signature(tf.multiply)
     assert list(signature.parameters) == ["x", "y", "name"]
     assert signature.return_annotation is inspect.Signature.empty
+
+
+def test_a_graph_is_exported_before_anything_of_train_is_used() -> None:
+    program = (
+        "import graphflow as tf; tf.constant(1.0, name='c'); print(tf.get_default_graph().as_graph_def().node[0].name)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "c"
