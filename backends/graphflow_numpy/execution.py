@@ -119,14 +119,14 @@ class NumpyExecutable:
         self._segments = list(segments)
         program = background.without_arena(self.program, segments)
         self._bound = Bound(program, self._context, replacements)
-        self._install(self._executor(self._bound))
+        self._install(_in_order(self._bound))  # threads share the kernels inside a segment, not tasks
 
     def _executor(self, bound: Bound) -> _Executor:
         """How the steps are run."""
         schedule = self.program.schedule
         if schedule is not None and schedule.workers > 1:
             return Parallel(bound, schedule, schedule.workers, self._context.threads, self._context.is_closed)
-        return StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound)
+        return _in_order(bound)
 
     def _install(self, body: _Executor) -> None:
         self.source = body.source
@@ -244,6 +244,11 @@ class NumpyExecutable:
         names = sorted({cell.name for cell in cells if not cell.initialized})
         if len(names) > 1 and "not initialized" in error.summary:
             error.summary = "variables " + ", ".join(repr(n) for n in names) + " are not initialized"
+
+
+def _in_order(bound: Bound) -> _Executor:
+    """The steps one after the other: as source, or as a loop where source would take too long to compile."""
+    return StraightLine(bound) if len(bound.steps) <= STRAIGHT_LINE_LIMIT else StepLoop(bound)
 
 
 def _tiled_groups(program: Program) -> list[Replacement]:

@@ -26,9 +26,8 @@ FAMILIES = families.__all__
 def plan(program: Program, context: Context, share: Share | None = None, workers: int = 1) -> list[Segment]:
     """The segments of a program, compiled, in their order; `segment.begin` and `.end` say what each one replaces."""
     scope = Scope(program)
-    tasks = program.schedule.tasks if program.schedule is not None and program.schedule.workers > 1 else ()
     out = []
-    for run in _runs(scope, _units(scope), frozenset(task.begin for task in tasks)):
+    for run in _runs(scope, _units(scope)):
         found = [item for unit in run for item in unit.items]
         if sum(saved_by(scope, i) for i in found) >= WORTH:
             out.append(Segment(Layout(scope, context, run[0].begin, run[-1].end, found).plan(), share, workers))
@@ -63,14 +62,14 @@ def _units(scope: Scope) -> list[_Unit]:
     return out
 
 
-def _runs(scope: Scope, units: list[_Unit], borders: frozenset[int]) -> list[list[_Unit]]:
-    """Runs of consecutive native units of one task without two writes of one variable."""
+def _runs(scope: Scope, units: list[_Unit]) -> list[list[_Unit]]:
+    """Runs of consecutive native units without two writes of one variable."""
     runs: list[list[_Unit]] = [[]]
     written: set[object] = set()
     for unit in units:
         cells = [scope.program.handles[i.instructions[0].inputs[0]] for i in unit.items if i.kind == "update"]
         twice = len(set(cells)) < len(cells)
-        if not unit.items or twice or unit.begin in borders or not written.isdisjoint(cells):
+        if not unit.items or twice or not written.isdisjoint(cells):
             runs.append([])
             written.clear()
         if unit.items and not twice:
