@@ -213,3 +213,26 @@ def test_bits_do_not_depend_on_the_threads_that_blas_had():
         )
         found.append(done.stdout)
     assert len(set(found)) == 1
+
+
+PLACES = """
+import numpy as np
+import graphflow as tf
+rng = np.random.default_rng(0)
+for n in (70, 100, 200):
+    first, second = rng.standard_normal((2, n, n)).astype('f4')
+    a, b, yes = tf.placeholder(tf.float32, [n, n]), tf.placeholder(tf.float32, [n, n]), tf.placeholder(tf.bool, [])
+    fetches = [
+        tf.matmul(a, b),
+        tf.matmul(tf.constant(first), tf.constant(second)),
+        tf.cond(yes, lambda: tf.matmul(a, b), lambda: a),
+    ]
+    feeds = {a: first, b: second, yes: True}
+    found = [tf.Session(optimization_level=level).run(y, feeds) for level in (0, 1) for y in fetches]
+    assert all(np.array_equal(found[0], other) for other in found[1:]), n
+"""
+
+
+def test_a_product_has_the_same_bits_when_it_is_folded_and_in_a_branch():
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", PLACES], env=env, timeout=60, check=True)

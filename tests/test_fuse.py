@@ -157,3 +157,16 @@ def test_a_group_of_a_whole_region_keeps_its_locks() -> None:
                 session.run(step)
             found.append(session.run(v))
     assert np.array_equal(found[0], found[1]) and np.allclose(found[0], found[2], rtol=1e-5)
+
+
+def test_many_atomic_regions_take_linear_time() -> None:
+    def seconds(count: int) -> float:
+        with tf.Graph().as_default():
+            variables = [tf.Variable(np.ones(4, np.float32)) for _ in range(count)]
+            loss = tf.add_n([tf.reduce_sum(tf.square(v)) for v in variables])
+            step = tf.train.AdamOptimizer(0.1).minimize(loss)
+            with tf.Session() as session:
+                return min(r.seconds for r in session.program(step).record if r.name == "fuse")
+
+    small, large = min(seconds(100) for _ in range(3)), seconds(1600)
+    assert large < 60 * max(small, 2e-3)  # 16 times the work; 8 times that where each region looks through all

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graphflow_numpy import execution
 from graphflow_numpy.native import background, driver, engine, segment, segments
 
 import graphflow as tf
@@ -376,3 +377,34 @@ def test_exit_and_fork_do_not_hang(how: str) -> None:
     command = [sys.executable, "-c", END, how]
     done = subprocess.run(command, check=False, env=environment, timeout=60, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
+def test_source_and_native_code_may_come_at_the_same_time(monkeypatch: Any) -> None:
+    monkeypatch.setenv("GRAPHFLOW_FAST", "1")
+    written, installed = threading.Event(), threading.Event()
+
+    class Slow(execution.StraightLine):
+        def __init__(self, bound: Any) -> None:
+            super().__init__(bound)
+            written.set()
+            installed.wait(30)
+
+    install = execution.NumpyExecutable._install_native
+
+    def late(self: Any, found: Any) -> None:
+        written.wait(30)
+        install(self, found)
+        installed.set()
+
+    monkeypatch.setattr(execution, "StraightLine", Slow)
+    monkeypatch.setattr(execution.NumpyExecutable, "_install_native", late)
+    monkeypatch.setattr(execution, "RUNS_BEFORE_SOURCE", 3)
+    x = tf.placeholder(tf.float32, [2048])
+    y = x
+    for i in range(300):
+        y = tf.cumsum(tf.exp(-tf.abs(y)) * float(i + 1))
+    with tf.Session(optimization_level=2) as session:
+        feeds = {x: np.ones(2048, np.float32)}
+        found = [session.run(y, feeds) for _ in range(6)]
+        assert written.is_set() and installed.is_set()
+    assert all(np.allclose(found[0], other, rtol=1e-4) for other in found)

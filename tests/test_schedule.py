@@ -416,3 +416,18 @@ def test_closing_a_session_ends_its_run():
         session.run(ends, {x: np.ones((8, 8))})
     assert time.monotonic() - started < 2.5
     closer.join()
+
+
+def test_a_branch_without_arguments_has_no_tasks_of_its_own() -> None:
+    def branch() -> tf.Tensor:
+        draws = [tf.random_normal([700, 700], seed=i) for i in range(4)]
+        return tf.add_n([tf.reduce_sum(tf.matmul(d, d)) for d in draws])
+
+    yes = tf.placeholder(tf.bool, [])
+    y = tf.cond(yes, branch, lambda: tf.constant(0.0))
+    found = []
+    for level in (0, 1):
+        config = tf.ConfigProto(inter_op_parallelism_threads=4)
+        with tf.Session(optimization_level=level, config=config) as session:
+            found.append(session.run(y, {yes: True}))
+    assert found[0] == found[1]

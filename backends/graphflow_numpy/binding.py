@@ -25,7 +25,6 @@ from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
 
-
 OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source is written with them
     operator.add: "({} + {})",
     operator.sub: "({} - {})",
@@ -127,8 +126,9 @@ class Bound:
         self._last_use = self._last_uses()
         self.steps: list[Step] = []
         self.first_step: list[int] = []  # of each instruction, and the end
+        self.calls_user = False
+        self.products: list[Instruction] = []  # what calls BLAS
         self._bind_all()
-        self.calls_user = any(row_of(ins).user for ins in program.instructions)
         self.fetches = [(v, self._finish(v)) for v in program.fetches]
         copied = self._in_arena
         self.inner_fetches = [(v, hand_copy if v in copied else None) for v in program.fetches]
@@ -147,10 +147,20 @@ class Bound:
         instructions = self.program.instructions
         starts, ends = _region_ends(instructions)
         cells = self._cells_of_regions() if starts else {}
+        plain = {v for v, known in enumerate(self.program.values) if _is_plain_scalar(known)}
         done = 0
         for position, ins in enumerate(instructions):
             self.first_step.append(len(self.steps))
+            row = row_of(ins)
+            self.calls_user = self.calls_user or row.user
+            if row.blas:
+                self.products.append(ins)
             if position < done:
+                continue
+            alone = row.scalar is not None and ins.op.region is None and position not in self._replaced
+            if alone and plain.issuperset(ins.inputs):
+                self._add_scalar(row.scalar, ins)  # type: ignore[arg-type]
+                self._add_poison(position, position + 1, ins)
                 continue
             replacement = self._replaced.get(position)
             done = position + 1 if replacement is None else replacement.end
@@ -171,9 +181,18 @@ class Bound:
         self.needs_run = True
         self.steps.append(Step(function, (self.run_slot,), (-1,), (), False, ins))
 
+    def _add_scalar(self, function: Callable[..., Any], ins: Instruction) -> None:
+        """An operator on NumPy scalars, which may as well live until the end of the run."""
+        self._owned.update(ins.outputs)
+        if function in OPERATORS:
+            self._scalars.update(ins.outputs)
+        self.steps.append(Step(function, ins.inputs, ins.outputs, (), False, ins))
+
     def _add_poison(self, begin: int, end: int, ins: Instruction) -> None:
         """In a session that debugs its memory: rubbish over what is free after these instructions."""
-        freed = self.program.memory.freed if self.program.memory is not None else {}
+        freed = self.program.memory.freed if self.program.memory is not None else None
+        if not freed:
+            return
         ranges = [r for position in range(begin, end) for r in freed.get(position, ())]
         if ranges:
             self.planned |= {self.arena_slot}

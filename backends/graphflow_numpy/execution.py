@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, ro
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.parallel import Parallel
-from graphflow_numpy.sharing import THREADS, WHOLE, share_range
+from graphflow_numpy.sharing import THREADS, WHOLE, share_range, whole_products
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
 from graphflow_numpy.table import TABLE, fitted
@@ -86,8 +87,13 @@ class NumpyBackend:
         row = row_of(ins)
         if row.bound or row.needs_run:
             raise UnimplementedError(f"{ins.type} cannot be computed ahead of a run")
-        with np.errstate(all="ignore"):
-            result = row.function(*inputs, **ins.attrs)
+        lease = blas.Lease(1) if row.blas else None  # as in a run, or it would round otherwise
+        try:
+            with np.errstate(all="ignore"):
+                result = row.function(*inputs, **ins.attrs)
+        finally:
+            if lease is not None:
+                lease.release()
         return result if isinstance(result, tuple) else (result,)
 
     def compile(self, program: Program, context: Context) -> Executable:
@@ -103,11 +109,12 @@ class NumpyExecutable:
         self._context = context
         self._bound = Bound(program, context, _tiled_groups(program))
         self.needs_run = self._bound.needs_run
-        self._blas_threads = _blas_threads(program, context.threads)
+        self._blas_threads = _blas_threads(self._bound, context.threads)
         self._segments: list[Segment] = []
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
-        self._install(self._executor(self._bound))
+        self._swap = threading.Lock()
+        self._install(self._executor(self._bound), self._bound)
         if program.level >= 2 and not (program.memory is not None and program.memory.freed):
             background.prepare(program, context, self, NumpyExecutable._install_native, share_range, context.threads)
 
@@ -116,10 +123,12 @@ class NumpyExecutable:
         replacements = [Replacement(s.begin, s.end, s, s.inputs, s.outputs, locks=True) for s in segments]
         inside = {i for s in segments for i in range(s.begin, s.end)}
         replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
-        self._segments = list(segments)
-        program = background.without_arena(self.program, segments)
-        self._bound = Bound(program, self._context, replacements)
-        self._install(_in_order(self._bound))  # threads share the kernels inside a segment, not tasks
+        bound = Bound(background.without_arena(self.program, segments), self._context, replacements)
+        body = _in_order(bound)  # threads share the kernels inside a segment, not tasks
+        with self._swap:
+            self._segments = list(segments)
+            self._bound = bound
+            self._install(body, bound)
 
     def _executor(self, bound: Bound) -> _Executor:
         """How the steps are run."""
@@ -128,10 +137,10 @@ class NumpyExecutable:
             return Parallel(bound, schedule, schedule.workers, self._context.threads, self._context.is_closed)
         return _in_order(bound)
 
-    def _install(self, body: _Executor) -> None:
+    def _install(self, body: _Executor, bound: Bound) -> None:
         self.source = body.source
         self._bodies.append(body)
-        self._made = body, self._bound.program  # of one another, whichever thread looks
+        self._made = body, bound  # of one another, whichever thread looks
         self._frames: list[_Frame] = []
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
@@ -163,6 +172,7 @@ class NumpyExecutable:
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """Run once inside another program: the results may share memory with the feeds."""
         held = len(run.held)  # by the program that we are inside of
+        lease = blas.Lease(1) if self._blas_threads and not whole_products() else None
         frames = self._frames
         try:
             frame = frames.pop()
@@ -176,6 +186,8 @@ class NumpyExecutable:
         except Exception as error:
             raise self._explained(error) from error
         finally:
+            if lease is not None:
+                lease.release()
             let_go(run.held, held)
         frames.append(frame)
         return out
@@ -186,10 +198,10 @@ class NumpyExecutable:
 
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
-        body, program = self._made
-        functions = body.frame(_buffers(self._bound, program))
-        if type(body) is StepLoop and len(self._bound.steps) <= HOT_LIMIT:
-            functions = self._counted(functions)
+        body, bound = self._made
+        functions = body.frame(_buffers(bound, bound.program))
+        if type(body) is StepLoop and len(bound.steps) <= HOT_LIMIT:
+            functions = self._counted(functions, bound)
         return self._new_context(), *functions
 
     def _new_context(self) -> contextvars.Context:
@@ -201,14 +213,18 @@ class NumpyExecutable:
         context.run(THREADS.set, 1 if whole else self._context.threads)  # BLAS keeps its threads spinning for a while
         return context
 
-    def _counted(self, functions: tuple[Body, Body]) -> tuple[Body, Body]:
+    def _counted(self, functions: tuple[Body, Body], bound: Bound) -> tuple[Body, Body]:
         """The functions of a loop, counting their runs: after some, generated source takes over."""
 
         def counting(function: Body) -> Body:
             def call(*arguments: Any) -> list[Any]:
                 self._runs_left -= 1
                 if self._runs_left == 0:
-                    self._install(StraightLine(self._bound))
+                    body = StraightLine(bound)
+                    if self._swap.acquire(blocking=False):  # else native code comes at this moment
+                        if self._bound is bound:
+                            self._install(body, bound)
+                        self._swap.release()
                 return function(*arguments)
 
             return call
@@ -257,13 +273,14 @@ def _tiled_groups(program: Program) -> list[Replacement]:
     return [r for r in found if r is not None]
 
 
-def _blas_threads(program: Program, threads: int) -> int:
+def _blas_threads(bound: Bound, threads: int) -> int:
     """How many threads BLAS gets in a run of this program; 0 if no product is large enough to matter.
 
     With several, OpenBLAS rounds otherwise than with one: so it gets one, but at O2, where rounding is free and no
     kernel shares out work of its own.
     """
-    kinds = {row_of(ins).blas for ins in program.instructions if _may_thread(program, ins)}
+    program = bound.program
+    kinds = {row_of(ins).blas for ins in bound.products if _may_thread(program, ins)}
     if not kinds:
         return 0
     side_by_side = program.schedule is not None and program.schedule.workers > 1
@@ -272,8 +289,6 @@ def _blas_threads(program: Program, threads: int) -> int:
 
 def _may_thread(program: Program, ins: Instruction) -> bool:
     """Whether BLAS might use threads for an instruction."""
-    if not row_of(ins).blas:
-        return False
     known = [program.values[v].dims for v in (*ins.inputs[:2], *ins.outputs[:1]) if v >= 0]
     if any(dims is None or None in dims for dims in known):
         return True

@@ -171,12 +171,14 @@ def ordered(program: Program, sets: Mapping[int, int]) -> list[Instruction] | No
     out = _ordered_units(instructions, units, earlier)
     if out is None or not regions:
         return out
+    first: dict[Any, int] = {}  # where each unit begins
+    for position, ins in enumerate(out):
+        first.setdefault(units.get(ins.key), position)
     for unit, members in regions.items():
         inner = _ordered_units(members, sets, earlier)
         if inner is None:
             return None
-        first = next(i for i, ins in enumerate(out) if units.get(ins.key) == unit)
-        out[first : first + len(members)] = inner
+        out[first[unit] : first[unit] + len(members)] = inner
     return out
 
 

@@ -166,7 +166,7 @@ def compile_graph(
     doubted = frozenset(v for v, t in zip(program.feeds, feeds, strict=True) if t.hint is not None)
     if doubted and all(row.name != "specialise" for row in options.table):
         program = _unconcluded(program, doubted)
-    inner = any(isinstance(t.graph, FuncGraph) for t in feeds)
+    inner = any(isinstance(t.graph, FuncGraph) for t in (*feeds, *fetches))  # a branch may take no arguments
     facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level, inner, resources)
     for row in options.table:
         started = time.perf_counter()

@@ -19,8 +19,9 @@ from graphflow.compile import calibration, clusters, cost, ordering
 from graphflow.compile.clusters import Dag
 from graphflow.compile.cost import Cost, Machine
 from graphflow.program import Group, Instruction, PassRecord, Program, Schedule, Task
-from graphflow.spec import numel
+from graphflow.spec import TensorSpec, numel
 
+TINY = 16  # elements
 SHORTEST = 3e-4  # seconds without Python's lock: a program that has less of it runs in the caller's thread
 GAIN = 1.1  # one worker, against several
 MOST_UNITS = 8192  # beyond which neighbours are joined first
@@ -35,6 +36,8 @@ def schedule(program: Program, workers: int, threads: int, machine: Machine | No
     first need.
     """
     record = PassRecord("schedule")
+    if all(map(_is_tiny, program.values)):
+        return program.with_record(record)
     rough = cost.costs(program, cost.DEFAULT if machine is None else machine)
     if cost.total(rough)[1] < SHORTEST:
         return program.with_record(record)
@@ -48,6 +51,12 @@ def schedule(program: Program, workers: int, threads: int, machine: Machine | No
         if done is not None:
             return done.with_record(record)
     return _frugal(program, units).with_record(record, schedule=Schedule((), 1, sequential, sequential))
+
+
+def _is_tiny(known: TensorSpec) -> bool:
+    """Whether no kernel on such values is worth a thought: numbers, and vectors of a few."""
+    dims = known.dims
+    return dims is not None and (not dims or len(dims) == 1 and dims[0] is not None and dims[0] <= TINY)
 
 
 def finest(program: Program) -> Schedule:

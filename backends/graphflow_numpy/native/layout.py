@@ -320,13 +320,18 @@ class Layout:
 
     def _variables(self, first: Sequence[Piece], second: Sequence[Piece]) -> tuple[Variable, ...]:
         out = []
-        pieces = [*first, *second]
+        read_by: dict[Where, list[int]] = {}
+        written_by: dict[Where, list[int]] = {}
+        for n, p in enumerate((*first, *second)):
+            for found, values in ((read_by, p.inputs), (written_by, p.outputs)):
+                for v in values:
+                    found.setdefault(self._where(v), []).append(n)
+        one = {w[1]: v for v, w in reversed(self.where.items()) if w[0] in ("old", "new")}  # the first of each
         shown = {self._where(v) for v in self.outputs}
         for k, (op, ins) in enumerate(zip(self.operations, self.first, strict=True)):
-            reads = [n for n, p in enumerate(pieces) if any(self._where(v) == ("old", k) for v in p.inputs)]
-            writes = [n for n, p in enumerate(pieces) if any(self._where(v) == ("new", k) for v in p.outputs)]
-            in_place = ("old", k) not in shown and not (reads and writes and max(reads) > writes[0])
-            known = self.scope.values[next(v for v, w in self.where.items() if w[1] == k and w[0] in ("old", "new"))]
+            reads, writes = read_by.get(("old", k), []), written_by.get(("new", k), [])
+            in_place = ("old", k) not in shown and not (reads and writes and reads[-1] > writes[0])
+            known = self.scope.values[one[k]]
             cell: Any = self.context.cell(op)
             read = bool(reads) or ("old", k) in shown
             out.append(Variable(cell, known, bool(writes), read, in_place, k in self.regional, ins))
