@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 STRAIGHT_LINE_LIMIT = 512  # steps; a line of generated source costs about 10 us to compile and saves 0.1 us a run
 HOT_LIMIT = 4096  # steps of a program that becomes source once it has proved to be run often
 RUNS_BEFORE_SOURCE = 100
+WORTH_THREADS = 1 << 22  # multiplications from which on a product is worth a second thread of BLAS
 ALIGNMENT = 64  # bytes: a cache line
 Body = Callable[..., list[Any]]
 _Executor = StraightLine | StepLoop | Parallel
@@ -276,25 +277,26 @@ def _tiled_groups(program: Program) -> list[Replacement]:
 def _blas_threads(bound: Bound, threads: int) -> int:
     """How many threads BLAS gets in a run of this program; 0 if no product is large enough to matter.
 
-    With several, OpenBLAS rounds otherwise than with one: so it gets one, but at O2, where rounding is free and no
-    kernel shares out work of its own.
+    With several, OpenBLAS rounds otherwise than with one: so it gets one, but at O2, where rounding is free, if no
+    kernel shares out work of its own and a product is worth waking a thread for.
     """
     program = bound.program
-    kinds = {row_of(ins).blas for ins in bound.products if _may_thread(program, ins)}
-    if not kinds:
+    works = {ins.key: _work(program, ins) for ins in bound.products}
+    if not works or max(works.values()) <= blas.VECTOR_THREADS_FROM:
         return 0
     side_by_side = program.schedule is not None and program.schedule.workers > 1
-    return threads if program.level >= 2 and kinds == {"product"} and not side_by_side else 1
+    alone = all(row_of(ins).blas == "product" for ins in bound.products) and not side_by_side
+    return threads if program.level >= 2 and alone and max(works.values()) >= WORTH_THREADS else 1
 
 
-def _may_thread(program: Program, ins: Instruction) -> bool:
-    """Whether BLAS might use threads for an instruction."""
+def _work(program: Program, ins: Instruction) -> float:
+    """About how many multiplications a product takes; infinitely many where its shapes are not known."""
     known = [program.values[v].dims for v in (*ins.inputs[:2], *ins.outputs[:1]) if v >= 0]
     if any(dims is None or None in dims for dims in known):
-        return True
+        return math.inf
     # of two matrices, the product of the three sizes is (m k n) squared
     sizes: list[int] = [math.prod(dims) for dims in known]  # type: ignore[arg-type]
-    return math.sqrt(math.prod(sizes)) > blas.VECTOR_THREADS_FROM
+    return math.sqrt(math.prod(sizes))
 
 
 def _buffers(bound: Bound, program: Program) -> dict[int, Any]:
