@@ -382,5 +382,7 @@ def _backend_name(device: str | None) -> str:
 def _level(config: ConfigProto, given: int | None) -> int:
     if given is not None:
         return given
-    options: Any = config.graph_options  # type: ignore[attr-defined]
-    return 0 if options.optimizer_options.opt_level == -1 else 1
+    options: Any = config.graph_options.optimizer_options  # type: ignore[attr-defined]
+    if options.opt_level == -1:
+        return 0
+    return 2 if options.global_jit_level > 0 else 1

@@ -108,3 +108,11 @@ def test_names_of_the_cpu(device: str | None) -> None:
     with tf.Session(device=device) as session:
         assert session.run(tf.constant(1.0)) == 1.0
         assert session.list_devices() == ["/device:CPU:0"] and session.sess_str == ""
+
+
+def test_the_compiler_that_tf1_calls_jit_is_level_2() -> None:
+    config = tf.ConfigProto()
+    config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.ON_1
+    x = tf.placeholder(tf.float32, [2])
+    assert tf.Session(config=config).program(x + 1.0, {x: [1.0, 2.0]}).level == 2
+    assert tf.Session(config=config, optimization_level=1).program(x + 1.0, {x: [1.0, 2.0]}).level == 1

@@ -89,7 +89,7 @@ class _Layout:
         self.rows = math.prod(group.dims) if self.flat else group.dims[0]
         self.row_size = 1 if self.flat else math.prod(group.dims[1:])
         rank = len(group.dims)
-        self._numbers = [self.inputs.index(v) for v in self.inputs if v in numbers]
+        self._numbers = [i for i, v in enumerate(self.inputs) if v in numbers]
         self._sliced = [
             i
             for i, v in enumerate(self.inputs)

@@ -99,7 +99,8 @@ class GPUOptions(_Options):
 
 
 class OptimizerOptions(_Options):
-    """How graphs are optimised: `opt_level` is -1 (L0), 0 (L1, the default) as in TF1."""
+    """How graphs are optimised: `opt_level` is -1 (L0) or 0 (L1, the default) as in TF1; `global_jit_level` ON_1 or ON_2
+    is `optimization_level=2`."""
 
     L0, L1 = -1, 0
     OFF, ON_1, ON_2 = -1, 1, 2
@@ -110,7 +111,7 @@ class OptimizerOptions(_Options):
         "do_function_inlining": False,
         "global_jit_level": 0,
     }
-    HONOURED = frozenset({"opt_level"})
+    HONOURED = frozenset({"opt_level", "global_jit_level"})
 
 
 class GraphOptions(_Options):
