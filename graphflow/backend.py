@@ -67,6 +67,9 @@ class Executable(Protocol):
     def listing(self) -> str:
         """The generated code, or the steps, each with the user's own line."""
 
+    def native_code(self) -> str:
+        """The code of native kernels, if the program has some."""
+
 
 class Context(Protocol):
     """What a session offers a backend while it compiles."""

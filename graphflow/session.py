@@ -164,7 +164,7 @@ class BaseSession:
         entry = self._prepare(fetches, feed_dict)
         values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
         executable = self._plan(entry, tuple([v.shape for v in values]))
-        return Explanation(executable.program, executable.listing())
+        return Explanation(executable.program, executable.listing(), executable.native_code())
 
     # -- plans ---------------------------------------------------------------------------------------------------
 

@@ -454,7 +454,10 @@ def test_each_pass_can_be_switched_off() -> None:
     counts = {}
     for off in [(), *[(name,) for name in pipeline.PASSES], pipeline.PASSES]:
         program = compiled([y], [x], disabled=off)
-        assert [r.name for r in program.record] == ["lower", *[p.name for p in pipeline.TABLE if p.level <= 1 and p.name not in off]]
+        assert [r.name for r in program.record] == [
+            "lower",
+            *[p.name for p in pipeline.TABLE if p.level <= 1 and p.name not in off],
+        ]
         assert run(program, data)[0].tobytes() == expected.tobytes()
         counts[off] = len(program.instructions)
     assert counts[()] < counts[pipeline.PASSES] and counts[()] < counts[("merge_common",)]

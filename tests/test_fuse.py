@@ -140,9 +140,8 @@ def test_what_may_fail_keeps_its_order() -> None:
     early = tf.gather(x, i, name="second")
     y = tf.exp(early) * tf.tanh(late)
     for level in LEVELS:
-        with tf.Session(optimization_level=level) as session:
-            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-                session.run([y, tf.exp(x) * 2.0], {x: np.ones((4, 4)), i: [0, 9]})
+        with tf.Session(optimization_level=level) as session, pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            session.run([y, tf.exp(x) * 2.0], {x: np.ones((4, 4)), i: [0, 9]})
         assert caught.value.op_name == "first"
 
 

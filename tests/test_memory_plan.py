@@ -19,7 +19,7 @@ import pytest
 
 import graphflow as tf
 from graphflow import dtypes
-from graphflow.compile import arena, memory
+from graphflow.compile import arena, memory, pipeline
 from graphflow.compile.arena import Block
 from graphflow.compile.lifetimes import lifetimes
 from graphflow.compile.memory import freed_after, plan_memory
@@ -27,6 +27,13 @@ from graphflow.compile.plan_check import check_plan
 from graphflow.errors import InternalError
 from graphflow.program import Group, Instruction, Memory, Program, Schedule, Storage, Task
 from graphflow.spec import TensorSpec
+
+
+@pytest.fixture(autouse=True)
+def _small_values_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These graphs are small, and a plan without values proves nothing."""
+    monkeypatch.setattr(pipeline, "SMALLEST_PLANNED", 0)
+
 
 BUFFER = Storage(buffer=True)
 VIEWS = Storage(views=True)

@@ -346,7 +346,7 @@ def test_the_code_can_be_read(monkeypatch: Any) -> None:
         x, y = elementwise((31, 17))
         z = tf.matmul(y, y, transpose_b=True, name="the_product")
         sess.run(z, {x: np.ones((31, 17))})
-    assert "the_product (MatMul)" in found[0].source and "define void @" in found[0].source
+    assert "MatMul: the_product" in found[0].listing and "define void @" in found[0].source
 
 
 END = """

@@ -4,7 +4,7 @@ Policy: everything that can be decided once is decided here: the kernel, whether
 constants, after which step a value is dropped, where atomic regions begin and end, and which fetches need a copy
 because they may share memory with a feed, a constant, a variable or another fetch.
 
-State: none after construction.
+State: none after construction, but for the large arrays of fetches that may be handed out again (`Recycled`).
 """
 
 from __future__ import annotations
@@ -411,6 +411,7 @@ class _Binding:
     def __init__(self, context: Context, program: Program) -> None:
         self.cell = context.cell
         self.compile_function = context.compile_function
+        self.is_closed = context.is_closed
         self._values = program.values
 
     def dims(self, value: int) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.backend import Context, Executable, Run
-from graphflow.errors import InvalidArgumentError
+from graphflow.errors import CancelledError, InvalidArgumentError
 from graphflow.program import Instruction
 from graphflow_numpy import state
 from graphflow_numpy.table import kernel
@@ -73,6 +73,7 @@ def _while(context: Context, ins: Instruction) -> Kernel:
     going_rest = ins.attrs["cond_inputs"][count:]
     total, total_results = len(ins.outputs), len(body.results)
     empty = [_no_rows(t) for t in wanted[count:]]
+    closed = context.is_closed
 
     def run_loop(run: Run, *inputs: Any) -> tuple[Any, ...]:
         state = list(inputs[:count])
@@ -81,6 +82,8 @@ def _while(context: Context, ins: Instruction) -> Kernel:
         stacks: list[list[Any]] = [[] for _ in numbers]
         turns = 0
         while True:
+            if closed():
+                raise CancelledError("the run was cancelled", hint="its session was closed while it ran")
             inner = Run(run.index, run.seed, (*run.path, turns))
             if not going.compute([*state, *going_fixed], inner)[0]:
                 break

@@ -1,4 +1,4 @@
-"""The executor: a program as straight-line Python over kernels, run in the caller's thread.
+"""The executor: a program as straight-line Python over kernels, or as tasks side by side (`parallel`).
 
 Policy: kernels are bound to their attributes once, when the program is compiled (`binding`).  A small program becomes
 one generated function (`straightline`), a large one a list of steps over numbered slots, because compiling Python
@@ -6,7 +6,8 @@ source costs more than it saves there; both come from the same steps.  A value i
 memory is freed as early as possible and a variable's update finds its array unshared.  Fetched values belong to the
 caller.  Floating-point warnings are silenced inside a run by a private context, so the caller's NumPy settings stay.
 
-State: an executable owns its code, its constants and a few contexts for reuse; nothing changes from run to run.
+State: an executable owns its code, its constants, and frames for reuse: a context and buffers for each run at once.
+Its code is replaced, as a whole, once native code or generated source is ready; a run ends with what it began with.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from graphflow.errors import (
 from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.spec import describe
 from graphflow_numpy import blas
-from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, nbytes, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.parallel import Parallel
@@ -195,12 +196,22 @@ class NumpyExecutable:
 
     def listing(self) -> str:
         """The program as it runs: generated source, or the steps of the loop, each with the user's line."""
-        return "\n\n".join([self._bodies[-1].listing(), *[segment.source for segment in self._segments]])
+        parts = [self._bodies[-1].listing(), *[segment.listing for segment in self._segments]]
+        if self.program.level >= 2 and not self._segments:
+            parts.append(background.state())
+        return "\n\n".join(parts)
+
+    def native_code(self) -> str:
+        """The LLVM code of the kernels of all segments."""
+        return "\n\n".join(segment.source for segment in self._segments)
 
     def _new_frame(self) -> _Frame:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
         body, bound = self._made
-        functions = body.frame(_buffers(bound, bound.program))
+        try:
+            functions = body.frame(_buffers(bound, bound.program))
+        except (MemoryError, ValueError) as error:  # NumPy has a ValueError for what no machine could hold
+            raise _too_large(bound.program) from error
         if type(body) is StepLoop and len(bound.steps) <= HOT_LIMIT:
             functions = self._counted(functions, bound)
         return self._new_context(), *functions
@@ -311,6 +322,20 @@ def _buffers(bound: Bound, program: Program) -> dict[int, Any]:
         known = program.values[v]
         out[v] = np.ndarray(known.dims, known.dtype.np, arena, offset)  # type: ignore[arg-type]
     return out
+
+
+def _too_large(program: Program) -> ResourceExhaustedError:
+    """The error for an arena that there is no memory for, with the op of its largest value."""
+    memory = program.memory
+    assert memory is not None
+    sizes = {v: nbytes(program.values[v]) or 0 for v in memory.offsets}
+    largest = max(sizes, key=lambda v: sizes[v])
+    ins = program.producers()[largest]
+    return ResourceExhaustedError(
+        f"out of memory: the results need {memory.size:,} bytes, the largest of them {sizes[largest]:,}",
+        op=ins.op,
+        got=f"{program.values[largest].dtype.name}{describe(program.values[largest].dims)}",
+    )
 
 
 def _outside(error: Exception) -> Error:

@@ -51,16 +51,15 @@ class Parallel:
         )
 
     def frame(self, buffers: Mapping[int, Any]) -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
-        """The two functions over one set of buffers; inside another program there is nothing to share."""
+        """The function over one set of buffers, twice: no program that runs inside another one has tasks."""
         template = [*self._loop.template(buffers), *[None] * len(self._steps), None]  # the last takes what nobody reads
-        inner, _ = self._loop.frame(buffers)
 
         def outer(run: Run | None, *feeds: Any) -> list[Any]:
             slots = self._loop.filled(template, run, feeds)
             self._run(slots, run)
             return self._loop.results(slots)
 
-        return inner, outer
+        return outer, outer
 
     def _run(self, slots: list[Any], run: Run | None) -> None:
         first, threads, left = self._first_run, self._threads, self._counts.copy()

@@ -96,17 +96,12 @@ class StraightLine:
 
     def listing(self) -> str:
         """The source of what `run` calls, each line with the op it came from and the user's own line."""
-        lines = self.source.splitlines()
-        first, last = self._first[1] - 1, self._first[1] + len(self._lines)
-        out = [line.strip() for line in lines[:2]]
-        for number, line in enumerate(lines[first - 1 : last]):
+        first = self._first[1] - 1
+        out = []
+        for number, line in enumerate(self.source.splitlines()[first - 1 : first + len(self._lines) + 1]):
             step = self._lines[number - 1] if 0 < number <= len(self._lines) else None
-            note = (
-                f"  # {step.instruction.type}: {step.instruction.op.name}, {step.instruction.op.source}"
-                if step is not None
-                else ""
-            )
-            out.append(f"{line[8:]}{note}")
+            ins = None if step is None else step.instruction
+            out.append(line[8:] if ins is None else f"{line[8:]}  # {ins.type}: {ins.op.name}, {ins.op.source}")
         return "\n".join(out)
 
     def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:

@@ -62,6 +62,7 @@ class Facts(NamedTuple):
 
 
 ALONE = Resources()
+SMALLEST_PLANNED = 1 << 15  # bytes: to allocate less than that costs less than to pass it
 
 
 class Pass(NamedTuple):
@@ -83,7 +84,7 @@ def _scheduled(program: Program, facts: Facts) -> Program:
 def _planned(program: Program, resources: Resources) -> Program:
     storage = functools.partial(resources.storage, program)
     is_whole = functools.partial(resources.is_whole, program)
-    program = memory.plan_memory(program, storage, is_whole)
+    program = memory.plan_memory(program, storage, is_whole, 0 if resources.debug_memory else SMALLEST_PLANNED)
     if resources.debug_memory and program.memory is not None:
         plan_check.check_plan(program, storage, is_whole)
         freed = memory.freed_after(program, storage, is_whole)
@@ -132,6 +133,8 @@ class Options:
     __slots__ = ("level", "table")
 
     def __init__(self, level: int = 1, disabled: Collection[str] = (), order: Sequence[str] | None = None) -> None:
+        if isinstance(disabled, str):
+            raise InvalidArgumentError("disabled_passes takes a list of names", got=shown(disabled))
         unknown = [name for name in (*disabled, *(order or ())) if name not in PASSES]
         if unknown:
             raise InvalidArgumentError(f"no pass named {shown(unknown)}", expected=", ".join(PASSES))

@@ -99,8 +99,10 @@ class GPUOptions(_Options):
 
 
 class OptimizerOptions(_Options):
-    """How graphs are optimised: `opt_level` is -1 (L0) or 0 (L1, the default) as in TF1; `global_jit_level` ON_1 or ON_2
-    is `optimization_level=2`."""
+    """How graphs are optimised, as in TF1: `opt_level` is -1 (L0) or 0 (L1, the default).
+
+    `global_jit_level` ON_1 or ON_2 is `optimization_level=2`.
+    """
 
     L0, L1 = -1, 0
     OFF, ON_1, ON_2 = -1, 1, 2

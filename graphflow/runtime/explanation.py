@@ -13,12 +13,13 @@ from graphflow import spec
 from graphflow.program import Instruction, PassRecord, Program
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """`session.explain(...)`: print it, or read its fields."""
 
     program: Program
     code: str  # what the backend generated, with the user's lines
+    native: str = ""  # the code of native kernels, where there are some: too long to be printed with the rest
 
     @property
     def passes(self) -> tuple[PassRecord, ...]:
@@ -37,7 +38,12 @@ class Explanation:
 
     def __str__(self) -> str:
         parts = [_passes(self.program), _order(self.program), _memory(self.program), f"code\n{_indented(self.code)}"]
+        if self.native:
+            parts.append(f"native kernels: {len(self.native.splitlines())} lines of LLVM code, in `explanation.native`")
         return "\n\n".join(part for part in parts if part)
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {_count(len(self.program.instructions), 'instruction')}; print it>"
 
 
 def _passes(program: Program) -> str:
@@ -54,7 +60,7 @@ def _passes(program: Program) -> str:
 
 def _order(program: Program) -> str:
     """The instructions in their order, by task where there are tasks."""
-    lines = [f"order: {len(program.instructions)} instructions"]
+    lines = [f"order: {_count(len(program.instructions), 'instruction')}"]
     schedule = program.schedule
     groups = {i: n for n, group in enumerate(program.groups, 1) for i in range(group.begin, group.end)}
     starts = {task.begin: (number, task) for number, task in enumerate(schedule.tasks)} if schedule else {}
@@ -87,7 +93,12 @@ def _memory(program: Program) -> str:
     if memory is None:
         return ""
     planned = f"memory: {len(memory.offsets)} values in an arena of {memory.size:,} bytes"
-    return f"{planned}; at the peak {memory.peak_after:,} bytes, {memory.peak_before:,} if nothing were reused"
+    peaks = f"{memory.peak_after:,} bytes with results outside it, {memory.peak_before:,} without reuse"
+    return f"{planned}; at the peak {peaks}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _indented(text: str) -> str:

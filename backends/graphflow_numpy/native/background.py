@@ -57,6 +57,15 @@ def wanted() -> str:
     return found if found != "0" and engine.available() else "0"
 
 
+def state() -> str:
+    """Why a program of level 2 runs without native code."""
+    if os.environ.get(VARIABLE, "1") == "0":
+        return f"native code: switched off by {VARIABLE}=0"
+    if not engine.available():
+        return "native code: needs llvmlite"
+    return "native code: not yet, or there is nothing in the program that it would make faster"
+
+
 def prepare(
     program: Program, context: Context, owner: Any, install: Install, share: Share | None = None, workers: int = 1
 ) -> None:

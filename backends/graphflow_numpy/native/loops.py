@@ -77,6 +77,12 @@ def _shape(nest: Nest) -> _Shape:
     return _Shape(rows, width, per_unit, -(-rows // per_unit), False, section(nest) or 0)
 
 
+# Several vectors at a time, so that the next one fills the waits of the one before: a chain of eight tanh over 20,000
+# elements takes 97 us with one, 72 with two, 45 with four.  Machines with narrower vectors have half the registers.
+ABREAST = {64: 4, 32: 2, 16: 2}
+LONG_ROW = 512  # elements from which on that pays
+
+
 class _Writer:
     """Writes the function of a nest: State: the text, the registers of pointers and accumulators."""
 
@@ -85,7 +91,9 @@ class _Writer:
         self.f = Function(itertools.count())
         elems = {o.elem for o in nest.inputs} | {o.elem for _, _, o in nest.stores}
         widest = 8 if elems & {"double", "i64"} else 4
-        self.lanes = max(2, engine.vector_bytes() // widest) if self.shape.width > 1 else 0
+        vector = max(2, engine.vector_bytes() // widest)
+        abreast = ABREAST[engine.vector_bytes()] if self.shape.width >= LONG_ROW else 1
+        self.lanes = vector * abreast if self.shape.width > 1 else 0
         self.how = [reach(t) for t in nest.tails]
         self.places: dict[int, str] = {}  # where the current row lies in the results of scattered reductions
 

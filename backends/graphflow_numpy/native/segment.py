@@ -357,19 +357,22 @@ class Segment:
     # -- pictures ------------------------------------------------------------------------------------------------
 
     @property
-    def source(self) -> str:
-        """The entries in their order, and the code of each kernel."""
-        lines = [f"; instructions {self.begin} to {self.end - 1}: {self.plan.arena} bytes of memory of its own"]
-        kernels: dict[str, str] = {}
+    def listing(self) -> str:
+        """The kernels in their order, with the ops that each computes and the user's line of the first."""
+        lines = [f"native, for instructions {self.begin} to {self.end - 1}:"]
         for number, entries in enumerate(self.plan.phases):
             if entries and self._written:
-                lines.append("; holding the locks of the variables it writes:" if number else "; without locks:")
+                lines.append("  holding the locks of the variables it writes:" if number else "  without locks:")
             for e in entries:
-                names = ", ".join(f"{i.op.name} ({i.type})" for i in e.instructions)
-                places = ", ".join(f"{p.kind} {p.number}" if p.kind != "fixed" else "constant" for p in e.places)
-                lines.append(f";   {e.kernel.symbol}({places})  # {names}")
-                kernels.setdefault(e.kernel.symbol, e.kernel.source)
-        return "\n".join([*lines, "", *kernels.values()])
+                names = ", ".join(f"{i.type}: {i.op.name}" for i in e.instructions)
+                lines.append(f"    {e.kernel.symbol}  # {names}, {e.instructions[0].op.source}")
+        return "\n".join(lines)
+
+    @property
+    def source(self) -> str:
+        """The LLVM code of each kernel."""
+        kernels = {e.kernel.symbol: e.kernel.source for entries in self.plan.phases for e in entries}
+        return "\n\n".join(kernels.values())
 
 
 def _release(held: list[Any]) -> None:
