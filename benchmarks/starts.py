@@ -43,7 +43,7 @@ def size(places: Sequence[str], tag: str) -> int:
     total = 0
     for place in places:
         for file in Path(place).rglob("*"):
-            if file.is_file() and (file.suffix != ".pyc" or tag in file.name):
+            if file.is_file() and file.suffix != ".pyc":  # what is installed, not what Python makes of it
                 total += file.stat().st_size
     return total
 
@@ -51,7 +51,7 @@ def size(places: Sequence[str], tag: str) -> int:
 def once(python: str, module: str) -> dict[str, Any]:
     """Import in a fresh process."""
     command = [python, "-c", PROGRAM.format(module=module)]
-    done = subprocess.run(command, env=environment({}), check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment({"PYTHONDONTWRITEBYTECODE": ""}), check=True, capture_output=True, text=True, timeout=120)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
