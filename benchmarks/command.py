@@ -48,7 +48,7 @@ def planned(options: argparse.Namespace) -> Plan:
         peers=tuple(dict.fromkeys((*OURS, *(asked or everyone)))),
         workloads=tuple(workloads),
         rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
-        block=0.015 if options.quick else 0.05,
+        block=0.015 if options.quick else 0.2,
         warm=0.1 if options.quick else 0.4,
         limit=60 if options.quick else 300,
         patience=5 if options.quick else 60,

@@ -166,7 +166,8 @@ def _rounds(peers: Peers, workload: Workload, ready: list[str], found: dict[str,
             row = found["peers"][name]
             count = max(1, round(plan.block / max(row["pace"], 1e-8)))
             seconds = min(count * row["pace"] * 50 + 60, 600)
-            answer = peers.ask(name, "time", seconds, count=count, warm=max(1, min(count // 5, 50)))
+            # a fifth of the block first: caches are cold after the others, and a processor that rested wakes slowly
+            answer = peers.ask(name, "time", seconds, count=count, warm=max(1, round(count / 5)))
             if answer["ok"]:
                 row["samples"].append(answer["seconds"] / count)
             else:

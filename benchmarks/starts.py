@@ -33,17 +33,17 @@ places = [os.path.dirname({module}.__file__)]
 if {module!r} == "graphflow":
     import graphflow_numpy
     places.append(os.path.dirname(graphflow_numpy.__file__))
-print(json.dumps({{"seconds": seconds, "resident": resident, "places": places, "tag": sys.implementation.cache_tag}}))
+print(json.dumps({{"seconds": seconds, "resident": resident, "places": places}}))
 """
 OWN = ("numpy", "graphflow")
 
 
-def size(places: Sequence[str], tag: str) -> int:
-    """Bytes of the files in these folders; of the compiled ones those that this interpreter wrote."""
+def size(places: Sequence[str]) -> int:
+    """Bytes of the files in these folders, without those that Python compiled."""
     total = 0
     for place in places:
         for file in Path(place).rglob("*"):
-            if file.is_file() and file.suffix != ".pyc":  # what is installed, not what Python makes of it
+            if file.is_file() and file.suffix != ".pyc":
                 total += file.stat().st_size
     return total
 
@@ -51,7 +51,8 @@ def size(places: Sequence[str], tag: str) -> int:
 def once(python: str, module: str) -> dict[str, Any]:
     """Import in a fresh process."""
     command = [python, "-c", PROGRAM.format(module=module)]
-    done = subprocess.run(command, env=environment({"PYTHONDONTWRITEBYTECODE": ""}), check=True, capture_output=True, text=True, timeout=120)
+    there = environment({"PYTHONDONTWRITEBYTECODE": ""})  # an import that compiles every module is not what users see
+    done = subprocess.run(command, env=there, check=True, capture_output=True, text=True, timeout=120)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -72,7 +73,7 @@ def measure(peers: Sequence[str], peers_python: str, rounds: int, say: Callable[
         times = [run["seconds"] for run in found_all]
         out[module] = {
             "median": statistics.median(times), "min": min(times), "resident": found_all[0]["resident"],
-            "bytes": size(found_all[0]["places"], found_all[0]["tag"]), "samples": times,
+            "bytes": size(found_all[0]["places"]), "samples": times,
         }  # fmt: skip
         say(f"  import {module}: {out[module]['median'] * 1e3:.0f} ms")
     return out

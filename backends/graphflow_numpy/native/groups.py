@@ -24,6 +24,7 @@ from graphflow_numpy.native.emission import Emitter, Function, V
 from graphflow_numpy.native.reductions import KINDS
 
 MOST_STEPS = 4000  # of one function: what LLVM needs for more grows faster than its length
+MOST_TAILS = 64  # reductions, each with a register in every turn of the loop: 1,200 took LLVM seven seconds
 
 MOST_SCATTERED = 1 << 16  # elements of a result that each unit has a copy of
 
@@ -175,7 +176,7 @@ def _result(step_type: str, attrs: tuple[tuple[str, Any], ...], inputs: tuple[Ki
 
 def has_code(nest: Nest) -> bool:
     """Whether every op has a row in the table that takes what it gets."""
-    if len(nest.steps) > MOST_STEPS:
+    if len(nest.steps) > MOST_STEPS or len(nest.tails) > MOST_TAILS:
         return False
     kinds: list[Kind | None] = [(o.elem, o.unsigned, o.known) for o in nest.inputs]
     for step in nest.steps:

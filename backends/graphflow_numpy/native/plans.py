@@ -17,7 +17,7 @@ from graphflow_numpy.native.engine import Kernel
 
 ALIGNMENT = 64  # bytes
 TRIALS = 2  # first runs, which go alone
-REST = 4, 256  # runs that go alone after help was of no use: at first, and at most
+REST = 1, 12  # runs that go alone after help was of no use: at first, and at most
 
 
 class Place(NamedTuple):
