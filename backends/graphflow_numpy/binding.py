@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec
 from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.recycling import LARGE, Recycled
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
 
 OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source is written with them
@@ -340,7 +340,6 @@ def _poisoning(ranges: Sequence[tuple[int, int]]) -> Callable[[Any], None]:
 
 POISON = 0xA5  # in each byte: -7e-17 as a float32, and as an integer far from any index
 LIGHT = 4096  # bytes: dropping less than that early is not worth a statement
-LARGE = 1 << 18  # bytes: fresh memory of that size costs page faults
 
 
 def nbytes(known: TensorSpec) -> int | None:
@@ -348,42 +347,6 @@ def nbytes(known: TensorSpec) -> int | None:
     if known.dims is None or None in known.dims or known.dtype.kind in ("string", "resource"):
         return None
     return math.prod(known.dims) * int(known.dtype.size)  # type: ignore[arg-type]
-
-
-class Recycled:
-    """Arrays that are handed to the caller, and used again once the caller has let go of them.
-
-    The reference count tells (views count through their base), as for variables: see `cells`.
-    """
-
-    def __init__(self, dims: Any, dtype: Any) -> None:
-        self._dims = dims
-        self._dtype = dtype
-        self._given: list[Any] = []
-
-    def take(self) -> Any:
-        """An array that nobody else holds."""
-        for _ in range(len(self._given)):
-            try:
-                array = self._given.pop(0)  # atomic: of two threads, one gets it
-            except IndexError:
-                break
-            alone = sys.getrefcount(array) <= ALONE
-            self._given.append(array)
-            if alone:
-                return array
-        array = np.empty(self._dims, self._dtype)
-        self._given = [array, *self._given[:1]]
-        return array
-
-
-def _count_alone() -> int:
-    """The reference count of an array in a local variable, as `Recycled.take` sees it."""
-    array = [np.empty(0)].pop(0)
-    return sys.getrefcount(array)
-
-
-ALONE = _count_alone()
 
 
 def _is_plain_scalar(known: TensorSpec) -> bool:

@@ -15,7 +15,6 @@ State: each segment owns its frames, the large arrays that it may hand out again
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,9 +25,8 @@ from graphflow.errors import Error
 from graphflow.spec import TensorSpec
 from graphflow_numpy.native import driver
 from graphflow_numpy.native.plans import ALIGNMENT, Entry, Help, Plan
+from graphflow_numpy.recycling import LARGE, Recycled
 
-POOLED = 1 << 18  # bytes from which on an output is handed out again: fresh pages cost more than writing to them
-POOL = 3  # arrays kept for each output
 QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
 SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
 TEAM = 100e-6  # seconds of such work from which on helpers are asked for
@@ -139,10 +137,10 @@ class Segment:
         size = dtype.itemsize
         for n in dims:
             size *= n  # type: ignore[operator]
-        if size < POOLED:
+        if size < LARGE:
             return lambda frame: np.empty(dims, dtype)
-        pool: list[Any] = []
-        return lambda frame: _recycled(pool, dims, dtype)
+        recycled = Recycled(dims, dtype)
+        return lambda frame: recycled.take()
 
     def _new_frame(self) -> _Frame:
         plan = self.plan
@@ -410,31 +408,3 @@ def _fits(spec: TensorSpec, array: Any) -> bool:
     flags = array.flags
     plain = flags.c_contiguous and flags.aligned and flags.writeable
     return bool(plain and array.shape == spec.dims and array.dtype == spec.dtype.np)
-
-
-def _recycled(pool: list[Any], dims: Any, dtype: Any) -> Any:
-    """An array that was handed out before and that nobody holds any more, or a new one."""
-    for _ in range(len(pool)):
-        try:
-            array = pool.pop()
-        except IndexError:
-            break
-        if sys.getrefcount(array) <= _ALONE:
-            pool.insert(0, array)
-            return array
-        pool.insert(0, array)
-        del array
-    array = np.empty(dims, dtype)
-    if len(pool) < POOL:
-        pool.insert(0, array)
-    return array
-
-
-def _reference_count_alone() -> int:
-    """What `_recycled` sees of an array that nobody else holds; measured, as it differs between Python versions."""
-    pool = [np.zeros(2)]
-    array = pool.pop()
-    return sys.getrefcount(array)
-
-
-_ALONE = _reference_count_alone()
