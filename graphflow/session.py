@@ -155,18 +155,20 @@ class BaseSession:
 
     def program(self, fetches: Any, feed_dict: Any = None) -> Program:
         """The compiled Program that `run` would execute; print it to read it."""
-        entry = self._prepare(fetches, feed_dict)
-        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
-        return self._plan(entry, tuple([v.shape for v in values])).program
+        return self._executable(fetches, feed_dict).program
 
     def explain(self, fetches: Any, feed_dict: Any = None) -> Explanation:
         """What the compiler made of these fetches and feeds: print it, or read its fields."""
-        entry = self._prepare(fetches, feed_dict)
-        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
-        executable = self._plan(entry, tuple([v.shape for v in values]))
+        executable = self._executable(fetches, feed_dict)
         return Explanation(executable.program, executable.listing(), executable.native_code())
 
     # -- plans ---------------------------------------------------------------------------------------------------
+
+    def _executable(self, fetches: Any, feed_dict: Any) -> Executable:
+        """What `run` would execute."""
+        entry = self._prepare(fetches, feed_dict)
+        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
+        return self._plan(entry, tuple([v.shape for v in values]))
 
     def _prepare(self, fetches: Any, feed_dict: Any) -> _Entry:
         """The entry for these fetches and feeds, checked; the slow half of `run`."""

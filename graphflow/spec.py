@@ -9,7 +9,7 @@ State: none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from graphflow.dtypes import DType
 from graphflow.errors import InvalidArgumentError, ShapeError
@@ -37,7 +37,7 @@ def describe(dims: Dims) -> str:
     return "[" + ", ".join("?" if d is None else str(d) for d in dims) + "]"
 
 
-def is_concrete(dims: Dims) -> bool:
+def is_concrete(dims: Dims) -> TypeGuard[tuple[int, ...]]:
     """Whether rank and every dimension are known."""
     return dims is not None and None not in dims
 
@@ -48,6 +48,13 @@ def numel(dims: Sequence[int]) -> int:
     for d in dims:
         total *= d
     return total
+
+
+def nbytes(known: TensorSpec) -> int | None:
+    """The size of an array in bytes, if its shape is known and its elements have a fixed size."""
+    if not is_concrete(known.dims) or known.dtype.kind in ("string", "resource"):
+        return None
+    return numel(known.dims) * int(known.dtype.size)
 
 
 def compatible(a: Dims, b: Dims) -> bool:

@@ -10,7 +10,6 @@ State: none after construction, but for the large arrays of fetches that may be 
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ import numpy as np
 from graphflow.backend import Context, Run, user_kernels
 from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, nbytes
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.recycling import LARGE, Recycled
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
@@ -157,24 +156,22 @@ class Bound:
                 self.products.append(ins)
             if position < done:
                 continue
-            alone = row.scalar is not None and ins.op.region is None and position not in self._replaced
-            if alone and plain.issuperset(ins.inputs):
-                self._add_scalar(row.scalar, ins)  # type: ignore[arg-type]
-                self._add_poison(position, position + 1, ins)
-                continue
             replacement = self._replaced.get(position)
             done = position + 1 if replacement is None else replacement.end
-            region = ins.op.region  # all of a group is in one region, or in none
-            locked = region is not None and (replacement is None or not replacement.locks)
-            if locked and not starts.isdisjoint(range(position, done)):
-                self._add_lock(_enter(cells[region.id]), ins)  # type: ignore[union-attr]
-            if replacement is None:
-                self._add_kernel(position, ins)
-            else:
+            region, scalar = ins.op.region, row.scalar  # all of a group is in one region, or in none
+            locks = region is not None and (replacement is None or not replacement.locks)
+            locked = cells[region.id] if region is not None and locks else None
+            if locked is not None and not starts.isdisjoint(range(position, done)):
+                self._add_lock(_enter(locked), ins)
+            if replacement is not None:
                 self._add_replacement(replacement, ins)
+            elif scalar is not None and region is None and plain.issuperset(ins.inputs):
+                self._add_scalar(scalar, ins)
+            else:
+                self._add_kernel(position, ins, row)
             self._add_poison(position, done, ins)
-            if locked and not ends.isdisjoint(range(position, done)):
-                self._add_lock(_leave(cells[region.id]), ins)  # type: ignore[union-attr]
+            if locked is not None and not ends.isdisjoint(range(position, done)):
+                self._add_lock(_leave(locked), ins)
         self.first_step.append(len(self.steps))
 
     def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:
@@ -198,8 +195,7 @@ class Bound:
             self.planned |= {self.arena_slot}
             self.steps.append(Step(_poisoning(ranges), (self.arena_slot,), (), (), True, ins))
 
-    def _add_kernel(self, position: int, ins: Instruction) -> None:
-        row = row_of(ins)
+    def _add_kernel(self, position: int, ins: Instruction, row: Row) -> None:
         kernel = self._kernel(ins, row)
         if kernel is None:
             self._keep.update(ins.outputs)
@@ -340,13 +336,6 @@ def _poisoning(ranges: Sequence[tuple[int, int]]) -> Callable[[Any], None]:
 
 POISON = 0xA5  # in each byte: -7e-17 as a float32, and as an integer far from any index
 LIGHT = 4096  # bytes: dropping less than that early is not worth a statement
-
-
-def nbytes(known: TensorSpec) -> int | None:
-    """The size of a value in bytes, if it is known and of a fixed kind."""
-    if known.dims is None or None in known.dims or known.dtype.kind in ("string", "resource"):
-        return None
-    return math.prod(known.dims) * int(known.dtype.size)  # type: ignore[arg-type]
 
 
 def _is_plain_scalar(known: TensorSpec) -> bool:

@@ -31,9 +31,9 @@ from graphflow.errors import (
     UnimplementedError,
 )
 from graphflow.program import Group, Instruction, Program, Storage
-from graphflow.spec import describe
+from graphflow.spec import describe, is_concrete, nbytes, numel
 from graphflow_numpy import blas
-from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, nbytes, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.parallel import Parallel
@@ -109,14 +109,16 @@ class NumpyExecutable:
     def __init__(self, program: Program, context: Context) -> None:
         self.program = program
         self._context = context
-        self._bound = Bound(program, context, _tiled_groups(program))
-        self.needs_run = self._bound.needs_run
-        self._blas_threads = _blas_threads(self._bound, context.threads)
+        self._tiled = _tiled_groups(program)
+        bound = Bound(program, context, self._tiled)
+        self.needs_run = bound.needs_run
+        self._calls_user = bound.calls_user
+        self._blas_threads = _blas_threads(bound, context.threads)
         self._segments: list[Segment] = []
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
         self._swap = threading.Lock()
-        self._install(self._executor(self._bound), self._bound)
+        self._install(self._executor(bound), bound)
         if program.level >= 2 and not (program.memory is not None and program.memory.freed):
             background.prepare(program, context, self, NumpyExecutable._install_native, share_range, context.threads)
 
@@ -124,12 +126,11 @@ class NumpyExecutable:
         """Go on with native code where there is some: called once it is ready, often from another thread."""
         replacements = [Replacement(s.begin, s.end, s, s.inputs, s.outputs, locks=True) for s in segments]
         inside = {i for s in segments for i in range(s.begin, s.end)}
-        replacements += [r for r in _tiled_groups(self.program) if inside.isdisjoint(range(r.begin, r.end))]
+        replacements += [r for r in self._tiled if inside.isdisjoint(range(r.begin, r.end))]
         bound = Bound(background.without_arena(self.program, segments), self._context, replacements)
         body = _in_order(bound)  # threads share the kernels inside a segment, not tasks
         with self._swap:
             self._segments = list(segments)
-            self._bound = bound
             self._install(body, bound)
 
     def _executor(self, bound: Bound) -> _Executor:
@@ -153,7 +154,7 @@ class NumpyExecutable:
         except IndexError:
             frame = self._new_frame()
         context, _, outer = frame
-        if self._bound.calls_user:  # whose functions are to see the contextvars of their caller
+        if self._calls_user:  # whose functions are to see the contextvars of their caller
             context = self._new_context()
         lease = blas.Lease(self._blas_threads) if self._blas_threads else None
         try:
@@ -174,12 +175,12 @@ class NumpyExecutable:
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """Run once inside another program: the results may share memory with the feeds."""
         held = len(run.held)  # by the program that we are inside of
-        lease = blas.Lease(1) if self._blas_threads and not whole_products() else None
         frames = self._frames
         try:
             frame = frames.pop()
         except IndexError:
             frame = self._new_frame()
+        lease = blas.Lease(1) if self._blas_threads and not whole_products() else None
         try:
             out = frame[1](run, *feeds)
         except Error as error:
@@ -209,7 +210,7 @@ class NumpyExecutable:
         """A context, and the program over buffers of its own: as many as there are runs at once."""
         body, bound = self._made
         try:
-            functions = body.frame(_buffers(bound, bound.program))
+            functions = body.frame(_buffers(bound))
         except (MemoryError, ValueError) as error:  # NumPy has a ValueError for what no machine could hold
             raise _too_large(bound.program) from error
         if type(body) is StepLoop and len(bound.steps) <= HOT_LIMIT:
@@ -234,7 +235,7 @@ class NumpyExecutable:
                 if self._runs_left == 0:
                     body = StraightLine(bound)
                     if self._swap.acquire(blocking=False):  # else native code comes at this moment
-                        if self._bound is bound:
+                        if self._made[1] is bound:
                             self._install(body, bound)
                         self._swap.release()
                 return function(*arguments)
@@ -302,24 +303,25 @@ def _blas_threads(bound: Bound, threads: int) -> int:
 
 def _work(program: Program, ins: Instruction) -> float:
     """About how many multiplications a product takes; infinitely many where its shapes are not known."""
-    known = [program.values[v].dims for v in (*ins.inputs[:2], *ins.outputs[:1]) if v >= 0]
-    if any(dims is None or None in dims for dims in known):
-        return math.inf
-    # of two matrices, the product of the three sizes is (m k n) squared
-    sizes: list[int] = [math.prod(dims) for dims in known]  # type: ignore[arg-type]
-    return math.sqrt(math.prod(sizes))
+    product = 1
+    for v in (*ins.inputs[:2], *ins.outputs[:1]):
+        dims = program.values[v].dims if v >= 0 else ()
+        if not is_concrete(dims):
+            return math.inf
+        product *= numel(dims)
+    return math.sqrt(product)  # of two matrices, the product of the three sizes is (m k n) squared
 
 
-def _buffers(bound: Bound, program: Program) -> dict[int, Any]:
+def _buffers(bound: Bound) -> dict[int, Any]:
     """A new arena, and the values that live in it."""
-    memory = program.memory
+    memory = bound.program.memory
     if memory is None or not memory.offsets:
         return {}
     arena = np.empty(memory.size + ALIGNMENT, np.uint8)
     arena = arena[-arena.ctypes.data % ALIGNMENT :]
     out = {bound.arena_slot: arena} if bound.arena_slot in bound.planned else {}
     for v, offset in memory.offsets.items():
-        known = program.values[v]
+        known = bound.program.values[v]
         out[v] = np.ndarray(known.dims, known.dtype.np, arena, offset)  # type: ignore[arg-type]
     return out
 

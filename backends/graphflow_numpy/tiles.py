@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from graphflow.program import Group, Instruction, Program
-from graphflow_numpy.binding import MemberFailed, Replacement, nbytes
+from graphflow.spec import nbytes
+from graphflow_numpy.binding import MemberFailed, Replacement
 from graphflow_numpy.sharing import share
 from graphflow_numpy.table import TABLE, Row
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from graphflow.opdef import OPS, OpDef
 from graphflow.program import Program
-from graphflow.spec import Dims, numel
+from graphflow.spec import Dims, is_concrete, numel
 
 
 class Machine(NamedTuple):
@@ -113,7 +113,7 @@ class _Elements(dict[Dims, int]):
     """Shape -> number of elements; 1 where it is not known."""
 
     def __missing__(self, dims: Dims) -> int:
-        count = 1 if dims is None or None in dims else numel(dims)  # type: ignore[arg-type]
+        count = numel(dims) if is_concrete(dims) else 1
         self[dims] = count
         return count
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from graphflow.opdef import OPS
 from graphflow.program import Group, Instruction, PassRecord, Program
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, is_concrete
 
 KINDS = frozenset({"float", "int", "uint", "bool"})
 SMALLEST = 2  # members
@@ -49,9 +49,9 @@ class _Space(NamedTuple):
 def _space(known: TensorSpec, smallest: int) -> tuple[int, ...] | None:
     """The index space of a value, if it is one to fuse over."""
     dims = known.dims
-    if dims is None or len(dims) < smallest or known.dtype.kind not in KINDS:
+    if not is_concrete(dims) or len(dims) < smallest or known.dtype.kind not in KINDS:
         return None
-    return None if None in dims or 0 in dims else dims  # type: ignore[return-value]
+    return None if 0 in dims else dims
 
 
 def _fits(known: TensorSpec, space: tuple[int, ...]) -> bool:

@@ -19,7 +19,7 @@ from graphflow.compile import arena
 from graphflow.compile.arena import Block
 from graphflow.compile.lifetimes import Lifetimes, Overlap, lifetimes, overlap
 from graphflow.program import Group, Instruction, Memory, PassRecord, Program, Storage
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, nbytes
 
 StorageOf = Callable[[Instruction], Storage]
 IsWhole = Callable[[Group], bool]
@@ -80,15 +80,7 @@ def facts_of(program: Program, storage: StorageOf, is_whole: IsWhole = as_a_whol
 
 def size_of(known: TensorSpec) -> int:
     """Bytes of an array that could be planned; 0 for all else."""
-    dims = known.dims
-    if not dims or known.dtype.kind in ("string", "resource"):
-        return 0
-    size = int(known.dtype.size)
-    for d in dims:
-        if d is None:
-            return 0
-        size *= d
-    return size
+    return (nbytes(known) or 0) if known.dims else 0
 
 
 def _kinds(program: Program, sizes: Sequence[int], storage: StorageOf) -> list[Storage]:

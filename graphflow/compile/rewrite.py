@@ -76,7 +76,7 @@ class Work:
     def dims(self, v: int) -> tuple[int, ...] | None:
         """The shape of a value, if it is known."""
         dims = self.values[v].dims
-        return None if dims is None or None in dims else dims  # type: ignore[return-value]
+        return dims if spec.is_concrete(dims) else None
 
     def made_by(self, v: int, *types: str) -> Instruction | None:
         """The instruction of one of these types that makes a value, if rules may look through it."""

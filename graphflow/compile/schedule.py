@@ -19,7 +19,7 @@ from graphflow.compile import calibration, clusters, cost, ordering
 from graphflow.compile.clusters import Dag
 from graphflow.compile.cost import Cost, Machine
 from graphflow.program import Group, Instruction, PassRecord, Program, Schedule, Task
-from graphflow.spec import TensorSpec, numel
+from graphflow.spec import TensorSpec, nbytes
 
 TINY = 16  # elements
 SHORTEST = 3e-4  # seconds without Python's lock: a program that has less of it runs in the caller's thread
@@ -173,10 +173,7 @@ def moved(program: Program, units: Units, order: Sequence[Sequence[int]]) -> tup
 
 def _sizes(program: Program) -> list[int]:
     """Bytes of each value; 0 where they are not known."""
-    return [
-        0 if k.dims is None or None in k.dims else numel(k.dims) * k.dtype.size  # type: ignore[arg-type]
-        for k in program.values
-    ]
+    return [nbytes(known) or 0 for known in program.values]
 
 
 def _growth(program: Program, units: Units, dag: Dag) -> list[float]:
