@@ -27,6 +27,8 @@ class Cell(Protocol):
     """The memory of one variable in one session."""
 
     name: str
+    dtype: Any
+    dims: Any
     lock: Any
 
     @property
@@ -61,6 +63,9 @@ class Executable(Protocol):
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
         """The fetched values, each owned by the caller."""
 
+    def stay(self, feeds: Sequence[Any], run: Run) -> list[Any]:
+        """The fetched values as arrays on the device, each owned by the caller."""
+
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """The same inside another program, where the results may share memory with the feeds."""
 
@@ -82,6 +87,10 @@ class Context(Protocol):
     def threads(self) -> int:
         """How many threads one op may use."""
 
+    @property
+    def soft_placement(self) -> bool:
+        """Whether what a device cannot do may be done elsewhere."""
+
     def is_closed(self) -> bool:
         """Whether the session was closed: what runs is to end soon."""
 
@@ -96,6 +105,16 @@ class Backend(Protocol):
     """One way of executing programs."""
 
     name: str
+    default_level: int  # the optimisation level of a session that asks for none
+    array_type: type | None  # of arrays on its devices, which may be fed as they are
+    own_passes: frozenset[str]  # passes of the compiler that the backend does by itself, in its own way
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of devices that `tf.device` may ask for, in lower case."""
+
+    def at(self, device: str) -> Backend:
+        """The backend for one of its devices, such as "opencl:0:1"; itself, if it has but one."""
 
     def compile(self, program: Program, context: Context) -> Executable:
         """Make a program executable."""

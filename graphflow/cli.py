@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 import graphflow
-from graphflow import demo
+from graphflow import demo, devices
 from graphflow.backend import available_backends
 from graphflow.errors import Error, NotFoundError
 from graphflow.opdef import OPS, OpDef, gradient_of
@@ -189,6 +189,10 @@ COMMANDS: dict[str, Command] = {
         demo.add_arguments, demo.run, demo.PACKAGES,
     ),
     "ops": Command("list the op types: gradient or not, and what each does", _ops_arguments, _ops, {}),
+    "devices": Command(
+        "list what programs can run on; --doctor tries each and tells how to mend what fails",
+        devices.add_arguments, devices.run, {},
+    ),
     "version": Command("the versions of graphflow, Python and NumPy, and the backends", _no_arguments, _version, {}),
     "bench": Command("measure graphflow and its peers side by side (needs the checkout)", _bench_arguments, _bench, {}),
 }  # fmt: skip

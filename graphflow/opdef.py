@@ -50,8 +50,8 @@ class OpDef:
 
     __slots__ = (
         "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "flops", "function", "functions",
-        "infer", "known_value", "noop", "place", "pointwise", "reduces", "result", "rules", "same_dtype", "stateful",
-        "type", "weight",
+        "infer", "known_value", "noop", "place", "pointwise", "reduces", "result", "result_is", "rules", "same_dtype",
+        "stateful", "type", "weight",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
@@ -75,6 +75,7 @@ class OpDef:
         self.flops: Callable[..., float] | None = columns["flops"]
         self.functions: float = columns["functions"]
         self.weight: float = columns["weight"]
+        self.result_is: int = columns["result_is"]
         self.rules: tuple[Rule, ...] | None = None
 
     def may_refuse(self, integers: bool) -> bool:
@@ -123,6 +124,7 @@ class Columns(TypedDict, total=False):
     flops          (specs of inputs, specs of outputs, attributes) -> floating-point operations, where elements times
                    `weight` says too little: matrix products and the like; for the scheduler
     functions      transcendental functions that it computes for an element; for the scheduler
+    result_is      the number of the input that its first output equals where their shapes agree; -1: none
     weight         what an element costs, in plain additions; 0 if it does not touch them (a view); for the scheduler
     """
 
@@ -140,13 +142,14 @@ class Columns(TypedDict, total=False):
     reduces: bool
     flops: Callable[..., float] | None
     functions: float
+    result_is: int
     weight: float
 
 
 PLAIN: Columns = {
     "same_dtype": (), "effect": "", "stateful": False, "differentiable": True, "broadcasts": False, "noop": False,
     "can_fail": "", "known_value": None, "control_flow": False, "result": None, "pointwise": False, "reduces": False,
-    "flops": None, "functions": 0.0, "weight": 1.0,
+    "flops": None, "functions": 0.0, "result_is": -1, "weight": 1.0,
 }  # fmt: skip
 
 

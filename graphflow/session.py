@@ -11,21 +11,24 @@ take their counters.
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphflow import spec
-from graphflow.backend import Backend, Cell, Executable, Run, load_backend
+from graphflow.backend import Backend, Cell, Executable, Run, available_backends, load_backend
 from graphflow.collector import CollectorPaused
 from graphflow.compile import pipeline, place
 from graphflow.defaults import stacks
 from graphflow.errors import (
+    BackendUnavailable,
     FailedPreconditionError,
     FeedError,
     FetchError,
     InvalidArgumentError,
+    NotFoundError,
     ResourceExhaustedError,
 )
 from graphflow.graph import Graph, get_default_graph
@@ -82,8 +85,10 @@ class BaseSession:
             mention("Session.target")
         self.graph = graph if graph is not None else get_default_graph()
         self._config = config or ConfigProto()
-        self._backend: Backend = load_backend(_backend_name(device))
-        self._options = pipeline.Options(_level(self._config, optimization_level), disabled_passes)
+        self._backend: Backend = _backend(device)
+        level = _level(self._config, optimization_level, self._backend.default_level)
+        self._options = pipeline.Options(level, disabled_passes)
+        self._may_move = device is None  # to a backend with the devices that ops ask for
         self._debug_memory = debug_memory  # check memory plans, and fill what is freed with rubbish
         self._cells: dict[str, Cell] = {}
         self._entries: dict[Any, _Entry] = {}
@@ -95,8 +100,18 @@ class BaseSession:
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def run(self, fetches: Any, feed_dict: Any = None, options: Any = None, run_metadata: Any = None) -> Any:
-        """Compute `fetches` with the values of `feed_dict`; see the README for what may be fetched and fed."""
+    def run(
+        self,
+        fetches: Any,
+        feed_dict: Any = None,
+        options: Any = None,
+        run_metadata: Any = None,
+        device_arrays: bool = False,
+    ) -> Any:
+        """Compute `fetches` with the values of `feed_dict`; see the README for what may be fetched and fed.
+
+        With `device_arrays` the results stay on the session's device, to be fed again or copied with `.numpy()`.
+        """
         if options is not None or run_metadata is not None:
             _check_options(options, run_metadata)
         try:
@@ -118,7 +133,10 @@ class BaseSession:
             shapes = tuple([v.shape for v in values])
         executable = entry.plans.get(shapes) or self._plan(entry, shapes)
         number = next(self._runs)
-        out = executable(values, Run(number, self._entropy) if executable.needs_run else None)
+        if device_arrays:
+            out = executable.stay(values, Run(number, self._entropy))
+        else:
+            out = executable(values, Run(number, self._entropy) if executable.needs_run else None)
         if run_metadata is not None:
             run_metadata.program = executable.program
         return out[0] if entry.single else entry.fetches.rebuild(out)
@@ -210,7 +228,8 @@ class BaseSession:
         if len(set(feeds)) != len(feeds):
             twice = next(t for t in feeds if feeds.count(t) > 1)
             raise FeedError(f"feed_dict feeds {twice.name!r} twice, under two keys", op=twice.op)
-        converters = [converter(t, self._backend.new_cell) for t in feeds]
+        backend = self._backend
+        converters = [converter(t, backend.new_cell, backend.array_type) for t in feeds]
         return _Entry(wanted, feeds, converters, isinstance(fetches, Tensor))
 
     def _plan(self, entry: _Entry, shapes: tuple[Any, ...]) -> Executable:
@@ -237,20 +256,47 @@ class BaseSession:
         feeds: Sequence[Tensor],
         dims: Sequence[spec.Dims],
     ) -> Executable:
-        soft: bool = self._config.allow_soft_placement  # type: ignore[attr-defined]
         try:
             with CollectorPaused():
                 backend = self._backend
                 resources = pipeline.Resources(
-                    self.workers, self.threads, backend.storage, backend.is_whole, self._debug_memory
+                    self.workers,
+                    self.threads,
+                    backend.storage,
+                    backend.is_whole,
+                    self._debug_memory,
+                    backend.own_passes,
                 )
                 program = pipeline.compile_graph(
                     tensors, operations, feeds, dims, backend.evaluate, self._options, resources
                 )
-                place.check_devices(program, frozenset({"cpu"}), soft)
+                if self._move(place.kinds_wanted(program)):
+                    return self._compile(tensors, operations, feeds, dims)
+                place.check_devices(program, backend.kinds, self.soft_placement)
                 return self._backend.compile(program, self)
         except RecursionError:
             raise ResourceExhaustedError("branches and loops are nested too deeply to be compiled") from None
+
+    def _move(self, wanted: frozenset[str]) -> bool:
+        """Go over to a backend with such devices, if ops ask for some that this one has not; whether it was done."""
+        if not self._may_move or wanted <= self._backend.kinds:
+            return False
+        self._may_move = False
+        for name in available_backends():
+            try:
+                backend = load_backend(name)
+                if not wanted <= backend.kinds:
+                    continue
+            except (BackendUnavailable, NotFoundError):
+                continue
+            cells = {n: backend.new_cell(n, c.dtype, c.dims) for n, c in self._cells.items()}
+            for name, cell in self._cells.items():
+                if cell.initialized:
+                    cells[name].assign(cell.snapshot())
+            self._backend, self._cells = backend, cells
+            self._entries.clear()
+            return True
+        return False
 
     # -- what the backend asks for -------------------------------------------------------------------------------
 
@@ -263,6 +309,11 @@ class BaseSession:
     def threads(self) -> int:
         """How many threads one op may use: `ConfigProto(intra_op_parallelism_threads=...)`."""
         return self._config.intra_op_parallelism_threads or usable_cores()  # type: ignore[attr-defined]
+
+    @property
+    def soft_placement(self) -> bool:
+        """Whether what a device cannot do may be done elsewhere: `ConfigProto(allow_soft_placement=True)`."""
+        return bool(self._config.allow_soft_placement)  # type: ignore[attr-defined]
 
     def is_closed(self) -> bool:
         """Whether `close` was called."""
@@ -299,7 +350,7 @@ class BaseSession:
 
     def list_devices(self) -> list[str]:
         """The devices that ops can be placed on."""
-        return ["/device:CPU:0"]
+        return [f"/device:{kind.upper()}:0" for kind in sorted(self._backend.kinds)]
 
     def close(self) -> None:
         """Free the plans and the variables; the session cannot be used afterwards."""
@@ -377,14 +428,26 @@ def _check_options(options: Any, metadata: Any) -> None:
         raise InvalidArgumentError("run_metadata takes a tf.RunMetadata", got=repr(metadata)[:80])
 
 
-def _backend_name(device: str | None) -> str:
-    return "numpy" if device in (None, "cpu", "/cpu:0", "numpy") else str(device)
+def _backend(device: str | None) -> Backend:
+    """The backend that an argument such as "opencl", "opencl:0:1", "gpu" or "cpu" means; None: GRAPHFLOW_DEVICE's."""
+    wanted = (os.environ.get("GRAPHFLOW_DEVICE") or "numpy") if device is None else str(device)
+    kind = wanted.lower().removeprefix("/").removeprefix("device:").partition(":")[0]
+    name = {"cpu": "numpy", "gpu": "opencl"}.get(kind, kind)
+    backend = load_backend(name).at(wanted.lower())
+    if kind == "gpu" and "gpu" not in backend.kinds:
+        raise NotFoundError(
+            "there is no GPU that OpenCL reaches",
+            expected=", ".join(sorted(backend.kinds)),
+            got=wanted,
+            hint='device="opencl" takes any OpenCL device; `python -m graphflow devices --doctor` looks for the cause',
+        )
+    return backend
 
 
-def _level(config: ConfigProto, given: int | None) -> int:
+def _level(config: ConfigProto, given: int | None, default: int) -> int:
     if given is not None:
         return given
     options: Any = config.graph_options.optimizer_options  # type: ignore[attr-defined]
     if options.opt_level == -1:
         return 0
-    return 2 if options.global_jit_level > 0 else 1
+    return 2 if options.global_jit_level > 0 else default

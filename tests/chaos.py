@@ -30,7 +30,7 @@ from graphflow.runtime import workers as pool
 from graphflow.testing import Way
 from graphflow.testing.differential import session_of
 
-PATIENCE = 20.0
+PATIENCE = 100.0
 BRANCHES = 6
 SIZE = 48
 UNHARMED = (tf.errors.CancelledError, tf.errors.FailedPreconditionError)  # what a closed session answers
@@ -250,7 +250,7 @@ def check_threads(before: int, workers: int) -> None:
     pooled = [name for name in mine if name.startswith("graphflow-worker")]
     assert set(mine) <= {*pooled, "graphflow-fast"} and mine.count("graphflow-fast") <= 1, mine
     assert len(pooled) <= max(workers - 1, 0), mine
-    deadline = time.monotonic() + 5  # a thread that was joined may be in the list for a moment
+    deadline = time.monotonic() + PATIENCE / 2  # a thread that was joined may be in the list for a moment
     while native_threads() > before + len(mine):
         assert time.monotonic() < deadline, f"{native_threads()} threads, {before} before, {mine} of them known"
         time.sleep(0.01)

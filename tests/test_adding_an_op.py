@@ -26,7 +26,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     script = tmp_path / "adding_an_op.py"
     script.write_text(program(PAGE.read_text()))
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "array([1., 8.]), array([ 3., 12.]), array([ 6., 12.])" in done.stdout

@@ -276,7 +276,7 @@ def test_a_short_run_measures_compares_and_writes(tmp_path: Path, capsys: pytest
     results = json.loads(file.read_text(encoding="utf-8"))
     assert {"numpy", "graphflow O1", "graphflow O2"} <= set(results["workloads"]["chain"]["peers"])
     for row in results["workloads"]["chain"]["peers"].values():
-        assert len(row["samples"]) == 2 and 0 < row["min"] <= row["median"] < 0.01 and row["error"] < 1e-5
+        assert len(row["samples"]) == 2 and 0 < row["min"] <= row["median"] < 10 and row["error"] < 1e-5
     assert max(results["floors"]["sgemm"].values()) > 0.1 and "threads: 2" in out
     assert {v["bar"] for v in results["verdicts"]} == {"chain"}
 

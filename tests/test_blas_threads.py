@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from graphflow_numpy import blas
 
+import graphflow as tf
 from graphflow.runtime import workers
 
 SHAPES = [
@@ -100,6 +101,24 @@ def test_a_lost_lease_ends(fake):
     del lease
     gc.collect()
     assert fake.threads == 8
+
+
+def test_a_ctrl_c_while_a_lost_lease_ends_is_not_lost(fake, monkeypatch):
+    told = []
+    monkeypatch.setattr(blas._thread, "interrupt_main", lambda: told.append("again"))
+    lease = blas.Lease()
+    release = blas.Lease.release
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(self: blas.Lease) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        release(self)
+
+    monkeypatch.setattr(blas.Lease, "release", interrupted)
+    del lease
+    gc.collect()
+    assert told == ["again"] and fake.threads == 8
 
 
 def test_leases_of_many_threads_end_where_they_began(fake):
@@ -209,7 +228,7 @@ def test_bits_do_not_depend_on_the_threads_that_blas_had():
     for threads in ("1", "2", "4"):
         env = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
         done = subprocess.run(
-            [sys.executable, "-c", program, threads], env=env, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", program, threads], env=env, capture_output=True, text=True, timeout=240, check=True
         )
         found.append(done.stdout)
     assert len(set(found)) == 1
@@ -235,4 +254,21 @@ for n in (70, 100, 200):
 
 def test_a_product_has_the_same_bits_when_it_is_folded_and_in_a_branch():
     env = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", PLACES], env=env, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", PLACES], env=env, timeout=240, check=True)
+
+
+# -- which programs need a lease -------------------------------------------------------------------------------------
+
+
+def lease_for(m: int, k: int, n: int) -> int:
+    """The threads of BLAS that a program with one product of that size asks for; 0 for none."""
+    a, b = tf.placeholder(tf.float32, [m, k]), tf.placeholder(tf.float32, [k, n])
+    product = tf.matmul(a, b)
+    with tf.Session() as session:
+        session.run(product, {a: np.ones((m, k)), b: np.ones((k, n))})
+        return int(session._executable(product, {a: np.ones((m, k)), b: np.ones((k, n))})._blas_threads)
+
+
+def test_a_program_whose_products_never_use_threads_needs_no_lease():
+    assert lease_for(64, 64, 64) == lease_for(32, 20, 20) == lease_for(1, 96, 96) == 0
+    assert lease_for(65, 64, 64) == lease_for(1, 97, 97) == lease_for(97, 97, 1) == 1

@@ -6,11 +6,13 @@ but seeded where it is not; a hostile file costs a typed error within a second. 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
 import os
 import random
+import select
 import signal
 import struct
 import subprocess
@@ -237,13 +239,12 @@ def test_missing_files_and_names_have_hints(tmp_path: Path) -> None:
 
 
 def test_not_a_regular_file(tmp_path: Path) -> None:
+    """To wait for what comes out of a pipe would be to wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     for name in ("pipe", "link", ".", "/dev/zero", "/dev/tty", "", "a\0"):
-        start = time.monotonic()
         with pytest.raises(errors.InvalidArgumentError):
             checkpoint.load(name if name.startswith("/") or not name or "\0" in name else tmp_path / name)
-        assert time.monotonic() - start < 1
 
 
 def test_reading_goes_on_after_a_later_save(tmp_path: Path) -> None:
@@ -259,6 +260,7 @@ def test_close(tmp_path: Path) -> None:
     found.close()
     with pytest.raises(errors.FailedPreconditionError, match="closed"):
         found.read("a")
+    gc.collect()  # what earlier tests left open is closed now, and not while we count
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         checkpoint.load(tmp_path / "model")
@@ -561,12 +563,12 @@ def test_hostile_files(tmp_path: Path, case: str) -> None:
     content = HOSTILE[case]
     path = tmp_path / "model"
     path.write_bytes(content if isinstance(content, bytes) else content())
-    start = time.monotonic()
+    start = time.process_time()
     unknown = case in ("format 2", "dtype of 8-bit float")
     expected = errors.UnimplementedError if unknown else errors.DataLossError
     with pytest.raises(expected) as caught:
         checkpoint.load(path).read_all()
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     assert len(str(caught.value)) < 1500
     assert str(path) in str(caught.value)
 
@@ -670,9 +672,12 @@ def save_forever(path: Path, first: int, done: int) -> None:
 
 
 def killed_saves(path: Path, rounds: int, rng: random.Random) -> Iterator[tuple[int, int]]:
-    """(last version that a save has finished, version found) after each kill."""
+    """(last version that a save has finished, version found) after each kill.
+
+    Every second kill comes after the first save of its process, however slow the disk is.
+    """
     last = 0
-    for _ in range(rounds):
+    for number in range(rounds):
         read_end, write_end = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside BLAS's threads
@@ -683,6 +688,8 @@ def killed_saves(path: Path, rounds: int, rng: random.Random) -> Iterator[tuple[
             finally:
                 os._exit(1)
         os.close(write_end)
+        if number % 2:
+            select.select([read_end], [], [], 100)
         time.sleep(rng.uniform(0.001, 0.02))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -706,6 +713,6 @@ def test_kill_during_save_loses_nothing(tmp_path: Path) -> None:
         progress = max(progress, found)
         leftovers = [name for name in os.listdir(tmp_path) if name != "model"]
         assert len(leftovers) <= 2
-    assert progress > 100
+    assert progress >= 150
     checkpoint.save(path, version(1))
     assert os.listdir(tmp_path) == ["model"]

@@ -32,7 +32,7 @@ def called(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, s
 
 def process(program: str, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-c", program, *words]
-    return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True, timeout=240)
 
 
 MAIN = "import sys; from graphflow.cli import main; sys.exit(main())"
@@ -177,5 +177,5 @@ def test_the_demo(tmp_path: Path) -> None:
 def test_the_demo_opens_no_window(tmp_path: Path) -> None:
     environment = {**os.environ, "MPLBACKEND": "tkagg", "DISPLAY": ""}
     command = [sys.executable, "-c", MAIN, "demo", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

@@ -155,9 +155,10 @@ def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
 
 
 def test_measuring_takes_little_time():
-    best = float("inf")
-    for _ in range(3):
-        started = time.perf_counter()
+    """Processor time: ten times what it takes."""
+    spent = []
+    for _ in range(9):
+        started = time.process_time()
         calibration.measure()
-        best = min(best, time.perf_counter() - started)
-    assert best < 0.05
+        spent.append(time.process_time() - started)
+    assert min(spent) < 0.05

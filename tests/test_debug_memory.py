@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphflow_numpy import binding
+from graphflow_numpy import results
 
 import graphflow as tf
 from graphflow.compile import memory
@@ -57,6 +57,6 @@ def test_a_plan_that_frees_too_early_shows(monkeypatch: pytest.MonkeyPatch, rng:
         }
 
     monkeypatch.setattr(memory, "freed_after", at_once)
-    monkeypatch.setattr(binding, "POISON", 0x7F)
+    monkeypatch.setattr(results, "POISON", 0x7F)
     debugged = trained(loss, step, feeds, debug_memory=True)
     assert not np.array_equal(plain[-1], debugged[-1])

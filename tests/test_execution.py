@@ -540,7 +540,7 @@ DEEP = """
 
 def test_a_deep_chain_needs_no_stack() -> None:
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(DEEP)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout == "freed\n", done.stderr[-2000:]
 
 

@@ -329,14 +329,16 @@ print(time.process_time() - start)
 
 
 def test_a_long_chain_is_written_and_read_in_linear_time() -> None:
+    """Ten times as many ops; what grows with their square would take a hundred times as long."""
+
     def seconds(n: int) -> float:
         found = subprocess.run(
-            [sys.executable, "-c", LONG, str(n)], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", LONG, str(n)], capture_output=True, text=True, timeout=240, check=False
         )
         assert found.returncode == 0, found.stderr[-2000:]
         return float(found.stdout)
 
-    assert seconds(20_000) < 13 * seconds(2_000) + 0.5
+    assert seconds(20_000) < 40 * seconds(2_000)
 
 
 # -- files that lie ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Ctrl-C: a run ends within 100 ms plus the kernel that is running, and the session is usable afterwards.
 
-Each case is a program of its own, which sends the signal to itself while it is known to be inside a run.
+Each case is a program of its own, which sends the signal to itself while it is known to be inside a run.  What is
+measured is the processor time that the program still takes, which other programs cannot lengthen much; the runs are
+endless, so that one that did not end would be seen without a clock.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ PROGRAM = """
     import numpy as np
     import graphflow as tf
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background begins without
     inside, sent = threading.Event(), []
 
     def mark(*_):
@@ -27,18 +30,18 @@ PROGRAM = """
 
     def send_when_inside():
         inside.wait()
-        sent.append(time.monotonic())
+        sent.append(time.process_time())
         os.kill(os.getpid(), signal.SIGINT)
 
     def interrupted(run):
-        '''How long `run` goes on after the signal.'''
+        '''How much processor time `run` takes after the signal.'''
         inside.clear()
         sender = threading.Thread(target=send_when_inside)
         sender.start()
         try:
             run()
         except KeyboardInterrupt:
-            late = time.monotonic() - sent[-1]
+            late = time.process_time() - sent[-1]
         else:
             raise SystemExit('the run was not interrupted')
         sender.join()
@@ -62,7 +65,7 @@ PROGRAM = """
     found = []
     other = threading.Thread(target=lambda: found.append(session.run(usable)))
     other.start()
-    other.join(20)
+    other.join(100)
     assert found, 'a lock is still held'
     assert np.all(found[0] == before + 2)
     print('usable')
@@ -133,7 +136,7 @@ CASES = {
 
 def check(program: str) -> None:
     command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout == "usable\n", done.stdout + done.stderr[-3000:]
 
 
@@ -149,6 +152,7 @@ MANY = """
     import numpy as np
     import graphflow as tf
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     x = tf.placeholder(tf.float32, [1000])
     a, b = tf.Variable(tf.zeros([1000])), tf.Variable(tf.zeros([1000]))
     graph = tf.get_default_graph()

@@ -32,7 +32,7 @@ from graphflow.spec import TensorSpec
 @pytest.fixture(autouse=True)
 def _small_values_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """These graphs are small, and a plan without values proves nothing."""
-    monkeypatch.setattr(pipeline, "SMALLEST_PLANNED", 0)
+    monkeypatch.setattr(pipeline, "SMALLEST_TAKEN", 0)
 
 
 BUFFER = Storage(buffer=True)

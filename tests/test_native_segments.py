@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphflow_numpy import execution
-from graphflow_numpy.native import background, driver, engine, segment, segments
+from graphflow_numpy.native import background, driver, engine, frames, segments
 
 import graphflow as tf
 
@@ -277,9 +277,9 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_long_segments_are_cut_into_calls(monkeypatch: Any) -> None:
     wanted = trained(monkeypatch, "wait", OPTIMIZERS[2])
-    monkeypatch.setattr(segment, "SLICE", 1e-7)
-    monkeypatch.setattr(segment, "TEAM", 0.0)
-    monkeypatch.setattr(segment, "SHARED", 0.0)
+    monkeypatch.setattr(frames, "SLICE", 1e-7)
+    monkeypatch.setattr(frames, "TEAM", 0.0)
+    monkeypatch.setattr(frames, "SHARED", 0.0)
     found = trained(monkeypatch, "wait", OPTIMIZERS[2])
     assert len(found[2][0]._phases[1].cuts) > 3
     assert found[0] == wanted[0]
@@ -375,7 +375,7 @@ def test_exit_and_fork_do_not_hang(how: str) -> None:
         pytest.skip("this system has no fork")
     environment = {**os.environ, "GRAPHFLOW_FAST": "1"}
     command = [sys.executable, "-c", END, how]
-    done = subprocess.run(command, check=False, env=environment, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, env=environment, timeout=240, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
 
 
@@ -387,12 +387,12 @@ def test_source_and_native_code_may_come_at_the_same_time(monkeypatch: Any) -> N
         def __init__(self, bound: Any) -> None:
             super().__init__(bound)
             written.set()
-            installed.wait(30)
+            installed.wait(240)
 
     install = execution.NumpyExecutable._install_native
 
     def late(self: Any, found: Any) -> None:
-        written.wait(30)
+        written.wait(240)
         install(self, found)
         installed.set()
 

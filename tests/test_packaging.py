@@ -45,9 +45,10 @@ def repository_files() -> list[Path]:
 # -- what is installed ---------------------------------------------------------------------------------------
 
 
-def test_the_numpy_backend_is_an_entry_point() -> None:
+def test_the_backends_are_entry_points() -> None:
     found = {point.name: point.value for point in metadata.entry_points(group="graphflow.backends")}
-    assert found.get("numpy") == "graphflow_numpy:backend", 'run `pip install -e ".[all,test]"` once'
+    wanted = {"numpy": "graphflow_numpy:backend", "opencl": "graphflow_opencl.execution:backend"}
+    assert wanted.items() <= found.items(), 'run `pip install -e ".[all,test]"` once'
 
 
 def test_the_version_is_written_once() -> None:
@@ -74,8 +75,9 @@ def test_import_leaves_optional_packages_alone() -> None:
 def test_the_wheel_holds_the_packages_and_their_type_markers() -> None:
     files = WheelBuilder(str(ROOT)).recurse_included_files()
     shipped = {file.distribution_path.replace("\\", "/") for file in files}
-    assert {"graphflow/py.typed", "graphflow_numpy/py.typed"} <= shipped
-    assert {path.partition("/")[0] for path in shipped} == {"graphflow", "graphflow_numpy"}
+    packages = {"graphflow", "graphflow_numpy", "graphflow_opencl"}
+    assert {f"{package}/py.typed" for package in packages} <= shipped
+    assert {path.partition("/")[0] for path in shipped} == packages
     assert {relative(path).removeprefix("backends/") for path in LIBRARY} <= shipped
 
 

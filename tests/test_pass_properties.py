@@ -24,7 +24,7 @@ from graphflow.testing.differential import outcomes
 @pytest.fixture(autouse=True)
 def _small_values_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """These graphs are small, and a plan without values proves nothing."""
-    monkeypatch.setattr(pipeline, "SMALLEST_PLANNED", 0)
+    monkeypatch.setattr(pipeline, "SMALLEST_TAKEN", 0)
 
 
 GRAPHS = int(os.environ.get("GRAPHFLOW_RANDOM_GRAPHS", "500"))

@@ -23,7 +23,7 @@ DRAWS: dict[str, Callable[..., Any]] = {
     "shuffle": lambda **k: random.random_shuffle(np.arange(50), **k),
     "bernoulli": lambda **k: random.bernoulli([50], 0.5, **k),
     "orthogonal": lambda **k: random.random_orthogonal(5, 4, **k),
-    # So many places that two crops by chance the same are not to be expected: once in a million.
+    # So many places that no two crops are the same; sessions without a seed draw fixed numbers in tests (conftest).
     "crop": lambda **k: random.random_crop(np.arange(1 << 20), [50], **k),
 }
 

@@ -5,12 +5,12 @@ Policy: after every failure the variables are compared with what they were befor
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -328,14 +328,15 @@ def test_one_name_again_and_again_counts_once(tmp_path: Path) -> None:
     assert saver.last_checkpoints == [str(tmp_path / "m")]
 
 
-def test_one_every_n_hours_stays(tmp_path: Path) -> None:
+def test_one_every_n_hours_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two()
-    sess, saver = started(), train.Saver(max_to_keep=1, keep_checkpoint_every_n_hours=0.01 / 3600)
-    saver.save(sess, tmp_path / "m", 0)
-    time.sleep(0.02)
-    saver.save(sess, tmp_path / "m", 1)
-    saver.save(sess, tmp_path / "m", 2)
-    assert (tmp_path / "m-1.safetensors").exists() and (tmp_path / "m-2.safetensors").exists()
+    now = 1e9
+    monkeypatch.setattr("time.time", lambda: now)
+    sess, saver = started(), train.Saver(max_to_keep=1, keep_checkpoint_every_n_hours=1)
+    for step, hours in enumerate((0.0, 0.5, 1.5, 1.6, 1.7, 2.5, 2.6)):
+        now = 1e9 + 3600 * hours
+        saver.save(sess, tmp_path / "m", step)
+    assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == [f"m-{i}.safetensors" for i in (2, 5, 6)]
 
 
 def test_a_new_process_takes_over_the_list(tmp_path: Path) -> None:
@@ -495,7 +496,9 @@ def test_a_save_is_one_moment_of_every_step(tmp_path: Path) -> None:
     worker.start()
     try:
         seen = set()
-        for i in range(30):
+        for i in itertools.count():
+            if i >= 30 and len(seen) > 3:  # some steps came between the saves
+                break
             reader = train.load_checkpoint(saver.save(sess, tmp_path / "m", i, write_meta_graph=False))
             for name in ("w0", "w1"):
                 value, slot = reader.get_tensor(name), reader.get_tensor(f"{name}/Momentum")
@@ -508,11 +511,10 @@ def test_a_save_is_one_moment_of_every_step(tmp_path: Path) -> None:
     finally:
         stop.set()
         worker.join()
-    assert len(seen) > 3
 
 
 KILLED = """
-import os, random, signal, sys, time
+import itertools, os, random, signal, sys, time
 import numpy as np
 import graphflow as tf
 from graphflow.variables import Variable, global_variables_initializer
@@ -526,7 +528,9 @@ generator = random.Random(0)
 number, middle = 1, 0
 v.load(np.full(4000, 1.0), sess)
 tf.train.Saver().save(sess, os.path.join(directory, "m"), global_step=1)
-for kill in range(kills):
+for kill in itertools.count():
+    if kill >= kills and middle > kills // 10:  # how many come in the middle of a save is chance: until it is enough
+        break
     number += 1
     pid = os.fork()
     if not pid:
@@ -544,15 +548,15 @@ for kill in range(kills):
     value = sess.run(v)
     assert (value == value[0]).all() and value[0] >= 1
     number = max(number, int(value[0]))
-print(middle)
+print(kill)
 """
 
 
 def test_after_300_kills_there_is_always_a_checkpoint(tmp_path: Path) -> None:
     found = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), "300"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", KILLED, str(tmp_path), "300"], capture_output=True, text=True, timeout=280, check=False
     )
     assert found.returncode == 0, found.stderr[-2000:]
-    assert int(found.stdout) > 30, "too few of the kills came in the middle of a save"
+    assert int(found.stdout) >= 300
     state = json.loads((tmp_path / "checkpoint").read_text())
     assert len(state["all_model_checkpoint_paths"]) == 1

@@ -179,15 +179,15 @@ def test_small_programs_are_left_alone_and_the_machine_is_not_measured(monkeypat
 def test_what_runs_under_pythons_lock_is_left_alone_at_once():
     x = tf.placeholder(tf.float32, [])
     ends = []
-    for _ in range(100):
+    for branch in range(100):
         h = x
-        for _ in range(100):
-            h = h + x * 1.5
+        for _ in range(50):
+            h = (h + x) * float(branch)
         ends.append(h)
     _, program = compiled(ends, {x: 1.0})
-    started = time.perf_counter()
+    started = time.process_time()
     done = schedule.schedule(program, 2, 2)
-    assert time.perf_counter() - started < 1e-5 * len(program.instructions) + 0.2
+    assert time.process_time() - started < 5e-5 * len(program.instructions)
     assert done.schedule is None
 
 
@@ -363,7 +363,7 @@ def test_a_run_inside_a_py_func_inside_an_atomic_region_does_not_wait_for_itself
         last = v.assign_add(looked)
     others = [tf.tanh(tf.matmul(tf.ones([8, 8]) * float(i), tf.ones([8, 8]))) for i in range(6)]
     sessions.append(session_of(4))
-    faulthandler.dump_traceback_later(30, exit=True)
+    faulthandler.dump_traceback_later(240, exit=True)
     try:
         for _ in range(5):
             sessions[0].run([last, others])
@@ -373,29 +373,30 @@ def test_a_run_inside_a_py_func_inside_an_atomic_region_does_not_wait_for_itself
 
 
 @pytest.mark.usefixtures("worthwhile")
-def test_what_has_failed_first_in_program_order_is_named_on_any_number_of_workers():
+def test_what_was_created_first_of_what_fails_is_named_on_any_number_of_workers():
     x = tf.placeholder(tf.float32, [8, 8])
     checks = [tf.check_numerics(tf.tanh(x + float(i)), f"number {i}") for i in range(12)]
     for workers in (2, 4):
         session = session_of(workers)
         bad = {x: np.full((8, 8), np.nan, np.float32)}
-        program = session.program(checks, bad)
-        first = next(ins.op.name for ins in program.instructions if ins.type == "CheckNumerics")
         assert is_parallel(session, checks, bad)
         for _ in range(20):
             with pytest.raises(tf.errors.InvalidArgumentError) as caught:
                 session.run(checks, bad)
-            assert caught.value.op_name == first
+            assert caught.value.op_name == checks[0].op.name
         assert len(session.run(checks, {x: np.ones((8, 8))})) == 12
 
 
 @pytest.mark.usefixtures("worthwhile")
 def test_closing_a_session_ends_its_run():
-    begun = threading.Event()
+    """The first of 300 functions waits until the session is closed; only those of its own task are called after it."""
+    begun, closed = threading.Event(), threading.Event()
+    calls = []
 
     def slow(a: np.ndarray) -> np.ndarray:
+        calls.append(1)
         begun.set()
-        time.sleep(0.01)
+        closed.wait()
         return a
 
     x = tf.placeholder(tf.float32, [8, 8])
@@ -409,13 +410,16 @@ def test_closing_a_session_ends_its_run():
     ends = [h, other]
     session = session_of(2)
     assert is_parallel(session, ends, {x: np.ones((8, 8))})
-    closer = threading.Thread(target=lambda: (begun.wait(), session.close()))
+    program = session.program(ends, {x: np.ones((8, 8))})
+    most = max(
+        sum(ins.type == "PyFunc" for ins in program.instructions[t.begin : t.end]) for t in program.schedule.tasks
+    )
+    closer = threading.Thread(target=lambda: (begun.wait(), session.close(), closed.set()))
     closer.start()
-    started = time.monotonic()
-    with pytest.raises((tf.errors.CancelledError, tf.errors.FailedPreconditionError)):
+    with pytest.raises(tf.errors.CancelledError):
         session.run(ends, {x: np.ones((8, 8))})
-    assert time.monotonic() - started < 2.5
     closer.join()
+    assert len(calls) <= most < 300
 
 
 def test_a_branch_without_arguments_has_no_tasks_of_its_own() -> None:

@@ -36,7 +36,7 @@ from graphflow.testing.reordering import random_order, reordered, topological_or
 @pytest.fixture(autouse=True)
 def _small_values_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """These graphs are small, and a plan without values proves nothing."""
-    monkeypatch.setattr(pipeline, "SMALLEST_PLANNED", 0)
+    monkeypatch.setattr(pipeline, "SMALLEST_TAKEN", 0)
 
 
 SHARE = int(os.environ.get("GRAPHFLOW_RANDOM_GRAPHS", "500")) / 2000

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
 
 
-def in_process(program: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    text = "import faulthandler; faulthandler.dump_traceback_later(50, exit=True)\n" + textwrap.dedent(program)
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=timeout, check=False)
+HANGS = 200  # seconds: what takes longer hangs, on the busiest machine
+START = f"""
+import faulthandler, signal
+faulthandler.dump_traceback_later({HANGS}, exit=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a program that was started in the background ignores it
+"""
+
+
+def in_process(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own; if it hangs, it ends with the stacks of its threads on standard error."""
+    command = [sys.executable, "-c", START + textwrap.dedent(program), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS + 60, check=False)
 
 
 @posix
@@ -27,7 +36,7 @@ def test_a_forked_process_has_a_pool_of_its_own():
         graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(8)])
         def both():
             meet = threading.Barrier(2)
-            drivers.run_tasks(graph, lambda n: meet.wait(10), 2)
+            drivers.run_tasks(graph, lambda n: meet.wait(60), 2)
         both()
         child = os.fork()
         if child == 0:
@@ -69,13 +78,13 @@ def test_a_copy_forked_inside_a_run_is_told_so_and_the_original_goes_on():
 @pytest.mark.parametrize("end", ["pass", "raise ValueError('the end')", "sys.exit(3)", "os._exit(4)"])
 @pytest.mark.parametrize("work", ["idle", "busy"])
 def test_the_interpreter_ends_at_once(end, work):
-    started = time.monotonic()
+    """And does not wait for tasks that take for ever."""
     done = in_process(f"""
         import os, sys, threading, time
         from graphflow.program import Task
         from graphflow.runtime import drivers, states
         graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(8)])
-        go = lambda: drivers.run_tasks(graph, lambda n: time.sleep({0.001 if work == "idle" else 100}), 3)
+        go = lambda: drivers.run_tasks(graph, lambda n: time.sleep({0.001 if work == "idle" else 10_000}), 3)
         if {work!r} == 'idle':
             go()
         else:
@@ -85,13 +94,13 @@ def test_the_interpreter_ends_at_once(end, work):
     """)
     codes = {"pass": 0, "sys.exit(3)": 3, "os._exit(4)": 4}
     assert done.returncode == codes.get(end, 1), done.stderr
-    assert time.monotonic() - started < 10
+    assert "Timeout" not in done.stderr, done.stderr
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 SOAK = """
-    import os, random, signal, sys, threading, time
+    import itertools, os, random, signal, sys, threading, time
     from graphflow.errors import CancelledError
     from graphflow.program import Task
     from graphflow.runtime import drivers, states, workers
@@ -117,11 +126,16 @@ SOAK = """
             if armed[0]:
                 os.kill(os.getpid(), signal.SIGINT)
 
+    meet = threading.Barrier(4)
+    all_four = states.task_graph([Task(i, i + 1, 1., 0., ()) for i in range(4)])
+    drivers.run_tasks(all_four, lambda i: meet.wait(60), 4)  # all threads are there before the first signal
     threading.Thread(target=send, daemon=True).start()
     rng = random.Random(SEED)
     outcomes = dict(well=0, failed=0, cancelled=0, stopped=0)
     sys.setswitchinterval(1e-5)
-    for number in range(RUNS):
+    for number in itertools.count():  # how often a signal hits is chance: as many runs as it takes
+        if number >= RUNS and min(outcomes.values()) >= RUNS // 20:
+            break
         n = rng.randrange(1, 24)
         before = [rng.sample(range(i), min(i, rng.choice((0, 1, 1, 2)))) for i in range(n)]
         graph = states.task_graph([Task(i, i + 1, 1e-4, rng.random(), tuple(b)) for i, b in enumerate(before)])
@@ -154,19 +168,19 @@ SOAK = """
                 assert done == set(range(n)) and not bad
                 outcome = 'well'
             except ValueError as error:
+                armed[0] = False  # before the outer `try` is left
                 assert error.args[0] == min(bad) or last is not None
                 outcome = 'failed'
             except CancelledError:
+                armed[0] = False
                 outcome = 'cancelled'
         except Stop:  # also one that came while another exception was on its way
             outcome = 'stopped'
         outcomes[outcome] += 1
-        armed[0] = False
         threads = threading.active_count()
         assert threads <= 2 + 3, threads
     quit[0] = True
-    meet = threading.Barrier(4)
-    drivers.run_tasks(states.task_graph([Task(i, i + 1, 1., 0., ()) for i in range(4)]), lambda i: meet.wait(20), 4)
+    drivers.run_tasks(all_four, lambda i: meet.wait(60), 4)
     print(outcomes)
 """
 
@@ -174,19 +188,16 @@ SOAK = """
 @posix
 def test_ten_thousand_runs_with_errors_cancels_and_signals_end_and_lose_no_thread():
     """At the end all four threads must still come to one run."""
-    program = "import faulthandler; faulthandler.dump_traceback_later(100, exit=True)\n" + textwrap.dedent(SOAK)
-    done = subprocess.run(
-        [sys.executable, "-c", program, "1", "10000"], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = in_process(SOAK, "1", "10000")
     assert done.returncode == 0, f"seed=1\n{done.stdout}\n{done.stderr}"
-    outcomes = eval(done.stdout, {"__builtins__": {}})
-    assert sum(outcomes.values()) == 10_000
-    assert min(outcomes.values()) > 500, outcomes
+    outcomes = ast.literal_eval(done.stdout)
+    assert sum(outcomes.values()) >= 10_000 and min(outcomes.values()) >= 500
 
 
 @posix
 @pytest.mark.parametrize("way", ["os.kill(os.getpid(), signal.SIGINT)", "_thread.interrupt_main()"])
 def test_ctrl_c_ends_a_run_within_a_tenth_of_a_second(way):
+    """Counted in tasks that are begun after the signal, which a busy machine slows like everything else."""
     done = in_process(f"""
         import _thread, os, signal, statistics, threading, time
         from graphflow.program import Task
@@ -196,25 +207,26 @@ def test_ctrl_c_ends_a_run_within_a_tenth_of_a_second(way):
         late = []
         for round in range(12):
             helped = threading.Event()
-            sent = []
+            sent, after = [], []
             def run(n):
+                if sent:
+                    after.append(n)
                 helped.set()
                 time.sleep(KERNEL)
             def send():
                 helped.wait()
                 time.sleep(.03)
-                sent.append(time.monotonic())
+                sent.append(True)
                 {way}
-            only_helper_works = [[], []] if round % 2 else None
             sender = threading.Thread(target=send)
             sender.start()
             try:
                 drivers.run_tasks(graph, run, 2)
             except KeyboardInterrupt:
-                late.append(time.monotonic() - sent[0])
+                late.append(len(after))
             sender.join()
         assert len(late) == 12, late
-        assert statistics.median(late) < .1 + KERNEL, late
+        assert statistics.median(late) <= 2 * .1 / KERNEL, late  # by two threads
         drivers.run_tasks(graph, lambda n: None, 2)
     """)
     assert (done.returncode, done.stderr) == (0, "")
@@ -227,20 +239,22 @@ def test_ctrl_c_reaches_a_caller_that_only_waits_and_a_second_one_does_not_leave
         from graphflow.program import Task
         from graphflow.runtime import drivers, states
         graph = states.task_graph([Task(n, n + 1, 1e-4, 0., ()) for n in range(2)])
-        helping, inside, late = threading.Event(), [0], []
+        helping, both, inside = threading.Event(), threading.Event(), [0]
         def run(n):
             if threading.current_thread() is threading.main_thread():
                 helping.wait()
                 return
             inside[0] = 1
             helping.set()
-            time.sleep(.4)
+            both.wait()
+            time.sleep(.1)
             inside[0] = 0
         def send():
             helping.wait()
             for _ in range(2):
                 time.sleep(.1)
                 _thread.interrupt_main()
+            both.set()
         sender = threading.Thread(target=send)
         sender.start()
         try:

@@ -22,7 +22,7 @@ from graphflow.runtime import drivers, states, workers
 @pytest.fixture(autouse=True)
 def watchdog() -> Iterator[None]:
     """A hang ends the test with the stacks of all threads."""
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(240, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -37,7 +37,7 @@ def random_before(rng: random.Random, n: int) -> list[list[int]]:
 
 def gone(seen: weakref.ref) -> bool:
     """Whether it is freed, once helpers that have just left have come to rest."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while seen() is not None and time.monotonic() < deadline:
         time.sleep(0.001)
     return seen() is None
@@ -70,22 +70,24 @@ def test_each_task_runs_once_and_after_all_that_it_waits_for(count):
 
 def test_two_threads_work_at_the_same_time():
     meet = threading.Barrier(2)
-    drivers.run_tasks(graph_of([[], []]), lambda n: meet.wait(10), 2)
+    drivers.run_tasks(graph_of([[], []]), lambda n: meet.wait(60), 2)
 
 
-def test_never_more_threads_than_asked_for():
-    active, most, lock = [0], [0], threading.Lock()
+def test_as_many_threads_as_asked_for_and_no_more():
+    """The first three tasks wait for one another, so three threads come; a pool of four never makes it four."""
+    active, most, lock, meet = [0], [0], threading.Lock(), threading.Barrier(3)
 
     def run(n: int) -> None:
         with lock:
             active[0] += 1
             most[0] = max(most[0], active[0])
+        if n < 3:
+            meet.wait(60)
         time.sleep(0.002)
         with lock:
             active[0] -= 1
 
-    drivers.run_tasks(graph_of(wide(8, 2)), run, 5)
-    most[0] = 0
+    drivers.run_tasks(graph_of(wide(8, 2)), lambda n: time.sleep(0.002), 5)
     drivers.run_tasks(graph_of(wide(8, 3)), run, 3)
     assert most[0] == 3
 
@@ -128,7 +130,7 @@ def test_a_worker_silences_floating_point_warnings():
     meet, zero = threading.Barrier(2), np.zeros(3)
 
     def divide(n: int) -> None:
-        meet.wait(10)
+        meet.wait(60)
         if threading.current_thread() is not threading.main_thread():
             assert np.isnan(zero / zero).all()
 
@@ -188,25 +190,29 @@ def test_an_error_holds_nothing_of_the_run():
 
 
 def test_cancelled_runs_begin_nothing_more():
-    stop, begun = threading.Event(), []
+    """But for the task that another thread had taken at that moment."""
+    stop, begun, late = threading.Event(), [], []
 
     def run(n: int) -> None:
+        if stop.is_set():
+            late.append(n)
         begun.append(n)
         if n == 3:
             stop.set()
 
-    for number, driver in enumerate((
-        lambda g: drivers.run_tasks(g, run, 2, cancelled=stop.is_set),
-        lambda g: drivers.run_tasks(g, run, 1, cancelled=stop.is_set),
-        lambda g: drivers.run_chosen(g, run, min, cancelled=stop.is_set),
-        lambda g: drivers.run_in_order(len(g.counts), run, cancelled=stop.is_set),
-    )):  # fmt: skip
+    for driver, others in (
+        (lambda g: drivers.run_tasks(g, run, 2, cancelled=stop.is_set), 1),
+        (lambda g: drivers.run_tasks(g, run, 1, cancelled=stop.is_set), 0),
+        (lambda g: drivers.run_chosen(g, run, min, cancelled=stop.is_set), 0),
+        (lambda g: drivers.run_in_order(len(g.counts), run, cancelled=stop.is_set), 0),
+    ):
         stop.clear()
         begun.clear()
+        late.clear()
         with pytest.raises(CancelledError):
             driver(graph_of(wide(5, 8)))
-        assert 3 in begun, number
-        assert len(begun) < 8, number
+        assert 3 in begun
+        assert len(late) <= others, (begun, late)
 
 
 def test_a_run_whose_last_task_is_done_is_not_cancelled():
@@ -243,30 +249,29 @@ def test_many_callers_share_the_pool():
     for t in threads:
         t.start()
     for t in threads:
-        t.join(30)
+        t.join()
     assert len(done) == 8
 
 
 def test_a_stuck_helper_holds_up_its_own_run_only():
+    """Fifty runs come to their ends while it is stuck; had one of them to wait for it, that would be for ever."""
     stuck, free = threading.Event(), threading.Event()
 
     def block(n: int) -> None:
         if threading.current_thread() is not caller:
             stuck.set()
-            free.wait(30)
+            free.wait()
         else:
-            stuck.wait(30)
+            stuck.wait()
 
     caller = threading.Thread(target=lambda: drivers.run_tasks(graph_of([[], []]), block, 2))
     caller.start()
-    stuck.wait(30)
-    started = time.monotonic()
+    stuck.wait()
     for _ in range(50):
         drivers.run_tasks(graph_of(wide(4, 3)), lambda n: None, 2)
-    assert time.monotonic() - started < 5
+    assert caller.is_alive()
     free.set()
-    caller.join(30)
-    assert not caller.is_alive()
+    caller.join()
 
 
 def test_tickets_of_runs_that_are_over_do_not_keep_the_next_one_from_getting_help():
@@ -275,7 +280,7 @@ def test_tickets_of_runs_that_are_over_do_not_keep_the_next_one_from_getting_hel
         for _ in range(5):  # over before a thread has woken up
             drivers.run_tasks(graph_of([[], []]), lambda n: None, 2)
         meet = threading.Barrier(2)
-        drivers.run_tasks(graph_of([[], []]), lambda n, meet=meet: meet.wait(10), 2)
+        drivers.run_tasks(graph_of([[], []]), lambda n, meet=meet: meet.wait(60), 2)
 
 
 def test_alone_asks_for_no_help():
@@ -317,7 +322,7 @@ def test_share_calls_each_number_once(count, threads):
 
 def test_share_uses_two_threads():
     meet = threading.Barrier(2)
-    workers.share(2, lambda i: meet.wait(10), 2)
+    workers.share(2, lambda i: meet.wait(60), 2)
 
 
 def test_share_raises_what_a_loop_would_have_met():
@@ -367,7 +372,7 @@ def test_the_pool_grows_to_what_was_asked_for_and_starts_anew_after_a_stop():
     def names() -> set[str]:
         return {t.name for t in threading.enumerate() if t.name.startswith("graphflow-worker")}
 
-    workers.stop()
+    workers.stop(60)
     assert names() == set()
     drivers.run_tasks(graph_of([[], []]), lambda n: None, 1)
     drivers.run_tasks(graph_of([[]]), lambda n: None, 4)
@@ -377,7 +382,7 @@ def test_the_pool_grows_to_what_was_asked_for_and_starts_anew_after_a_stop():
     for _ in range(10):
         drivers.run_tasks(graph_of(wide(4, 4)), lambda n: None, 3)
     assert len(names()) == 2
-    workers.stop()
+    workers.stop(60)
     assert names() == set()
 
 

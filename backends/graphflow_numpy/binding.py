@@ -9,8 +9,9 @@ State: none after construction, but for the large arrays of fetches that may be 
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ import numpy as np
 from graphflow.backend import Context, Run, user_kernels
 from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
+from graphflow.runtime.recycling import LARGE, Recycled
 from graphflow.spec import TensorSpec, nbytes
-from graphflow_numpy.cells import NumpyCell
-from graphflow_numpy.recycling import LARGE, Recycled
+from graphflow_numpy.regions import Regions, enter, leave
+from graphflow_numpy.results import as_number, copying, hand_copy, hand_over, poisoning
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
 
 OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source is written with them
@@ -51,6 +53,10 @@ class Step(NamedTuple):
     drops: tuple[int, ...]  # slots that no later step reads
     several: bool  # the function returns a tuple
     instruction: Instruction
+
+
+# A named tuple's own constructor takes three times as long, and a large program has very many steps.
+_step = functools.partial(tuple.__new__, Step)
 
 
 class MemberFailed(Exception):
@@ -115,11 +121,19 @@ class Bound:
         self.fixed: dict[int, Any] = dict(program.constants)
         self.needs_run = False
         self.planned: frozenset[int] = frozenset(program.memory.offsets) if program.memory else frozenset()
+        self._freed = (program.memory.freed if program.memory is not None else None) or {}
         self._context = _Binding(context, program)
         self._replaced = {r.begin: r for r in replacements}
         self._in_arena = set(self.planned)  # values that are in the arena, or may be views of it
         self._owned: set[int] = set()
         self._scalars: set[int] = set()  # results of Python's operators on NumPy scalars
+        self._light = _Light()
+        self._unfitted: dict[str, Fitted] = {}  # kernels that are the same for all instructions of their type
+        self._begins = _task_begins(program)
+        self._runs: dict[
+            tuple[int, int], list[tuple[Instruction, Callable[..., Any]]]
+        ] = {}  # (step, task) -> its calls
+        self._numbers: dict[int, int] = {}  # constant of rank 0 -> the slot that has it as an array
         self._fetched = set(program.fetches)
         self._keep = {*program.fetches, *program.constants, *self.planned, -1}
         self._last_use = self._last_uses()
@@ -143,86 +157,170 @@ class Bound:
         return last
 
     def _bind_all(self) -> None:
-        instructions = self.program.instructions
-        starts, ends = _region_ends(instructions)
-        cells = self._cells_of_regions() if starts else {}
+        instructions, first_step = self.program.instructions, self.first_step
+        regions = Regions(self.program, self._context.cell)
         plain = {v for v, known in enumerate(self.program.values) if _is_plain_scalar(known)}
+        rows: dict[str, Row] = {}
         done = 0
         for position, ins in enumerate(instructions):
-            self.first_step.append(len(self.steps))
-            row = row_of(ins)
-            self.calls_user = self.calls_user or row.user
+            first_step.append(len(self.steps))
+            row = rows.get(ins.type)
+            if row is None:
+                row = rows[ins.type] = row_of(ins)
+                self.calls_user = self.calls_user or row.user
             if row.blas:
                 self.products.append(ins)
             if position < done:
                 continue
             replacement = self._replaced.get(position)
             done = position + 1 if replacement is None else replacement.end
-            region, scalar = ins.op.region, row.scalar  # all of a group is in one region, or in none
-            locks = region is not None and (replacement is None or not replacement.locks)
-            locked = cells[region.id] if region is not None and locks else None
-            if locked is not None and not starts.isdisjoint(range(position, done)):
-                self._add_lock(_enter(locked), ins)
-            if replacement is not None:
+            if ins.op.region is not None:
+                self._bind_in_region(position, ins, row, replacement, regions)
+            elif replacement is not None:
                 self._add_replacement(replacement, ins)
-            elif scalar is not None and region is None and plain.issuperset(ins.inputs):
-                self._add_scalar(scalar, ins)
-            else:
+            elif not plain.issuperset(ins.inputs) or not self._add_scalar(ins, row, plain):
                 self._add_kernel(position, ins, row)
-            self._add_poison(position, done, ins)
-            if locked is not None and not ends.isdisjoint(range(position, done)):
-                self._add_lock(_leave(locked), ins)
-        self.first_step.append(len(self.steps))
+            if self._freed:
+                self._add_poison(position, done, ins)
+        first_step.append(len(self.steps))
+        for (at, _), members in self._runs.items():
+            if len(members) > 1:
+                self.steps[at] = self._in_one_call(members)
+
+    def _bind_in_region(
+        self, position: int, ins: Instruction, row: Row, replacement: Replacement | None, regions: Regions
+    ) -> None:
+        """Bind one instruction or group of an atomic region: all of a group is in one region."""
+        end = position + 1 if replacement is None else replacement.end
+        locked = regions.cells_of(ins) if replacement is None or not replacement.locks else None
+        if locked is not None and regions.begins_in(position, end):
+            self._add_lock(enter(locked), ins)
+        if replacement is not None:
+            self._add_replacement(replacement, ins)
+        else:
+            self._add_kernel(position, ins, row)
+        if locked is not None and regions.ends_in(position, end):
+            self._add_lock(leave(locked), ins)
 
     def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:
         self.needs_run = True
         self.steps.append(Step(function, (self.run_slot,), (-1,), (), False, ins))
 
-    def _add_scalar(self, function: Callable[..., Any], ins: Instruction) -> None:
-        """An operator on NumPy scalars, which may as well live until the end of the run."""
-        self._owned.update(ins.outputs)
-        if function in OPERATORS:
-            self._scalars.update(ins.outputs)
-        self.steps.append(Step(function, ins.inputs, ins.outputs, (), False, ins))
+    def _add_scalar(self, ins: Instruction, row: Row, plain: set[int]) -> bool:
+        """Add what makes one NumPy scalar of others, which may as well live until the end of the run; or say no."""
+        function, outputs = row.scalar, ins.outputs
+        if function is None:
+            if row.view or row.bound or row.needs_run or len(outputs) != 1 or not plain.issuperset(outputs):
+                return False
+            kernel = self._kernel(ins, row)
+            if kernel is None:
+                return False
+            function = kernel.function
+        if not self._fetched.isdisjoint(outputs):
+            self._owned.update(outputs)
+            if function in OPERATORS:
+                self._scalars.update(outputs)
+        self.steps.append(_step((function, ins.inputs, outputs, (), False, ins)))
+        return True
 
     def _add_poison(self, begin: int, end: int, ins: Instruction) -> None:
         """In a session that debugs its memory: rubbish over what is free after these instructions."""
-        freed = self.program.memory.freed if self.program.memory is not None else None
-        if not freed:
-            return
-        ranges = [r for position in range(begin, end) for r in freed.get(position, ())]
+        ranges = [r for position in range(begin, end) for r in self._freed.get(position, ())]
         if ranges:
             self.planned |= {self.arena_slot}
-            self.steps.append(Step(_poisoning(ranges), (self.arena_slot,), (), (), True, ins))
+            self.steps.append(Step(poisoning(ranges), (self.arena_slot,), (), (), True, ins))
 
     def _add_kernel(self, position: int, ins: Instruction, row: Row) -> None:
         kernel = self._kernel(ins, row)
+        inputs, outputs, keep = ins.inputs, ins.outputs, self._keep
         if kernel is None:
-            self._keep.update(ins.outputs)
+            keep.update(outputs)
             return
         if not row.view:
-            self._owned.update(ins.outputs)
-            self._keep.update([v for v in ins.outputs if self._is_light(v)])
-        elif not self._in_arena.isdisjoint(ins.inputs):
-            if len(ins.outputs) == 1 and self._is_rank_0(ins.outputs[0]):
-                kernel = Fitted(_as_number(kernel.function))  # no array of rank 0 that looks into the arena goes on
+            self._owned.update(self._fetched.intersection(outputs))
+            for v in outputs:
+                if v >= 0 and self._light[self.program.values[v]] and v not in self._fetched:
+                    keep.add(v)
+        elif not self._in_arena.isdisjoint(inputs):
+            if len(outputs) == 1 and self._is_rank_0(outputs[0]):
+                kernel = Fitted(as_number(kernel.function))  # no array of rank 0 that looks into the arena goes on
             else:
-                self._in_arena.update(ins.outputs)
+                self._in_arena.update(outputs)
         last_use = self._last_use
-        drops = [v for v in dict.fromkeys(ins.inputs) if last_use[v] == position and v not in self._keep]
-        drops += [v for v in ins.outputs if v not in last_use and v not in self._keep]
-        inputs = (self.run_slot, *ins.inputs) if row.needs_run else ins.inputs
-        self.needs_run = self.needs_run or row.needs_run
-        if kernel.into is not None and self._gets_memory(ins):
-            self.steps.append(Step(kernel.into, (*inputs, *ins.outputs), (), tuple(drops), True, ins))
-        elif not self.planned.isdisjoint(ins.outputs):
-            places = [i for i, v in enumerate(ins.outputs) if v in self.planned]
-            function = _copying(kernel.function, len(inputs), places, len(ins.outputs) == 1)
-            planned = tuple(ins.outputs[i] for i in places)
-            others = tuple(v if v not in self.planned else -1 for v in ins.outputs)
-            self.steps.append(Step(function, (*inputs, *planned), others, tuple(drops), True, ins))
+        drops = [v for v in dict.fromkeys(inputs) if v not in keep and last_use[v] == position]
+        drops += [v for v in outputs if v not in keep and v not in last_use]
+        if row.needs_run:
+            self.needs_run = True
+            inputs = (self.run_slot, *inputs)
+        if row.together is None or not self._joins_a_run(position, ins, kernel.function):
+            self._add_call(kernel, inputs, ins, tuple(drops))
+
+    def _add_call(self, kernel: Fitted, inputs: tuple[int, ...], ins: Instruction, drops: tuple[int, ...]) -> None:
+        """The step for one kernel, writing into memory that is there where it can."""
+        outputs, planned = ins.outputs, self.planned
+        own = planned.isdisjoint(outputs)
+        if kernel.into is not None and not (own and self._fetched.isdisjoint(outputs)) and self._gets_memory(ins):
+            inputs = self._as_arrays(kernel.into, inputs)
+            self.steps.append(Step(kernel.into, (*inputs, *outputs), (), drops, True, ins))
+        elif not own:
+            places = [i for i, v in enumerate(outputs) if v in planned]
+            function = copying(kernel.function, len(inputs), places, len(outputs) == 1)
+            given = tuple(outputs[i] for i in places)
+            others = tuple(v if v not in planned else -1 for v in outputs)
+            self.steps.append(Step(function, (*inputs, *given), others, drops, True, ins))
         else:
-            self.steps.append(Step(kernel.function, inputs, ins.outputs, tuple(drops), len(ins.outputs) != 1, ins))
+            inputs = self._as_arrays(kernel.function, inputs)
+            self.steps.append(_step((kernel.function, inputs, outputs, drops, len(outputs) != 1, ins)))
+
+    def _joins_a_run(self, position: int, ins: Instruction, function: Callable[..., Any]) -> bool:
+        """Whether an instruction is done by the last step, with others of its type; if it is not, a run begins."""
+        if ins.inputs[0] not in self.fixed or ins.outputs[0] not in self._last_use:
+            return False
+        task = bisect_right(self._begins, position)
+        last = self._runs.get((len(self.steps) - 1, task))
+        if last is not None and last[0][0].type == ins.type:
+            last.append((ins, function))
+            return True
+        self._runs[len(self.steps), task] = [(ins, function)]
+        return False
+
+    def _in_one_call(self, members: Sequence[tuple[Instruction, Callable[..., Any]]]) -> Step:
+        """The step for several instructions in a row."""
+        instructions = [ins for ins, _ in members]
+        values = [self.fixed[ins.inputs[0]] for ins in instructions]
+        together = row_of(instructions[0]).together
+        assert together is not None
+
+        def call() -> Sequence[Any]:
+            return together(values) or one_by_one()
+
+        def one_by_one() -> Sequence[Any]:
+            found = []
+            for (ins, function), value in zip(members, values, strict=True):
+                try:
+                    found.append(function(value))
+                except Exception as error:
+                    raise MemberFailed(ins, [value], error) from error
+            return found
+
+        outputs = tuple([ins.outputs[0] for ins in instructions])
+        return Step(call, (), outputs, (), True, instructions[0])
+
+    def _as_arrays(self, function: Callable[..., Any], inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """The inputs, with constants of rank 0 as arrays for a ufunc: it takes half as long to read those."""
+        constants = self.program.constants
+        if type(function) is not np.ufunc or constants.keys().isdisjoint(inputs):
+            return inputs
+        return tuple([self._number(v) if isinstance(constants.get(v), np.generic) else v for v in inputs])
+
+    def _number(self, v: int) -> int:
+        slot = self._numbers.get(v)
+        if slot is None:
+            slot = self._numbers[v] = self.slots
+            self.slots += 1
+            self.fixed[slot] = np.array(self.program.constants[v])
+            self.fixed[slot].flags.writeable = False
+        return slot
 
     def _gets_memory(self, ins: Instruction) -> bool:
         """Whether results are written into memory that is there before: the arena, or an array for the caller."""
@@ -252,30 +350,9 @@ class Bound:
         known = self.program.values[v]
         return known.dims == () and known.dtype.kind not in ("string", "resource")
 
-    def _is_light(self, v: int) -> bool:
-        """Whether a value may as well live until the end of the run."""
-        if v < 0 or v in self._fetched:
-            return False
-        known = self.program.values[v]
-        size = nbytes(known)
-        return size is not None and size <= LIGHT
-
     def _is_large(self, v: int) -> bool:
         size = nbytes(self.program.values[v])
         return size is not None and size >= LARGE
-
-    def _cells_of_regions(self) -> dict[int, list[NumpyCell]]:
-        """The cells that each atomic region locks: its own, and all that its ops touch, always in one order."""
-        variables: dict[int, set[Any]] = {}
-        for ins in self.program.instructions:
-            region = ins.op.region
-            if region is not None:
-                found = variables.setdefault(region.id, {handle.op for handle in region.variables})
-                found.update(self.program.handles[v] for v in ins.inputs if v in self.program.handles)
-        cells: dict[int, list[Any]] = {}
-        for number, found in variables.items():
-            cells[number] = sorted([self._context.cell(op) for op in found], key=lambda cell: str(cell.name))
-        return cells
 
     def _kernel(self, ins: Instruction, row: Row) -> Fitted | None:
         """The kernel with its attributes in place; None where the value is known now."""
@@ -286,6 +363,11 @@ class Bound:
                     self.fixed[ins.outputs[0]] = function.value
                 return None
             return Fitted(function)
+        if row.fit is None and not ins.attrs and row.scalar is None:
+            found = self._unfitted.get(ins.type)
+            if found is None:
+                found = self._unfitted[ins.type] = fitted(row, ins, ())
+            return found
         values = self.program.values
         if row.scalar is not None and all(_is_plain_scalar(values[v]) for v in ins.inputs):
             if row.scalar in OPERATORS:
@@ -303,38 +385,6 @@ class Bound:
         return hand_over
 
 
-def _copying(function: Callable[..., Any], count: int, places: Sequence[int], single: bool) -> Callable[..., Any]:
-    """A kernel that makes memory of its own, made to copy some of its results to where they were planned."""
-
-    def call(*arguments: Any) -> tuple[Any, ...]:
-        found = function(*arguments[:count])
-        results: tuple[Any, ...] = (found,) if single else found
-        for place, target in zip(places, arguments[count:], strict=True):
-            np.copyto(target, results[place])
-        return results
-
-    return call
-
-
-def _as_number(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel that may return an array of rank 0, made to return a NumPy scalar."""
-
-    def call(*arguments: Any) -> Any:
-        found = function(*arguments)
-        return found[()] if type(found) is np.ndarray else found
-
-    return call
-
-
-def _poisoning(ranges: Sequence[tuple[int, int]]) -> Callable[[Any], None]:
-    def poison(arena: Any) -> None:
-        for offset, size in ranges:
-            arena[offset : offset + size] = POISON
-
-    return poison
-
-
-POISON = 0xA5  # in each byte: -7e-17 as a float32, and as an integer far from any index
 LIGHT = 4096  # bytes: dropping less than that early is not worth a statement
 
 
@@ -343,18 +393,13 @@ def _is_plain_scalar(known: TensorSpec) -> bool:
     return known.dims == () and not known.dtype.is_complex
 
 
-def hand_over(value: Any) -> Any:
-    """A value that nobody else holds, for the caller; rank 0 as a NumPy scalar."""
-    if type(value) is np.ndarray and not value.ndim:
-        return value[()]
-    return value
+class _Light(dict[TensorSpec, bool]):
+    """Whether a value may as well live until the end of the run."""
 
-
-def hand_copy(value: Any) -> Any:
-    """A copy for the caller; rank 0 as a NumPy scalar."""
-    if type(value) is np.ndarray:
-        return value.copy() if value.ndim else value[()]
-    return value
+    def __missing__(self, known: TensorSpec) -> bool:
+        size = nbytes(known)
+        self[known] = light = size is not None and size <= LIGHT
+        return light
 
 
 class _Binding:
@@ -371,40 +416,7 @@ class _Binding:
         return self._values[value].dims
 
 
-def _region_ends(instructions: Sequence[Instruction]) -> tuple[set[int], set[int]]:
-    """Where atomic regions begin and end."""
-    starts: set[int] = set()
-    last: dict[int, int] = {}
-    for position, ins in enumerate(instructions):
-        region = ins.op.region
-        if region is not None:
-            if region.id not in last:
-                starts.add(position)
-            last[region.id] = position
-    return starts, set(last.values())
-
-
-def _enter(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
-    def enter(run: Run) -> None:
-        for cell in cells:
-            run.held.append(cell.lock)  # noted first: an interrupt between the two must not leave it locked for good
-            cell.lock.acquire()
-
-    return enter
-
-
-def _leave(cells: Sequence[NumpyCell]) -> Callable[[Run], None]:
-    def leave(run: Run) -> None:
-        for cell in reversed(cells):
-            cell.lock.release()
-            run.held.remove(cell.lock)
-
-    return leave
-
-
-def let_go(held: list[Any], keep: int = 0) -> None:
-    """Release the locks of a run that failed, but for the first `keep`; it may not have got all that it noted."""
-    while len(held) > keep:
-        with contextlib.suppress(RuntimeError):
-            held[-1].release()
-        held.pop()
+def _task_begins(program: Program) -> list[int]:
+    """Where the tasks begin that may run side by side."""
+    schedule = program.schedule
+    return sorted([task.begin for task in schedule.tasks]) if schedule is not None else []

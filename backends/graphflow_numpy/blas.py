@@ -14,6 +14,7 @@ State: the library's functions, found at first need, and the leases of this proc
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import glob
 import os
@@ -67,7 +68,12 @@ class Lease:
                 if _functions is not None:
                     _apply(_functions)
 
-    __del__ = release
+    def __del__(self) -> None:
+        try:
+            self.release()
+        except KeyboardInterrupt:  # what is raised here reaches nobody, so it is raised again
+            self.release()
+            _thread.interrupt_main()
 
 
 def _apply(control: tuple[Callable[[int], Any], Callable[[], int]]) -> None:

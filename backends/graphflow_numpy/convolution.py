@@ -24,24 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphflow.numerics.windows import AxisWindow, Padding, channels_last_sizes, own_sizes, taps_of, window_axes
 from graphflow_numpy.sharing import share
-from graphflow_numpy.windows import (
-    Array,
-    AxisWindow,
-    Padding,
-    Part,
-    Scratch,
-    channels_last,
-    channels_last_sizes,
-    own_sizes,
-    parts,
-    pieces,
-    require,
-    restore,
-    taps_of,
-    window_axes,
-    working,
-)
+from graphflow_numpy.windows import Array, Part, Scratch, channels_last, parts, pieces, require, restore, working
 
 # With fewer rows per matrix product, one product over copied patches beats many small ones.
 MIN_ROWS = 96

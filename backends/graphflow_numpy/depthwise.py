@@ -13,18 +13,8 @@ from math import prod
 
 import numpy as np
 
-from graphflow_numpy.windows import (
-    Array,
-    Padding,
-    channels_last,
-    channels_last_sizes,
-    image_blocks,
-    require,
-    restored,
-    window_axes,
-    window_taps,
-    working,
-)
+from graphflow.numerics.windows import Padding, channels_last_sizes, window_axes, window_taps
+from graphflow_numpy.windows import Array, channels_last, image_blocks, require, restored, working
 
 
 def _repeated_channels(x: Array, multiplier: int) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError
+from graphflow.spec import nbytes
 from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 
 _add, _subtract, _multiply, _divide = np.add, np.subtract, np.multiply, np.divide
@@ -245,26 +246,39 @@ def _sigmoid_into(x: Any, out: Any) -> None:
 into("Sigmoid", inplace=(0,))(in_float32_into(_sigmoid_into))
 
 
-def fit_floats(name: str, bind: Callable[[Any], Fitted]) -> None:
-    """Fit a row to float32 and float64, given a one of rank 0: NumPy takes that in half the time of a Python number."""
+SHORT = 1 << 15  # bytes up to which another array costs less than NumPy's look at whether its operands overlap
+
+
+def fit_floats(name: str, bind: Callable[[Any, bool], Fitted]) -> None:
+    """Fit a row to float32 and float64, given a one of rank 0 and whether the arrays are short.
+
+    NumPy takes such a one in half the time of a Python number.
+    """
 
     def fitted(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
         dtype = inputs[0].dtype.np
         if dtype.char not in "fd" or not all(x.dims for x in inputs):
             return None
-        return bind(np.ones((), dtype))
+        return bind(np.ones((), dtype), (nbytes(outputs[0] or inputs[0]) or SHORT) < SHORT)
 
     fit(name)(fitted)
 
 
-def _bound_sigmoid(one: Any) -> Fitted:
+def _bound_sigmoid(one: Any, short: bool) -> Fitted:
     def write(x: Any, out: Any) -> Any:
         _negative(x, out)
         _exp(out, out)
         _add(out, one, out)
         return _divide(one, out, out)
 
-    return Fitted(lambda x: write(x, np.empty(x.shape, one.dtype)), write, (0,))
+    def write_short(x: Any, out: Any) -> Any:
+        t = _negative(x)
+        _exp(t, out)
+        _add(out, one, t)
+        return _divide(one, t, out)
+
+    found = write_short if short else write
+    return Fitted(lambda x: found(x, np.empty(x.shape, one.dtype)), found, (0,))
 
 
 fit_floats("Sigmoid", _bound_sigmoid)
@@ -311,22 +325,30 @@ def _tanh_grad_into(y: Any, dy: Any, out: Any) -> None:
     np.multiply(out, dy, out)
 
 
-def _bound_sigmoid_grad(one: Any) -> Fitted:
+def _bound_sigmoid_grad(one: Any, short: bool) -> Fitted:
     def write(y: Any, dy: Any, out: Any) -> None:
         _subtract(one, y, out)
         _multiply(out, y, out)
         _multiply(out, dy, out)
 
-    return Fitted(_sigmoid_grad, write)
+    def write_short(y: Any, dy: Any, out: Any) -> None:
+        _subtract(one, y, out)
+        _multiply(_multiply(out, y), dy, out)
+
+    return Fitted(_sigmoid_grad, write_short if short else write)
 
 
-def _bound_tanh_grad(one: Any) -> Fitted:
+def _bound_tanh_grad(one: Any, short: bool) -> Fitted:
     def write(y: Any, dy: Any, out: Any) -> None:
         _square(y, out)
         _subtract(one, out, out)
         _multiply(out, dy, out)
 
-    return Fitted(_tanh_grad, write, (0,))
+    def write_short(y: Any, dy: Any, out: Any) -> None:
+        _square(y, out)
+        _multiply(_subtract(one, out), dy, out)
+
+    return Fitted(_tanh_grad, write_short if short else write, (0,))
 
 
 fit_floats("SigmoidGrad", _bound_sigmoid_grad)

@@ -33,10 +33,11 @@ from graphflow.errors import (
 from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.spec import describe, is_concrete, nbytes, numel
 from graphflow_numpy import blas
-from graphflow_numpy.binding import Bound, MemberFailed, Replacement, let_go, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, Replacement, row_of
 from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import background
 from graphflow_numpy.parallel import Parallel
+from graphflow_numpy.regions import let_go
 from graphflow_numpy.sharing import THREADS, WHOLE, share_range, whole_products
 from graphflow_numpy.steploop import StepLoop
 from graphflow_numpy.straightline import StraightLine
@@ -61,6 +62,14 @@ class NumpyBackend:
 
     name = "numpy"
     families = graphflow_numpy.kernels.__all__
+    default_level = 1
+    own_passes: frozenset[str] = frozenset()
+    array_type = None
+    kinds = frozenset({"cpu"})
+
+    def at(self, device: str) -> NumpyBackend:
+        """The backend itself: there is one CPU."""
+        return self
 
     def has_kernel(self, type: str) -> bool:
         """Whether an op type can be executed."""
@@ -171,6 +180,10 @@ class NumpyExecutable:
                 let_go(run.held)
         frames.append(frame)
         return out
+
+    def stay(self, feeds: Sequence[Any], run: Run) -> list[Any]:
+        """Run once; the host's memory is the device's."""
+        return self(feeds, run)
 
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """Run once inside another program: the results may share memory with the feeds."""
@@ -293,23 +306,30 @@ def _blas_threads(bound: Bound, threads: int) -> int:
     kernel shares out work of its own and a product is worth waking a thread for.
     """
     program = bound.program
-    works = {ins.key: _work(program, ins) for ins in bound.products}
-    if not works or max(works.values()) <= blas.VECTOR_THREADS_FROM:
+    works = [_work(program, ins) for ins in bound.products]
+    if not any(may_thread for _, may_thread in works):
         return 0
     side_by_side = program.schedule is not None and program.schedule.workers > 1
-    alone = all(row_of(ins).blas == "product" for ins in bound.products) and not side_by_side
-    return threads if program.level >= 2 and alone and max(works.values()) >= WORTH_THREADS else 1
+    alone = all(row_of(ins).blas != "pieces" for ins in bound.products) and not side_by_side
+    return threads if program.level >= 2 and alone and max(works)[0] >= WORTH_THREADS else 1
 
 
-def _work(program: Program, ins: Instruction) -> float:
-    """About how many multiplications a product takes; infinitely many where its shapes are not known."""
-    product = 1
+def _work(program: Program, ins: Instruction) -> tuple[float, bool]:
+    """About how many multiplications a product takes, and whether BLAS might use threads for them.
+
+    Infinitely many where its shapes are not known.
+    """
+    shapes = []
     for v in (*ins.inputs[:2], *ins.outputs[:1]):
         dims = program.values[v].dims if v >= 0 else ()
         if not is_concrete(dims):
-            return math.inf
-        product *= numel(dims)
-    return math.sqrt(product)  # of two matrices, the product of the three sizes is (m k n) squared
+            return math.inf, True
+        shapes.append(dims)
+    work = math.sqrt(math.prod(map(numel, shapes)))  # of two matrices (m k) (k n) (m n), which is (m k n) squared
+    if row_of(ins).blas == "matrices" and all(len(dims) == 2 for dims in shapes):
+        m, n = shapes[2]
+        return work, blas.may_thread(m, round(work) // max(1, m * n), n)
+    return work, work > blas.VECTOR_THREADS_FROM
 
 
 def _buffers(bound: Bound) -> dict[int, Any]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
+from graphflow.spec import is_concrete
 from graphflow_numpy.arrays import boxed
-from graphflow_numpy.table import into, kernel, rows
+from graphflow_numpy.table import Fitted, fit, into, kernel, rows
 
 # -- slices ----------------------------------------------------------------------------------------------------------
 
@@ -237,6 +239,7 @@ def _by_rows(condition: Any, rank: int) -> Any:
 _MANY = 4096  # elements from which on three passes over bit patterns cost less than one np.where
 
 
+_FEW = 64  # elements up to which a masked copy costs less than a cast of the mask
 _WORDS = (1, 2, 4, 8)  # bytes of the elements that have an integer of their width
 
 
@@ -277,6 +280,28 @@ def _zero_unless_into(condition: Any, x: Any, out: Any, *, holds: bool) -> None:
         np.copyto(out, 0, where=~mask if holds else mask)
     else:
         np.multiply(_bits(x), mask if holds else np.logical_not(mask), _bits(out))
+
+
+@fit("ZeroUnless")
+def _fit_zero_unless(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+    """A mask of the shape of the result, or of its rank: a view of each array is all that it takes."""
+    (_, mask, _), (dtype, dims, _) = inputs
+    if not attrs["holds"] or dtype.size not in _WORDS or not mask or not dims or len(mask) != len(dims):
+        return None
+    function = functools.partial(_zero_unless, holds=True)
+    if is_concrete(dims) and prod(dims) <= _FEW:
+
+        def choose(condition: Any, x: Any, out: Any) -> None:
+            out.fill(0)
+            np.copyto(out, x, where=condition)
+
+        return Fitted(function, choose)
+    word = np.dtype(f"i{dtype.size}")
+
+    def write(condition: Any, x: Any, out: Any) -> None:
+        np.multiply(x.view(word), condition, out.view(word))
+
+    return Fitted(function, write, (1,))
 
 
 rows({"Where": np.argwhere})

@@ -274,5 +274,6 @@ def _svd(x: Any, *, full: bool, vectors: bool) -> Any:
     return s, u, np.conj(np.swapaxes(v, -1, -2))
 
 
-mark("MatMul", "Einsum", "MatrixInverse", "MatrixSolve", "MatrixTriangularSolve", "Cholesky", blas="product")
+mark("MatMul", blas="matrices")
+mark("Einsum", "MatrixInverse", "MatrixSolve", "MatrixTriangularSolve", "Cholesky", blas="product")
 mark("MatrixDeterminant", "SelfAdjointEig", "Svd", blas="product")

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError, ShapeError
+from graphflow.numerics.windows import window_axes, window_taps
 from graphflow.spec import describe
 from graphflow_numpy import convolution, depthwise, philox, pooling
 from graphflow_numpy.sums import fitted_total, total, total_into
 from graphflow_numpy.table import Fitted, fit, into, kernel, mark, rows
-from graphflow_numpy.windows import window_axes, window_taps
 
 _BITS = {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}
 _ZEROS = {dtype: np.zeros(1024, dtype) for dtype in "fd"}

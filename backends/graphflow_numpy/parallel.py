@@ -1,9 +1,8 @@
 """A program whose tasks run side by side, on the caller's thread and on idle ones of the pool.
 
 Policy: tasks share the slots of one run; what one makes, another reads only after it is finished, and the memory plan
-knew which tasks overlap.  A task that fails lets go of the
-locks that it holds, in its own thread; which error the caller sees is the driver's promise (`runtime.drivers`).
-Tasks that call functions of the user's stay in the caller's thread.
+knew which tasks overlap.  A task that fails lets go of the locks that it holds, in its own thread; of several errors
+the caller sees that of `first_failure`.  Tasks that call functions of the user's stay in the caller's thread.
 
 State: none after construction.
 """
@@ -16,7 +15,9 @@ from typing import Any
 from graphflow.backend import Run
 from graphflow.program import Instruction, Schedule
 from graphflow.runtime import drivers, states
-from graphflow_numpy.binding import Bound, Step, let_go, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, Step, row_of
+from graphflow_numpy.first_failure import Failure, first_failure
+from graphflow_numpy.regions import let_go
 from graphflow_numpy.sharing import THREADS
 from graphflow_numpy.steploop import StepLoop
 
@@ -63,6 +64,8 @@ class Parallel:
 
     def _run(self, slots: list[Any], run: Run | None) -> None:
         first, threads, left = self._first_run, self._threads, self._counts.copy()
+        done: list[int] = []
+        failures: list[Failure] = []
         if run is not None:
             slots[first:-1] = [Run(run.index, run.seed, run.path) for _ in self._steps]
 
@@ -70,18 +73,54 @@ class Parallel:
             THREADS.set(threads)
             try:
                 self._loop.execute(slots, self._steps[number])
-            except BaseException:
+            except BaseException as error:
                 own = slots[first + number]
                 if own is not None:
                     let_go(own.held)
+                if isinstance(error, Exception):
+                    failures.append(Failure(error, self._done_by(number, error)))
                 raise
             for v in self._shared[number]:
                 if v in left:
                     left[v] -= 1  # two threads at once may count one for two: then it is dropped with the run
                     if not left[v]:
                         slots[v] = None
+            done.append(number)
 
-        drivers.run_tasks(self._graph, run_task, self._workers, self._mine, self._cancelled)
+        try:
+            drivers.run_tasks(self._graph, run_task, self._workers, self._mine, self._cancelled)
+            return
+        except Exception as error:
+            first_error = self._first_failure(slots, done, failures) if failures else error
+        try:
+            raise first_error
+        finally:
+            failures.clear()  # no cycle through the traceback
+            del first_error
+
+    def _done_by(self, number: int, error: Exception) -> range:
+        """The steps of a task that were done before its error."""
+        begin = self._loop.first_step[self._schedule.tasks[number].begin]
+        return range(begin, begin + self._loop.done(error, self._steps[number]))
+
+    def _first_failure(self, slots: list[Any], done: Sequence[int], failures: Sequence[Failure]) -> Exception:
+        """The error to raise, after what else has to be run; all tasks have come to rest."""
+        loop, tasks = self._loop, self._schedule.tasks
+        own = [run for run in slots[self._first_run : -1] if run is not None]
+
+        def run_steps(begin: int, end: int) -> None:
+            loop.execute(slots, loop.keeping(begin, end))
+
+        def let_all_go() -> None:
+            for run in own:
+                let_go(run.held)
+
+        THREADS.set(self._threads)
+        over = [range(loop.first_step[tasks[n].begin], loop.first_step[tasks[n].end]) for n in done]
+        return first_failure(loop.bound, over, failures, self._instruction_of, run_steps, let_all_go, self._cancelled)
+
+    def _instruction_of(self, error: BaseException) -> Instruction | None:
+        return error.instruction if isinstance(error, MemberFailed) else self._loop.where(error)[0]
 
     def listing(self) -> str:
         """The steps in program order; `explain` shows the tasks."""
@@ -104,6 +143,11 @@ class _WithRuns(StepLoop):
                 if not shared.isdisjoint(steps[i].drops):
                     steps[i] = steps[i]._replace(drops=tuple(v for v in steps[i].drops if v not in shared))
         super().__init__(bound, steps)
+        self.bound, self.first_step = bound, bound.first_step
+
+    def keeping(self, begin: int, end: int) -> list[Any]:
+        """steps[begin:end], dropping nothing."""
+        return [(*step[:-2], (), step[-1]) for step in self._steps[begin:end]]
 
 
 def _readers_of_shared(instructions: Sequence[Instruction], schedule: Schedule) -> dict[int, set[int]]:

@@ -20,20 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.numerics.windows import AxisWindow, Index, Padding, is_channels_first, window_axes, window_taps
 from graphflow_numpy.sharing import share
-from graphflow_numpy.windows import (
-    Array,
-    AxisWindow,
-    Index,
-    Padding,
-    Scratch,
-    is_channels_first,
-    parts,
-    pieces,
-    window_axes,
-    window_taps,
-    working,
-)
+from graphflow_numpy.windows import Array, Scratch, parts, pieces, working
 
 _SECONDS = 0.4e-9  # for one element of the input and one pass over it, about
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError
+from graphflow.spec import is_concrete
 from graphflow_numpy.elementwise import is_half
 from graphflow_numpy.sums import Axis, all_axes, first_axes, fitted_total, ordered, total, total_into
 from graphflow_numpy.table import Fitted, fit, into, kernel
@@ -180,6 +181,25 @@ def _extremum_into(plain: Any, reduce: Any) -> Any:
 
 into("Max")(_extremum_into(_max, _maximum))
 into("Min")(_extremum_into(_min, _minimum))
+
+
+def _fit_extremum(reduce: Any) -> Any:
+    """Nothing to look for where there is an element."""
+
+    def fitted(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
+        axis, keepdims, dims = attrs["axis"], attrs["keepdims"], inputs[0].dims
+        if not is_concrete(dims) or not dims or 0 in dims:
+            return None
+        return Fitted(
+            lambda x: reduce(x if x.flags.c_contiguous else np.ascontiguousarray(x), axis, None, None, keepdims),
+            lambda x, out: reduce(x if x.flags.c_contiguous else np.ascontiguousarray(x), axis, None, out, keepdims),
+        )
+
+    return fitted
+
+
+fit("Max")(_fit_extremum(_maximum))
+fit("Min")(_fit_extremum(_minimum))
 
 
 @kernel("ExtremumGrad")

@@ -8,6 +8,7 @@ State: none; the values are in the cells.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from graphflow.backend import Context
 from graphflow.errors import InvalidArgumentError, OutOfRangeError, ShapeError
 from graphflow.program import Instruction
 from graphflow.spec import describe
-from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.cells import NumpyCell, peek_all
 from graphflow_numpy.table import Constant, Fitted, fit, kernel, rows
 
 _UFUNCS: dict[str, Any] = {
@@ -61,12 +62,12 @@ def _handle(context: Context, ins: Instruction) -> Constant:
     return Constant(context.cell(ins.op))
 
 
-rows({"ReadVariable": lambda cell, **attrs: cell.snapshot()}, view=True)
+rows({"ReadVariable": lambda cell, **attrs: cell.peek()}, view=True, together=peek_all)
 
 
 @fit("ReadVariable")
 def _fitted_read(*specs: Any) -> Fitted:
-    return Fitted(NumpyCell.snapshot)
+    return Fitted(NumpyCell.peek)
 
 
 @kernel("InitializedValue", view=True)
@@ -89,18 +90,18 @@ def _assign(cell: NumpyCell, value: Any, *, dtype: Any, dims: Any) -> Any:
     return cell.assign(value)
 
 
-def _combining(ufunc: Any) -> Any:
-    """The rows of an update by a ufunc: as it is, and without the attributes that inference alone needs."""
+def _update(name: str, ufunc: Any, scalar: Any) -> None:
+    """The row of an update by a ufunc, and its fit, without the attributes that inference alone needs."""
 
-    def combine(cell: NumpyCell, value: Any, **attrs: Any) -> Any:
-        return cell.combine(ufunc, value)
+    def combine(cell: NumpyCell, value: Any) -> Any:
+        return cell.combine(ufunc, value, scalar)
 
-    return combine
+    rows({name: lambda cell, value, **attrs: combine(cell, value)}, view=True)
+    fit(name)(lambda *specs: Fitted(combine))
 
 
-rows({"AssignAdd": _combining(np.add), "AssignSub": _combining(np.subtract)}, view=True)
-fit("AssignAdd")(lambda *specs: Fitted(_combining(np.add)))
-fit("AssignSub")(lambda *specs: Fitted(_combining(np.subtract)))
+_update("AssignAdd", np.add, operator.add)
+_update("AssignSub", np.subtract, operator.sub)
 
 
 @kernel("CountUpTo", view=True)

@@ -2,6 +2,8 @@
 
 Policy: for programs that are too large to be worth generating source for, and for those whose tasks run side by side:
 a task is a range of steps over slots that all tasks share.  A buffer of the arena is in its slot from the start.
+Where the compiler has changed the order of the instructions, a run that fails is brought to the failure that it would
+have met in the order of their creation (`first_failure`).
 
 State: none after construction.
 """
@@ -13,9 +15,12 @@ from typing import Any
 
 from graphflow.backend import Run
 from graphflow.program import Instruction
-from graphflow_numpy.binding import Bound, Step
+from graphflow_numpy.binding import Bound, MemberFailed, Step
+from graphflow_numpy.first_failure import Failure, first_failure
+from graphflow_numpy.regions import let_go
 
 Slots = list[Any]
+Body = Callable[..., list[Any]]
 
 
 class StepLoop:
@@ -44,7 +49,9 @@ class StepLoop:
             self.execute(slots, self._steps)
             return self.results(slots)
 
-        return inner, outer
+        if self._bound.program.schedule is None:
+            return inner, outer
+        return settling(self._bound, inner, self), settling(self._bound, outer, self)
 
     def template(self, buffers: Mapping[int, Any]) -> Slots:
         """The slots as they are before a run."""
@@ -88,6 +95,27 @@ class StepLoop:
             for slot in drops:
                 slots[slot] = None
 
+    def stopped(self, error: BaseException) -> tuple[Slots, int] | None:
+        """The slots as the error left them, and how many steps were done; None if it came from elsewhere."""
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is StepLoop.execute.__code__:
+                return trace.tb_frame.f_locals["slots"], self.done(error, self._steps)
+            trace = trace.tb_next
+        return None
+
+    @staticmethod
+    def done(error: BaseException, steps: Sequence[Any]) -> int:
+        """How many of these steps were done when the error ended `execute`."""
+        trace = error.__traceback__
+        while trace is not None:
+            local = trace.tb_frame.f_locals
+            if trace.tb_frame.f_code is StepLoop.execute.__code__ and local["steps"] is steps:
+                places = (i for i, step in enumerate(steps) if step[0] is local["function"] and step[-1] is local["_"])
+                return next(places, len(steps))
+            trace = trace.tb_next
+        return len(steps)
+
     def listing(self) -> str:
         """The steps, each with the op it came from and the user's own line."""
         out = []
@@ -100,7 +128,8 @@ class StepLoop:
             out.append(f"{call}  # {ins.type}: {ins.op.name}, {ins.op.source}")
         return "\n".join(out)
 
-    def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:
+    @staticmethod
+    def where(error: BaseException) -> tuple[Instruction | None, list[Any]]:
         """The instruction that failed, if it was one, and its inputs; read from the frame of the loop."""
         trace = error.__traceback__
         while trace is not None:
@@ -109,6 +138,45 @@ class StepLoop:
                 return local["_"], [local["slots"][i] for i in local["_"].inputs]
             trace = trace.tb_next
         return None, []
+
+
+def settling(bound: Bound, function: Body, body: Any) -> Body:
+    """The function of a body that runs the steps in order; of several ops that fail, the first created is reported."""
+
+    def call(run: Run | None, *feeds: Any) -> list[Any]:
+        held = len(run.held) if run is not None else 0
+        try:
+            return function(run, *feeds)
+        except Exception as error:
+            first_error = _settled(bound, body, error, run, held)
+        try:
+            raise first_error
+        finally:
+            del first_error  # no cycle through the traceback
+
+    return call
+
+
+def _settled(bound: Bound, body: Any, error: Exception, run: Run | None, held: int) -> Exception:
+    """The error to raise; what it finds out by running more holds no lock afterwards that was not held before."""
+    stop = body.stopped(error)
+    if stop is None:
+        return error
+    slots, done = stop
+
+    def run_steps(begin: int, end: int) -> None:
+        StepLoop.execute(slots, [_flat(step._replace(drops=())) for step in bound.steps[begin:end]])
+
+    def instruction_of(error: BaseException) -> Instruction | None:
+        found: Instruction | None = error.instruction if isinstance(error, MemberFailed) else body.where(error)[0]
+        return found
+
+    def let_all_go() -> None:
+        if run is not None:
+            let_go(run.held, held)
+
+    let_all_go()
+    return first_failure(bound, [], [Failure(error, range(done))], instruction_of, run_steps, let_all_go)
 
 
 def _flat(step: Step) -> tuple[Any, ...]:

@@ -19,10 +19,12 @@ State: none after construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 from graphflow.program import Instruction
 from graphflow_numpy.binding import OPERATORS, Bound, Step
+from graphflow_numpy.steploop import StepLoop, settling
 
 FILE = "<graphflow program>"
 
@@ -49,7 +51,9 @@ class StraightLine:
         """The two functions over one set of buffers."""
         inner, outer = self._frame(**{f"b{v}": array for v, array in buffers.items()})
         self._codes.update((inner.__code__, outer.__code__))
-        return inner, outer
+        if self._bound.program.schedule is None:
+            return inner, outer
+        return settling(self._bound, inner, self), settling(self._bound, outer, self)
 
     def _source(self, parameters: list[str]) -> str:
         bound = self._bound
@@ -110,11 +114,30 @@ class StraightLine:
         while trace is not None:
             code = trace.tb_frame.f_code
             if code.co_filename == FILE and code in self._codes:
-                line = trace.tb_lineno - self._first[code.co_name == "outer"]
-                step = self._lines[line] if line < len(self._lines) else None
+                step, local = self._stand(trace)
                 if step is None:
                     break
-                local = {**trace.tb_frame.f_locals, **{f"c{v}": x for v, x in self._bound.fixed.items()}}
                 return step.instruction, [local.get(self._name(v)) for v in step.instruction.inputs]
+            if code is StepLoop.execute.__code__:  # what was run after the first failure
+                return StepLoop.where(error)
             trace = trace.tb_next
         return None, []
+
+    def stopped(self, error: BaseException) -> tuple[list[Any], int] | None:
+        """The values by their slots as the error left them, and how many steps were done."""
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code in self._codes:
+                step, local = self._stand(trace)
+                if step is None:
+                    break
+                slots = [local.get(self._name(v)) for v in range(self._bound.slots)]
+                return [*slots, None], next(i for i, other in enumerate(self._bound.steps) if other is step)
+            trace = trace.tb_next
+        return None
+
+    def _stand(self, trace: TracebackType) -> tuple[Step | None, dict[str, Any]]:
+        """The step at which the generated function stands, if it is one, and what its names mean."""
+        line = trace.tb_lineno - self._first[trace.tb_frame.f_code.co_name == "outer"]
+        step = self._lines[line] if line < len(self._lines) else None
+        return step, {**trace.tb_frame.f_locals, **{f"c{v}": x for v, x in self._bound.fixed.items()}}

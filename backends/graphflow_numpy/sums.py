@@ -106,7 +106,7 @@ def fitted_total(
         if size > SHORT_VECTOR:
             return None
         number = ones(size, dtype).dot
-        return lambda x: number(ordered(x).reshape(-1)), lambda x, out: out.fill(number(ordered(x).reshape(-1)))
+        return lambda x: number(x.ravel()), lambda x, out: out.fill(number(x.ravel()))  # in C order, copied if need be
     first = first_axes(axis, len(shape))
     form = prod(shape[:first]), prod(shape[first:])
     if not first or prod(shape) > SHORT_MATRIX:

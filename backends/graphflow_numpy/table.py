@@ -10,7 +10,10 @@ a NumPy scalar.  Kernels write nothing but what they return.  Columns beside the
     user    it calls functions of the user's, so it stays in the thread that called `run`
     into    the same computation, bit for bit, into memory that is given: `(arrays..., results..., **attrs)`
     inplace numbers of the inputs whose very buffer `into` may get as the result, if dtype and shape are the result's
-    blas    "product" where one call of BLAS does the work, "pieces" where the kernel shares out calls of its own
+    blas    "matrices" where one matrix product of BLAS does the work, "product" where another call of it does,
+            "pieces" where the kernel shares out calls of its own
+    together   the same for many instructions in a row, of which each has one input that is known when compiled, and one
+            output: `[inputs] -> [outputs]`, or None to have the kernel called for one after the other
     fit     `(attrs, inputs, outputs) -> Fitted | None`: the same kernel with its attributes in place, quicker because
             it knows the specs of its inputs and outputs (None where nobody reads an output) when compiled
 
@@ -59,6 +62,7 @@ class Row(NamedTuple):
     inplace: tuple[int, ...] = ()
     fit: Fit | None = None
     blas: str = ""
+    together: Callable[[Sequence[Any]], Sequence[Any] | None] | None = None
 
 
 class Constant(NamedTuple):

@@ -25,7 +25,8 @@ def remove_dead(program: Program, targets: frozenset[int] = frozenset()) -> Prog
             removed.append(ins.op.name)
             continue
         live.update(ins.inputs)
-        awaited.update(ins.after)
+        if ins.after:
+            awaited.update(ins.after)
         if len(ins.outputs) > 1 and not live.issuperset(ins.outputs):
             ins = ins._replace(outputs=tuple(v if v in live else -1 for v in ins.outputs))
         kept.append(ins)

@@ -33,9 +33,30 @@ def specialise(program: Program, evaluate: Evaluate, doubted: frozenset[int] = f
     while building does not hold, so it is not merged with what is concluded now.
     """
     work = _Specialiser(program, evaluate, doubted)
+    fresh, constants, kept, alias = work.fresh, work.constants, work.kept, work.alias
     for ins in program.instructions:
-        work.visit(ins)
+        inputs = ins.inputs
+        if (  # most instructions of a large graph: nothing new is known of their inputs
+            inputs
+            and inputs[0] not in constants
+            and work.is_plain[ins.type]
+            and not (alias or doubted or ins.after)
+            and fresh.isdisjoint(inputs)
+        ):
+            kept.append(ins)
+        else:
+            work.visit(ins)
     return work.finish()
+
+
+class _Plain(dict[str, bool]):
+    """Whether instructions of a type, without control edges, are pure, and known by no more than folding."""
+
+    def __missing__(self, type: str) -> bool:
+        d = OPS[type]
+        found = not (d.stateful or d.effect or d.control_flow or d.known_value or d.noop)
+        self[type] = found
+        return found
 
 
 class _Specialiser:
@@ -50,7 +71,9 @@ class _Specialiser:
         self.replaced: dict[int, int | None] = {}  # key of a dropped instruction -> key to wait for instead
         self.folded: list[str] = []
         self.removed: list[str] = []
-        self.producer: dict[int, int] = {}
+        self.is_plain = _Plain()
+        self._producer: dict[int, int] = {}
+        self._noted = 0  # of how many kept instructions the outputs are in there
         self.fresh = set(program.feeds)  # values whose specs differ from what the graph knew
 
     def visit(self, ins: Instruction) -> None:
@@ -69,8 +92,13 @@ class _Specialiser:
         if pure and (self._known(definition, ins) or self._fold(ins) or definition.noop and self._drop(ins)):
             return
         self.kept.append(ins)
-        for v in ins.outputs:
-            self.producer[v] = ins.key
+
+    def _maker(self, v: int) -> int | None:
+        """The key of the kept instruction that makes a value."""
+        for ins in self.kept[self._noted :]:
+            self._producer.update(dict.fromkeys(ins.outputs, ins.key))
+        self._noted = len(self.kept)
+        return self._producer.get(v)
 
     def _infer(self, definition: OpDef, ins: Instruction, in_doubt: bool) -> None:
         """Infer again from what is known now; refine, never contradict, unless what was known is in doubt."""
@@ -153,7 +181,7 @@ class _Specialiser:
         if v < 0 or self.values[v][:2] != self.values[x][:2] or not spec.is_concrete(self.values[v].dims):
             return False
         self.alias[v] = x
-        self.replaced[ins.key] = self.producer.get(x)
+        self.replaced[ins.key] = self._maker(x)
         self.removed.append(ins.op.name)
         return True
 

@@ -24,6 +24,7 @@ from graphflow.spec import TensorSpec, is_concrete
 
 KINDS = frozenset({"float", "int", "uint", "bool"})
 SMALLEST = 2  # members
+SOURCE = -2  # the level of what needs nothing computed, a variable's handle; its value, read, is there at level 0
 
 
 def fuse(program: Program, level: int) -> Program:
@@ -95,7 +96,7 @@ def _levels(program: Program, spaces: Mapping[int, _Space]) -> list[int]:
     acted = 0  # the level after the last instruction that acts
     for position, ins in enumerate(program.instructions):
         mine = spaces.get(position)
-        late = 0
+        late = 0 if mine is not None or ins.after or acts(program, ins) else SOURCE
         for v in ins.inputs:
             before = producer.get(v)
             if before is not None:

@@ -10,7 +10,9 @@ State: none.
 
 from __future__ import annotations
 
+import functools
 import heapq
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,17 +40,17 @@ def needed_ops(targets: Iterable[Operation], fed: Mapping[Tensor, Any]) -> list[
             if before not in seen and x not in fed:
                 seen.add(before)
                 stack.append(before)
-        for before in op.control_inputs:
-            late = late or before.id > op.id
-            if before not in seen:
-                seen.add(before)
-                stack.append(before)
+        if op.control_inputs:
+            for before in op.control_inputs:
+                late = late or before.id > op.id
+                if before not in seen:
+                    seen.add(before)
+                    stack.append(before)
     ordered = sorted(seen, key=_by_id)
     return _topological(ordered, fed) if late else ordered
 
 
-def _by_id(op: Operation) -> int:
-    return op.id
+_by_id = operator.attrgetter("id")
 
 
 def _topological(ops: Sequence[Operation], fed: Mapping[Tensor, Any]) -> list[Operation]:
@@ -142,53 +144,78 @@ class _Hazards:
         return found
 
 
+# A named tuple's own constructor takes three times as long, and a large graph has very many instructions.
+_instruction = functools.partial(tuple.__new__, Instruction)
+
+
+class _Numbers:
+    """The number and the spec of each value, and the numbers of what each op makes."""
+
+    def __init__(self, ops: Sequence[Operation], fed: Sequence[Tensor]) -> None:
+        self.of: dict[Tensor, int] = {t: v for v, t in enumerate(fed)}
+        self.values = [TensorSpec(t.dtype, t.dims, None) for t in fed]
+        self.made: list[tuple[int, ...]] = []
+        cut, known = set(fed), dict[Any, TensorSpec]()  # equal specs are one object
+        of, values = self.of, self.values
+        for op in ops:
+            made = []
+            for t in op.outputs:
+                if t in cut:
+                    made.append(-1)
+                    continue
+                of[t] = number = len(values)
+                made.append(number)
+                found = known.get((t.dtype, t.dims)) if t.hint is None else TensorSpec(t.dtype, t.dims, t.hint)
+                if found is None:
+                    found = known[t.dtype, t.dims] = TensorSpec(t.dtype, t.dims, None)
+                values.append(found)
+            self.made.append(tuple(made))
+
+
 def lower(fetches: Sequence[Tensor], targets: Sequence[Operation], fed: Sequence[Tensor]) -> Program:
     """The Program that computes the fetches and runs the targets, before any rewriting."""
     cut = dict.fromkeys(fed)
     wanted = [t.op for t in fetches if t not in cut] + list(targets)
     ops = needed_ops(wanted, cut)
-    numbers: dict[Tensor, int] = {}
-    values: list[TensorSpec] = []
-    for t in fed:
-        numbers[t] = len(values)
-        values.append(TensorSpec(t.dtype, t.dims, None))
+    numbers = _Numbers(ops, fed)
+    of = numbers.of
     instructions: list[Instruction] = []
     constants: dict[int, Any] = {}
     handles: dict[int, Operation] = {}
     hazards = _Hazards()
     missing: list[Operation] = []
-    for op in ops:
-        outputs = []
-        for t in op.outputs:
-            outputs.append(-1 if t in cut else len(values))
-            if t not in cut:
-                numbers[t] = len(values)
-                values.append(TensorSpec(t.dtype, t.dims, t.hint))
-        kind = op.type
-        if kind == "Const" and not op.control_inputs:
-            if outputs[0] >= 0:
-                constants[outputs[0]] = op.attrs["value"]
-            continue
-        if kind in PLACEHOLDERS:
-            if outputs[0] >= 0:
-                missing.append(op)
-            continue
-        if kind == HANDLE and outputs[0] >= 0:
-            handles[outputs[0]] = op
-        after: list[int] = [c.id for c in op.control_inputs] if op.control_inputs else []
+    for op, made in zip(ops, numbers.made, strict=True):
+        kind, inputs = op.type, op.inputs
+        after: tuple[int, ...] = ()
+        if not inputs:  # one of those without inputs that are no instructions, or are remembered
+            if kind == "Const" and not op.control_inputs:
+                if made[0] >= 0:
+                    constants[made[0]] = op.attrs["value"]
+                continue
+            if kind in PLACEHOLDERS:
+                if made[0] >= 0:
+                    missing.append(op)
+                continue
+            if kind == HANDLE and made[0] >= 0:
+                handles[made[0]] = op
+        if op.control_inputs:
+            after = tuple([c.id for c in op.control_inputs])
         definition = OPS.get(kind) or definition_of(op)
         if definition.effect or definition.control_flow:
-            after += hazards.edges(op.id, effects_of(op))
-        inputs = tuple([numbers[x] for x in op.inputs])
-        instructions.append(Instruction(op.id, kind, inputs, tuple(outputs), op.attrs, tuple(after), op))
+            after = (*after, *hazards.edges(op.id, effects_of(op)))
+        if len(inputs) == 2:
+            read: tuple[int, ...] = (of[inputs[0]], of[inputs[1]])
+        else:
+            read = tuple([of[x] for x in inputs])
+        instructions.append(_instruction((op.id, kind, read, made, op.attrs, after, op)))
     if missing:
         raise _not_fed(missing, wanted, cut)
     return Program(
         instructions=tuple(instructions),
-        values=tuple(values),
+        values=tuple(numbers.values),
         constants=constants,
-        feeds=tuple(numbers[t] for t in fed),
-        fetches=tuple(numbers[t] for t in fetches),
+        feeds=tuple(of[t] for t in fed),
+        fetches=tuple(of[t] for t in fetches),
         record=(PassRecord("lower"),),
         handles=handles,
     )

@@ -31,17 +31,20 @@ def as_a_whole(group: Group) -> bool:
     return True
 
 
-def plan_memory(program: Program, storage: StorageOf, is_whole: IsWhole = as_a_whole, smallest: int = 0) -> Program:
+def plan_memory(
+    program: Program, storage: StorageOf, is_whole: IsWhole = as_a_whole, smallest: int = 0, smallest_taken: int = 0
+) -> Program:
     """The program with its arena.
 
     `is_whole` tells which groups the backend evaluates in one pass, with scratch for what stays inside; the members of
-    the others are instructions like all else.  Results of fewer bytes than `smallest` keep memory of their own.
+    the others are instructions like all else.  Results of fewer bytes than `smallest` keep memory of their own, and
+    what has fewer than `smallest_taken` is not taken over in place.
     """
     facts = facts_of(program, storage, is_whole)
     if facts is None:
         return program.with_record(PassRecord("memory"))
     planned = _planned(facts, smallest)
-    takes = _taken_over(facts, planned)
+    takes = _taken_over(facts, {v for v in planned if facts.sizes[v] >= smallest_taken})
     block_of, blocks = _blocks(facts, planned, takes)
     offsets, size = _place(facts, blocks)
     found = {v: offsets[number] for v, number in block_of.items()}

@@ -25,6 +25,7 @@ def merge_common(program: Program) -> Program:
     table: dict[Any, Instruction] = {}
     kept: list[Instruction] = []
     merged: list[tuple[str, str]] = []
+    pure = _Pure()
     for ins in program.instructions:
         if alias:
             inputs = tuple([alias.get(i, i) for i in ins.inputs])
@@ -32,7 +33,7 @@ def merge_common(program: Program) -> Program:
                 ins = ins._replace(inputs=inputs)
         if replaced and ins.after:
             ins = ins._replace(after=tuple(dict.fromkeys(replaced.get(k, k) for k in ins.after)))
-        key = _key(ins)
+        key = _key(ins) if pure[ins.type] and not ins.after else None
         if key is None:
             kept.append(ins)
             continue
@@ -51,11 +52,17 @@ def merge_common(program: Program) -> Program:
     )
 
 
+class _Pure(dict[str, bool]):
+    """Whether what instructions of a type compute depends on their inputs and attributes alone."""
+
+    def __missing__(self, type: str) -> bool:
+        definition = OPS[type]
+        self[type] = found = not (definition.stateful or definition.effect or definition.control_flow)
+        return found
+
+
 def _key(ins: Instruction) -> Any:
-    definition = OPS[ins.type]
-    if definition.stateful or definition.effect or definition.control_flow or ins.after or ins.op.region is not None:
-        return None
-    if -1 in ins.outputs:
+    if ins.op.region is not None or -1 in ins.outputs:
         return None
     if not ins.attrs:
         return ins.type, ins.inputs, ins.op.device

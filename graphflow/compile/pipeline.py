@@ -20,6 +20,7 @@ from graphflow import spec
 from graphflow.compile import (
     dead,
     fold,
+    forward,
     fuse,
     lower,
     memory,
@@ -48,6 +49,7 @@ class Resources(NamedTuple):
     storage: Callable[[Program, Instruction], Storage] = lambda program, ins: memory.OWN
     is_whole: Callable[[Program, Group], bool] = lambda program, group: True
     debug_memory: bool = False  # check the memory plan, and have freed memory poisoned
+    own_passes: frozenset[str] = frozenset()  # what the backend does by itself
 
 
 class Facts(NamedTuple):
@@ -62,7 +64,7 @@ class Facts(NamedTuple):
 
 
 ALONE = Resources()
-SMALLEST_PLANNED = 1 << 15  # bytes: to allocate less than that costs less than to pass it
+SMALLEST_TAKEN = 1 << 15  # bytes: for less, NumPy's look at whether its operands overlap costs more than it saves
 
 
 class Pass(NamedTuple):
@@ -84,7 +86,7 @@ def _scheduled(program: Program, facts: Facts) -> Program:
 def _planned(program: Program, resources: Resources) -> Program:
     storage = functools.partial(resources.storage, program)
     is_whole = functools.partial(resources.is_whole, program)
-    program = memory.plan_memory(program, storage, is_whole, 0 if resources.debug_memory else SMALLEST_PLANNED)
+    program = memory.plan_memory(program, storage, is_whole, 0, 0 if resources.debug_memory else SMALLEST_TAKEN)
     if resources.debug_memory and program.memory is not None:
         plan_check.check_plan(program, storage, is_whole)
         freed = memory.freed_after(program, storage, is_whole)
@@ -96,6 +98,7 @@ _BEFORE_FUSION = (
     "specialise",
     "forward_broadcasts",
     "simplify",
+    "forward_writes",
     "fold_transposes",
     "merge_products",
     "stack_products",
@@ -109,6 +112,7 @@ TABLE = (
     Pass("specialise", lambda p, f: fold.specialise(p, f.evaluate, f.doubted)),
     Pass("forward_broadcasts", lambda p, f: splat.forward_broadcasts(p, f.evaluate, f.inner), follows=("specialise",)),
     Pass("simplify", lambda p, f: simplify.simplify(p, f.inner), follows=("specialise",)),
+    Pass("forward_writes", lambda p, f: forward.forward_writes(p, f.inner), follows=("specialise",)),
     Pass("fold_transposes", lambda p, f: transposes.fold_transposes(p, f.inner), follows=("specialise",)),
     Pass("merge_common", lambda p, f: merge.merge_common(p)),
     Pass("merge_products", lambda p, f: products.merge_products(p, f.inner), level=2, follows=("specialise",)),
@@ -172,6 +176,8 @@ def compile_graph(
     inner = any(isinstance(t.graph, FuncGraph) for t in (*feeds, *fetches))  # a branch may take no arguments
     facts = Facts(evaluate, doubted, frozenset(op.id for op in targets), options.level, inner, resources)
     for row in options.table:
+        if row.name in resources.own_passes:
+            continue
         started = time.perf_counter()
         program = _stamped(row.run(program, facts), started)
     return program

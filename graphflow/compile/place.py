@@ -16,6 +16,13 @@ from graphflow.program import Program
 _DEVICE = re.compile(r"(?:/job:\w+)?(?:/replica:\d+)?(?:/task:\d+)?(?:/(?:device:)?([A-Za-z]+)(?::(\d+|\*))?)?\Z")
 
 
+def kinds_wanted(program: Program) -> frozenset[str]:
+    """The kinds of devices that instructions ask for by name."""
+    devices = {ins.op.device for ins in program.instructions if ins.op.device}
+    found = [_DEVICE.match(device) for device in devices]
+    return frozenset((m.group(1) or "cpu").lower() for m in found if m is not None)
+
+
 def check_devices(program: Program, kinds: frozenset[str], soft: bool) -> None:
     """Raise for the first instruction whose device does not exist."""
     for ins in program.instructions:

@@ -104,7 +104,7 @@ def _assign(handle: Any, value: Any, *, dtype: dtypes.DType, dims: spec.Dims) ->
     return TensorSpec(dtype, spec.merge(dims, value.dims))
 
 
-@op("Assign", infer=_assign, effect="write", same_dtype=None, differentiable=False)
+@op("Assign", infer=_assign, effect="write", same_dtype=None, differentiable=False, result_is=1)
 def assign_variable(handle: Any, value: Any, dtype: Any, dims: Any, name: str | None = None) -> Any:
     """Replace the variable's value; the output is the new value."""
     return call((handle, value), name, dtype=dtype, dims=dims)

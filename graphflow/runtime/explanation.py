@@ -39,7 +39,9 @@ class Explanation:
     def __str__(self) -> str:
         parts = [_passes(self.program), _order(self.program), _memory(self.program), f"code\n{_indented(self.code)}"]
         if self.native:
-            parts.append(f"native kernels: {len(self.native.splitlines())} lines of LLVM code, in `explanation.native`")
+            parts.append(
+                f"native kernels: {len(self.native.splitlines())} lines of generated code, in `explanation.native`"
+            )
         return "\n\n".join(part for part in parts if part)
 
     def __repr__(self) -> str:

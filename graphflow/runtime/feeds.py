@@ -45,8 +45,8 @@ def _name(key: Any) -> str:
     return shown(name if isinstance(name, str) else key)
 
 
-def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
-    """The function that makes the value of `tensor` out of what was fed."""
+def converter(tensor: Tensor, new_cell: Callable[..., Any], array_type: Any = None) -> Converter:
+    """The function that makes the value of `tensor` out of what was fed; `array_type` need not be converted."""
     if tensor.dtype is dtypes.resource:
         return _variable_converter(tensor, new_cell)
     dtype, dims = tensor.dtype, tensor.dims
@@ -63,6 +63,8 @@ def converter(tensor: Tensor, new_cell: Callable[..., Any]) -> Converter:
         if type(value) is np.ndarray and value.dtype is wanted:
             flags = value.flags
             array = value if flags.c_contiguous and flags.aligned else _converted(tensor, value)
+        elif type(value) is array_type and value.dtype == wanted and spec.compatible(dims, value.shape):
+            return value
         else:
             array = _converted(tensor, value)
         shape = array.shape

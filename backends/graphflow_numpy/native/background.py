@@ -2,8 +2,9 @@
 
 Policy: `GRAPHFLOW_FAST` says what is wanted: `0` never, `1` in the background (so it is by default where llvmlite is
 installed), `wait` at once, for tests and benchmarks.  One thread takes the programs in their order; a program whose
-executable is gone is passed over; one that cannot be compiled stays with NumPy, and the reason is kept.  The thread is
-waited for when the interpreter ends, for the length of one compilation, and a fork waits for it likewise.
+executable is gone, or whose session is closed, is passed over; one that cannot be compiled stays with NumPy, and the
+reason is kept.  The thread is waited for when the interpreter ends, for the length of one compilation, and a fork
+waits for it likewise.
 
 State: the thread, its queue, and the last failure.
 """
@@ -83,7 +84,7 @@ def prepare(
 
 def _do(job: _Job) -> None:
     owner = job.owner()
-    if owner is None:
+    if owner is None or job.context.is_closed():
         return
     planning = importlib.import_module("graphflow_numpy.native.segments")  # some 20 ms that few programs need
     found = planning.plan(job.program, job.context, job.share, job.workers)

@@ -6,8 +6,9 @@ nanoseconds where asking each array costs a microsecond.  Where objects lie in m
 own answer; if it differs (another Python, another NumPy), arguments are asked one by one.  An argument that is not
 what was compiled for, in type, dtype, shape, order or alignment, stops the driver before it has done anything.
 
-Threads that help find the entry of the moment in the frame's state and claim units of it, a few at a time; the one who
-leads claims as well, waits for no one to come, and goes on once all units are done.
+Threads that help (see `team`) find the entry of the moment in the frame's state and claim units of it, a few at a time;
+the one who leads claims as well, and goes on once all units are done.  If that takes long, a helper may be waiting for
+its core, and the leader offers its own.
 
 State: the compiled driver, and what the check of the layout found.
 """
@@ -31,15 +32,16 @@ WRITABLE = 0x400
 SPEC_WORDS = 6
 PATCH_WORDS = 3
 ENTRY_WORDS = 5  # function, its pointers, begin, end, units to be claimed at once (0: the caller does them all)
-FRAME_WORDS = 8
+FRAME_WORDS = 10
 COUNTER_WORDS = 16  # two cache lines for each entry: units claimed, and units done
 HEAD_WORDS = 16
+BRIEFLY = 20_000  # pauses that a leader waits for claimed units before it offers its core: below a millisecond
 OVER = -2  # instead of the number of an entry: all are done
-PATIENCE = 20_000  # pauses that a helper waits for the next shared entry: about a millisecond
 
 _SOURCE = """
 
-; frame: 0 arguments, 1 specs, 2 patches, 3 their table, 4 entries to run at once, 5 entries, 6 addresses, 7 state
+; frame: 0 arguments, 1 specs, 2 patches, 3 their table, 4 entries to run at once, 5 entries, 6 addresses, 7 state,
+; 8 board, 9 helpers
 define i64 @{name}_start(ptr %frame, ptr %args) nounwind {{
 entry:
   %count = load i64, ptr %frame, align 8
@@ -193,11 +195,17 @@ together:
   %units = load i64, ptr %units.at, align 8
   br label %wait
 wait:
+  %spins = phi i64 [ 0, %together ], [ %spun, %pausing ], [ %spun, %yielding ]
   %so.far = load atomic i64, ptr %finished acquire, align 8
   %complete = icmp sge i64 %so.far, %units
   br i1 %complete, label %following, label %pausing
 pausing:
   {pause}
+  %spun = add i64 %spins, 1
+  %late = icmp sgt i64 %spins, {briefly}
+  br i1 %late, label %yielding, label %wait
+yielding:
+  {give}
   br label %wait
 following:
   %next = add i64 %i, 1
@@ -239,16 +247,8 @@ work:
 done:
   ret i64 %total
 }}
-; runs the entries together with those who assist, and tells them when all are done
-define void @{name}_lead(ptr %frame, i64 %begin, i64 %end) nounwind {{
-  call void @{name}_resume(ptr %frame, i64 %begin, i64 %end)
-  %p7 = getelementptr i64, ptr %frame, i64 7
-  %state = load ptr, ptr %p7, align 8
-  store atomic i64 {over}, ptr %state release, align 8
-  ret void
-}}
-; works on whatever entry is shared at the moment, until all are done or nothing has come for a while
-define void @{name}_assist(ptr %frame, i64 %patience, i64 %unused) nounwind {{
+; works on whatever entry is shared at the moment, until all are done (1) or nothing has come for a while (0)
+define i1 @{name}_assist(ptr %frame, i64 %patience) nounwind {{
 entry:
   %p5 = getelementptr i64, ptr %frame, i64 5
   %table = load ptr, ptr %p5, align 8
@@ -277,7 +277,7 @@ work:
   %found = call i64 @{name}_claim(ptr %entry.at, ptr %state, i64 %i)
   br label %look
 done:
-  ret void
+  ret i1 %ended
 }}
 """
 
@@ -288,11 +288,10 @@ class Driver(NamedTuple):
     start: Any  # (frame, tuple of arguments) -> 0, or the number of the first unfit argument, from 1
     start_quick: Any  # the same without giving up the GIL, for a few microseconds of work
     resume: Any  # (frame, begin, end): the entries in that range
-    lead: Any  # the same, together with those who assist
-    assist: Any  # (frame, patience, 0)
 
 
-def _build(module: engine.ModuleBuilder, lead: bool = False) -> engine.Entry:
+def add_functions(module: engine.ModuleBuilder) -> tuple[str, str]:
+    """Put the driver's functions into a module; the beginning of their names, and the instruction of a short wait."""
     name = module.symbol("driver")
     intel = platform.machine().lower() in ("x86_64", "amd64", "i686")
     if intel:
@@ -302,27 +301,35 @@ def _build(module: engine.ModuleBuilder, lead: bool = False) -> engine.Entry:
         _SOURCE.format(
             name=name, items=ITEMS, type=HEAD - 8, data=HEAD, rank=HEAD + 8, dims=HEAD + 16, descr=HEAD + 40,
             flags=HEAD + 48, spec_words=SPEC_WORDS, patch_words=PATCH_WORDS, entry_words=ENTRY_WORDS,
-            counter_words=COUNTER_WORDS, head_words=HEAD_WORDS, over=OVER, pause=pause,
+            counter_words=COUNTER_WORDS, head_words=HEAD_WORDS, over=OVER, pause=pause, give=_give(), briefly=BRIEFLY,
         )
     )  # fmt: skip
-    if lead:
-        return engine.Entry(f"{name}_lead", 1, finish=f"{name}_assist")
+    return name, pause
+
+
+def _give() -> str:
+    """The call that lets another thread have the core; nothing where the system has none."""
+    try:
+        address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+    except (AttributeError, OSError, TypeError):
+        return ""
+    return f"%given = call i32 inttoptr (i64 {address} to ptr)()"
+
+
+def _build(module: engine.ModuleBuilder) -> engine.Entry:
+    name, _ = add_functions(module)
     return engine.Entry(f"{name}_start", 1, finish=f"{name}_resume")
 
 
 @functools.cache
 def get_driver() -> Driver:
     """The driver, compiled by the first who asks."""
-    kernel, team = engine.compile_many(
-        [(("driver",), _build), (("driver", "team"), functools.partial(_build, lead=True))]
-    )
+    kernel = engine.get_kernel(("driver",), _build)
     arguments = (ctypes.c_void_p, ctypes.py_object)
     return Driver(
         ctypes.CFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
         ctypes.PYFUNCTYPE(ctypes.c_int64, *arguments)(kernel.address),
         engine.SIGNATURE(kernel.finish),
-        engine.SIGNATURE(team.address),
-        engine.SIGNATURE(team.finish),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Operand(NamedTuple):
     unsigned: bool
     along: spaces.Pattern
     known: float | int | bool | None = None
+    streamed: bool = False  # written past the caches, to memory that is aligned to a vector
 
 
 class Step(NamedTuple):
@@ -70,7 +71,11 @@ class Nest(NamedTuple):
 
 
 def nest_of(
-    program: Program, instructions: Sequence[Instruction], inputs: Sequence[int], outputs: Sequence[int]
+    program: Program,
+    instructions: Sequence[Instruction],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    streamed: Collection[int] = (),
 ) -> Nest | None:
     """The nest of a group; None where native code has no such type, axis or attribute."""
     values = program.values
@@ -97,7 +102,7 @@ def nest_of(
     slot = {v: len(inputs) + i for i, v in enumerate(outputs)}
     lie = iter(found.patterns)
     operands = tuple(_operand(values[v], next(lie), program.constants.get(v)) for v in inputs)
-    stores = [(number[v], slot[v], _operand(values[v], next(lie))) for v in stored]
+    stores = [(number[v], slot[v], _operand(values[v], next(lie))._replace(streamed=v in streamed)) for v in stored]
     ends = []
     for ins, along in zip(tails, lie, strict=True):
         of, out = ins.inputs[0], ins.outputs[0]

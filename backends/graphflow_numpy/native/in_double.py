@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphflow_numpy import special
+from graphflow.numerics.special import ERF_NARROW, ERFC_NARROW
 from graphflow_numpy.native import polynomials, trigonometry
 from graphflow_numpy.native.emission import Emitter, V
 
@@ -54,10 +54,10 @@ def power(e: Emitter, x: V, y: V) -> V:
 
 def _erfc(e: Emitter, x: V) -> V:
     size = e.clamp_above(polynomials.absolute(e, x), 28.0)
-    near = e.mul(x, e.horner(special.ERF_NARROW[::-1], e.mul(x, x)))
+    near = e.mul(x, e.horner(ERF_NARROW[::-1], e.mul(x, x)))
     far = e.clamp_below(size, 0.5)
     four = e.like(4.0, x)
-    tail = e.horner(special.ERFC_NARROW[::-1], e.div(e.sub(far, four), e.add(far, four)))
+    tail = e.horner(ERFC_NARROW[::-1], e.div(e.sub(far, four), e.add(far, four)))
     tail = e.div(tail, e.fma(e.like(2.0, x), far, e.like(1.0, x)))
     tail = e.mul(polynomials.exp(e, e.neg(e.mul(far, far))), tail)
     found = e.select(e.compare("ge", x, e.like(0.5, x)), tail, e.sub(e.like(1.0, x), near))

@@ -9,7 +9,7 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -161,12 +161,16 @@ def _broadcasts(scope: Scope, ins: Instruction) -> bool:
 
 
 def request(
-    scope: Scope, members: Sequence[Instruction], inputs: Sequence[int], outputs: Sequence[int]
+    scope: Scope,
+    members: Sequence[Instruction],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    streamed: Collection[int] = (),
 ) -> tuple[Hashable, Build] | None:
-    """Key and builder of a loop nest."""
+    """Key and builder of a loop nest; for `streamed` see `loops`."""
     if not all(m.type in scalars.TABLE or m.type in KINDS for m in members):
         return None
-    return loops.group_request(view(scope), members, inputs, outputs)
+    return loops.group_request(view(scope), members, inputs, outputs, streamed)
 
 
 def view(scope: Scope) -> Program:

@@ -21,7 +21,7 @@ from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native import engine
 from graphflow_numpy.native.calls import Call, Scope
 from graphflow_numpy.native.items import UPDATES, Item, request, seconds_of
-from graphflow_numpy.native.plans import ALIGNMENT, Entry, Place, Plan, Result, Variable
+from graphflow_numpy.native.plans import ALIGNMENT, STREAMED, Entry, Place, Plan, Result, Variable
 from graphflow_numpy.native.updates import copy_call
 
 LONG = 150e-6  # seconds of work from which on a segment does not hold its locks all the time
@@ -233,6 +233,8 @@ class Layout:
         read = {v for pieces in joined for p in pieces for v in p.inputs}
         first, second = (self._stored(pieces, read) for pieces in joined)
         pieces = [*first, *second]
+        read_inside = {self._where(v) for v in read}
+        self.streamed = [v for v in self.buffers if self._bytes(v) >= STREAMED and self._where(v) not in read_inside]
         kernels = engine.compile_many([self._wanted(p) for p in pieces])
         offsets, arena = self._arena(pieces)
         entries = []
@@ -266,7 +268,7 @@ class Layout:
     def _wanted(self, piece: Piece) -> tuple[Hashable, Any]:
         if piece.call is not None:
             return piece.call.key, piece.call.build
-        found = request(self.scope, piece.members, piece.inputs, piece.outputs)
+        found = request(self.scope, piece.members, piece.inputs, piece.outputs, self.streamed)
         assert found is not None
         return found
 
@@ -285,7 +287,7 @@ class Layout:
                 where = self._where(v)
                 if where[0] != "inside" or where[1] in self.buffers:
                     continue
-                need = self.scope.size(v) * self.scope.values[v].dtype.size
+                need = self._bytes(v)
                 need += -need % ALIGNMENT
                 at = 0
                 for begin, end, _ in sorted(live):
@@ -296,6 +298,9 @@ class Layout:
                 offsets[v] = at
                 size = max(size, at + need)
         return offsets, size
+
+    def _bytes(self, value: int) -> int:
+        return self.scope.size(value) * self.scope.values[value].dtype.size
 
     def _place(self, value: int, offsets: dict[int, int]) -> Place:
         kind, root = self._where(value)

@@ -11,7 +11,7 @@ State: none.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -40,10 +40,17 @@ def group_kernel(
 
 
 def group_request(
-    program: Program, instructions: Sequence[Instruction], inputs: Sequence[int], outputs: Sequence[int]
+    program: Program,
+    instructions: Sequence[Instruction],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    streamed: Collection[int] = (),
 ) -> tuple[Hashable, engine.Build] | None:
-    """Key and builder of the group's kernel, for `engine.compile_many`; None as for `group_kernel`."""
-    nest = nest_of(program, instructions, inputs, outputs)
+    """Key and builder of the group's kernel, for `engine.compile_many`; None as for `group_kernel`.
+
+    Outputs that are `streamed` are promised to be aligned to a vector, and to be read by nobody soon.
+    """
+    nest = nest_of(program, instructions, inputs, outputs, streamed)
     if nest is None or not has_code(nest):
         return None
     key = ("group", nest, tuple(repr(o.known) for o in nest.inputs))  # 0.0 == -0.0, and NaN is not NaN
@@ -149,6 +156,8 @@ class _Writer:
                     total = self.sums[i].value()
                     at = f.set(f"getelementptr {total.elem}, ptr {self.partials[i]}, i64 {u}")
                     f.line(f"store {total.elem} {total.text}, ptr {at}")
+        if any(o.streamed for _, _, o in nest.stores):
+            f.line("fence seq_cst")  # such writes are seen late, and others are told that this work is done
 
     def _rows(self, u: str, first: str, last: str) -> None:
         """A unit's rows, in sections if some reductions want them."""
@@ -325,9 +334,18 @@ class _Writer:
             x = e.convert("zext", found[value], o.stored) if o.elem != o.stored else found[value]
             at = f.set(f"getelementptr {o.stored}, ptr {starts[slot]}, i64 {i}")
             if mask is None:
-                f.line(f"store {e.type(o.stored)} {x.text}, ptr {at}, align {BITS[o.stored] // 8}")
+                f.line(f"store {e.type(o.stored)} {x.text}, ptr {at}, {self._hints(o)}")
             else:
                 reductions.masked_store(e, x, at, mask)
+
+    def _hints(self, o: Operand) -> str:
+        """How a whole vector of an output is written."""
+        size, whole = BITS[o.stored] // 8, engine.vector_bytes()
+        even = self.lanes and self.lanes * size % whole == 0 and (self.shape.cut or self.shape.width % self.lanes == 0)
+        if not o.streamed or not even:
+            return f"align {size}"
+        self.module.declare("!0 = !{i32 1}")
+        return f"align {whole}, !nontemporal !0"
 
     def _input(
         self, e: Emitter, n: int, starts: Mapping[int, str], fixed: Mapping[int, V], i: str, mask: V | None

@@ -16,8 +16,12 @@ from graphflow_numpy.cells import NumpyCell
 from graphflow_numpy.native.engine import Kernel
 
 ALIGNMENT = 64  # bytes
+STREAMED = 1 << 23  # bytes of an output from which on it is aligned, and written past the caches if nothing reads it
 TRIALS = 2  # first runs, which go alone
-REST = 1, 12  # runs that go alone after help was of no use: at first, and at most
+REST = 12  # runs that go alone after help was of no use, at most
+WEIGHT = 0.25  # of the last run in the average of those with help
+MOST = 4  # times alone: no run counts for more in it
+GOOD = 8  # runs with help in a row that were quick
 
 
 class Place(NamedTuple):
@@ -79,13 +83,17 @@ class Plan(NamedTuple):
 class Help:
     """Whether to ask for help with a phase: not while cores are scarce.
 
-    Where they are, who is helped waits for a helper that waits for its core; the times of both ways tell.
+    Where they are, who is helped waits for a helper that waits for its core; the times of both ways tell.  Where help
+    does not pay on average there is a rest, a longer one each time, and a shorter one again after a while of good runs.
+    The first quick run counts as the end of the trouble.
     """
 
     def __init__(self) -> None:
         self.alone = float("inf")  # seconds, lately
+        self.helped = 0.0  # seconds, on average
         self.resting = TRIALS
-        self._next = REST[0]
+        self._next = 1
+        self._good = 0
 
     def went_alone(self, seconds: float) -> None:
         """A run without help."""
@@ -94,7 +102,12 @@ class Help:
 
     def came(self, seconds: float) -> None:
         """A run with help."""
-        if seconds > self.alone:
-            self.resting, self._next = self._next, min(2 * self._next, REST[1])
-        else:
-            self._next = REST[0]
+        quick = seconds < self.alone
+        if not self.helped or quick and self.helped > self.alone:
+            self.helped = seconds
+        self.helped += WEIGHT * (min(seconds, MOST * self.alone) - self.helped)
+        self._good = self._good + 1 if quick else 0
+        if self._good == GOOD:
+            self._good, self._next = 0, max(1, self._next // 2)
+        if self.helped > self.alone:
+            self.resting, self._next = self._next, min(2 * self._next, REST)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from graphflow.numerics.windows import AxisWindow, window_axes
 from graphflow.program import Instruction
 from graphflow_numpy.native.calls import CALL, ELEMENT, Call, Scope, maker
 from graphflow_numpy.native.engine import Build, Entry, ModuleBuilder
 from graphflow_numpy.native.nests import BYTES, LLVM, Body, Index, vector
 from graphflow_numpy.native.tiles import lanes_for
-from graphflow_numpy.windows import AxisWindow, window_axes
 
 
 class Pool(NamedTuple):

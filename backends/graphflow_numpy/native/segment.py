@@ -1,15 +1,14 @@
 """A segment: a stretch of a Program as one call, made of native kernels that run one after the other.
 
-Policy: a call hands its arguments to the driver as they are; memory for what stays inside comes from a frame, and
-frames are pooled, so that threads can run one segment at a time each.  What leaves a segment is memory of its own: a
-fresh array, or a large one that was handed out before and that nobody holds any more.  A variable is treated as
+Policy: a call hands its arguments to the driver as they are; memory for what stays inside comes from a frame (see
+`frames`), and frames are pooled, so that threads can run one segment at a time each.  A variable is treated as
 `cells` says: what was read never changes, and an update is one atomic step under the locks of all variables that the
 segment writes, in the order of their names.  A segment with much work runs in two phases: the first one works on
 snapshots without any lock, the second one, which writes, is short.
 
-Large kernels are shared with idle threads where that was of use lately.
+Large kernels are shared with idle threads (see `team`) where that was of use lately.
 
-State: each segment owns its frames, the large arrays that it may hand out again, and the times with and without help.
+State: each segment owns its frames, and the times with and without help.
 """
 
 from __future__ import annotations
@@ -17,53 +16,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from graphflow.errors import Error
-from graphflow.spec import TensorSpec
-from graphflow_numpy.native import driver
-from graphflow_numpy.native.plans import ALIGNMENT, Entry, Help, Plan
-from graphflow_numpy.recycling import LARGE, Recycled
-
-QUICK = 4e-6  # seconds of work up to which giving up the GIL is not worth it
-SHARED = 12e-6  # seconds of work of a kernel from which on helpers may claim parts of it
-TEAM = 100e-6  # seconds of such work from which on helpers are asked for
-SLICE = 0.02  # seconds of work after which Python looks for signals
-PARTS = 8  # of a kernel for each thread
+from graphflow.errors import Error, ShapeError
+from graphflow.program import Instruction
+from graphflow.spec import TensorSpec, describe
+from graphflow_numpy.binding import MemberFailed
+from graphflow_numpy.cells import peek_all
+from graphflow_numpy.native import driver, team
+from graphflow_numpy.native.frames import Frame, Frames
+from graphflow_numpy.native.plans import Help, Plan
 
 Share = Callable[[int, Callable[[int, int], None], int], None]
-
-
-class _Frame:
-    """Memory and tables of one run."""
-
-    __slots__ = ("addresses", "keep", "resolved", "scalars", "states")
-
-    def __init__(self, scalars: dict[int, Any], resolved: Any, keep: list[Any]) -> None:
-        self.addresses: list[int] = []  # of the header of each phase
-        self.states: list[Any] = []  # of each phase: what helpers look at
-        self.scalars = scalars  # number of the argument -> its array of rank 0
-        self.resolved = resolved
-        self.keep = keep
-
-
-class _Phase(NamedTuple):
-    """What the driver is told about one phase, beside its tables."""
-
-    start: Any
-    specs: Any
-    arguments: int
-    cuts: tuple[tuple[int, int], ...]  # entries of the driver, call by call
-    together: bool  # whether helpers are asked for
-
-
-def aligned_bytes(size: int) -> tuple[Any, int]:
-    """Memory and the first address in it that suits vectors."""
-    memory = np.empty(max(size, 1) + ALIGNMENT, np.uint8)
-    address = memory.ctypes.data
-    return memory, address + -address % ALIGNMENT
 
 
 class Segment:
@@ -76,13 +42,12 @@ class Segment:
         self.begin, self.end = plan.begin, plan.end
         self.inputs, self.outputs = plan.inputs, plan.outputs
         self.instruction = plan.instructions[0]
-        self._share, self._workers = share, workers
-        self._specs = [*plan.input_specs, *plan.buffers, *[v.spec for v in plan.variables]]
-        self._written = [k for k, v in enumerate(plan.variables) if v.written]
-        self._first_new = len(self._specs)
-        self._specs += [plan.variables[k].spec for k in self._written]
+        self._workers = 1 if share is None else workers
+        self._new = Frames(plan, self._workers)
+        self._specs, self._phases = self._new.specs, self._new.phases
+        self._first_cell, self._first_new = self._new.first_cell, self._new.first_new
         self._writes = []
-        for n, k in enumerate(self._written):
+        for n, k in enumerate(self._new.written):
             v = plan.variables[k]
             self._writes.append(
                 (k, v.cell, v.spec, v.in_place and bool(v.spec.dims), -1 if v.spec.dims else self._first_new + n)
@@ -90,111 +55,11 @@ class Segment:
         self._guarded = [k for k, v in enumerate(plan.variables) if v.written or v.regional]
         cells = {*plan.cells, *[plan.variables[k].cell for k in self._guarded]}
         self._locked = sorted(cells, key=lambda cell: str(cell.name))
-        self._keep: list[Any] = [plan.keep]
         self._objects = driver.reads_objects()
-        self._phases = tuple([self._phase(entries, bool(n)) for n, entries in enumerate(plan.phases)])
-        first = len(plan.input_specs)
-        self._makers = [self._maker(first + k, spec) for k, spec in enumerate(plan.buffers)]
-        self._first_cell = first + len(plan.buffers)
         self._cells = [v.cell for v in plan.variables]
-        self._frames: list[_Frame] = []
+        self._order = _only_outputs(plan)
+        self._frames: list[Frame] = []
         self._help = Help(), Help()
-
-    # -- construction --------------------------------------------------------------------------------------------
-
-    def _phase(self, entries: Sequence[Entry], locked: bool) -> _Phase:
-        seconds = sum(e.seconds for e in entries)
-        functions = driver.get_driver()
-        count = len(self._specs) - (0 if locked else len(self._written))
-        start = functions.start_quick if seconds < QUICK else functions.start
-        shared = sum(e.seconds for e in entries if self._grain(e))
-        return _Phase(start, self._spec_table(), count, _cuts(entries), shared >= TEAM)
-
-    def _grain(self, entry: Entry) -> int:
-        """Units of a kernel that a thread claims at once; 0 where one thread does them all."""
-        units = entry.kernel.units
-        if self._share is None or self._workers < 2 or entry.seconds < SHARED or units < 2:
-            return 0
-        grain = max(1, min(entry.kernel.grain, units // 2), units // (PARTS * self._workers))
-        return grain if grain < units else 0
-
-    def _spec_table(self) -> Any:
-        table = np.zeros((max(1, len(self._specs)), driver.SPEC_WORDS), np.int64)
-        for number, (row, spec) in enumerate(zip(table, self._specs, strict=False)):
-            dims = np.array([*spec.dims, 0], np.int64)  # type: ignore[misc]
-            self._keep.append(dims)
-            scalar = id(spec.dtype.np.type) if not spec.dims else 0
-            row[:5] = scalar, id(np.ndarray), id(np.dtype(spec.dtype.np)), len(spec.dims or ()), dims.ctypes.data
-            row[5] = driver.WANTED_FLAGS | (driver.WRITABLE if number >= self._first_new else 0)
-        return table
-
-    def _maker(self, number: int, spec: TensorSpec) -> Callable[[_Frame], Any]:
-        """What makes the memory of an output."""
-        dims, dtype = spec.dims, np.dtype(spec.dtype.np)
-        assert dims is not None
-        if not dims:
-            return lambda frame: frame.scalars[number]
-        size = dtype.itemsize
-        for n in dims:
-            size *= n  # type: ignore[operator]
-        if size < LARGE:
-            return lambda frame: np.empty(dims, dtype)
-        recycled = Recycled(dims, dtype)
-        return lambda frame: recycled.take()
-
-    def _new_frame(self) -> _Frame:
-        plan = self.plan
-        memory, arena = aligned_bytes(plan.arena)
-        resolved = np.zeros(max(1, len(self._specs)), np.int64)
-        keep: list[Any] = [memory, resolved]
-        scalars = {}
-        for number, spec in enumerate(self._specs):
-            if not spec.dims and (len(plan.inputs) <= number < self._first_cell or number >= self._first_new):
-                scalars[number] = np.zeros((), spec.dtype.np)
-        frame = _Frame(scalars, resolved, keep)
-        for phase, entries in zip(self._phases, plan.phases, strict=True):
-            self._add_tables(frame, phase, entries, arena)
-        return frame
-
-    def _add_tables(self, frame: _Frame, phase: _Phase, entries: Sequence[Entry], arena: int) -> None:
-        """The driver's tables for one phase."""
-        patches: list[tuple[int, int, int]] = []
-        lines: list[tuple[int, int, int, int, int]] = []
-        for entry in entries:
-            start = self._add_block(frame, entry, arena, patches)
-            lines.append((entry.kernel.address, start, 0, entry.kernel.units, phase.together and self._grain(entry)))
-            if entry.kernel.finish:
-                lines.append((entry.kernel.finish, start, 0, 1, 0))
-        rows = np.array(lines or [(0, 0, 0, 0, 0)], np.int64)
-        state, address = aligned_bytes(8 * (driver.HEAD_WORDS + driver.COUNTER_WORDS * len(rows)))
-        offset = address - state.ctypes.data
-        words = state[offset : offset + 8 * (driver.HEAD_WORDS + driver.COUNTER_WORDS * len(rows))].view(np.int64)
-        table = np.array(patches or [(0, 0, 0)], np.int64)
-        header = np.zeros(driver.FRAME_WORDS, np.int64)
-        at_once = phase.cuts[0][1] if len(phase.cuts) == 1 and not phase.together else 0
-        header[:8] = (
-            phase.arguments if self._objects else 0, phase.specs.ctypes.data, len(patches), table.ctypes.data,
-            at_once, rows.ctypes.data, frame.resolved.ctypes.data, address,
-        )  # fmt: skip
-        frame.keep += [rows, table, header, phase.specs]
-        frame.addresses.append(header.ctypes.data)
-        frame.states.append(words)
-
-    def _add_block(self, frame: _Frame, entry: Entry, arena: int, patches: list[tuple[int, int, int]]) -> int:
-        """The pointers of one kernel: to its inputs, outputs and scratch."""
-        block = np.zeros(max(1, len(entry.places) + len(entry.kernel.scratch)), np.int64)
-        start: int = block.ctypes.data
-        frame.keep.append(block)
-        for k, place in enumerate(entry.places):
-            if place.kind == "argument":
-                patches.append((place.number, start + 8 * k, 0))
-            else:
-                block[k] = place.number + (arena if place.kind == "arena" else 0)
-        for k, size in enumerate(entry.kernel.scratch):
-            memory, address = aligned_bytes(size)
-            frame.keep.append(memory)
-            block[len(entry.places) + k] = address
-        return start
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -203,16 +68,13 @@ class Segment:
         try:
             frame = self._frames.pop()
         except IndexError:
-            frame = self._new_frame()
-        outputs = [make(frame) for make in self._makers]
-        if not self.plan.variables:
+            frame = self._new.new()
+        outputs = [make() for make in frame.makers]
+        if not self._cells:
             self._run(0, frame, (*inputs, *outputs))
             found = self._results(frame, inputs, outputs, (), ())
         elif not self._locked:
-            old = []
-            for cell in self._cells:
-                with cell.lock:  # never half of an update
-                    old.append(cell.array)
+            old = peek_all(self._cells) or self._waited()
             self._run(0, frame, (*inputs, *outputs, *old))
             found = self._results(frame, inputs, outputs, old, ())
         else:
@@ -220,10 +82,19 @@ class Segment:
         self._frames.append(frame)
         return found
 
-    def _update(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> tuple[Any, ...]:
+    def _waited(self) -> list[Any]:
+        """The values of the variables, never half of an update; nothing for one without a value."""
+        old = []
+        for cell in self._cells:
+            with cell.lock:
+                old.append(cell.array)
+        return old
+
+    def _update(self, frame: Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> tuple[Any, ...]:
         """A run that writes variables, or reads them in an atomic region."""
         variables, cells = self.plan.variables, self._cells
         held: list[Any] = []
+        busy: list[tuple[Any, bool]] = []  # cells that readers must not look into, and whether that was so before
         new: Any
         old = self._snapshots(frame, inputs, outputs)
         try:
@@ -232,6 +103,7 @@ class Segment:
                 cell.lock.acquire()
             new = []
             for _, cell, spec, in_place, scalar in self._writes:
+                busy.append((cell, cell.busy))
                 if in_place and cell._alone():  # before anything else refers to the array
                     new.append(None)
                 else:
@@ -248,24 +120,28 @@ class Segment:
                 if array is not old[k] or cell.array is not array:
                     cell.array = array if scalar < 0 else array[()]
         finally:
+            for cell, before in busy:
+                cell.busy = before
             _release(held)
         return self._results(frame, inputs, outputs, old, new)
 
-    def _snapshots(self, frame: _Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> list[Any]:
+    def _snapshots(self, frame: Frame, inputs: tuple[Any, ...], outputs: list[Any]) -> list[Any]:
         """Run the first phase, if there is one; the values of the variables that need no lock."""
         old: list[Any] = [None] * len(self.plan.variables)
         both = bool(self.plan.phases[0])
         for k, cell in enumerate(self._cells):
             if both or k not in self._guarded:
-                with cell.lock:
-                    old[k] = cell.array
+                old[k] = cell.array
+                if cell.busy:
+                    with cell.lock:
+                        old[k] = cell.array
         if both:
             self._run(0, frame, (*inputs, *outputs, *old))
             for k in self._guarded:
                 old[k] = None  # or the update would find it shared
         return old
 
-    def _run(self, number: int, frame: _Frame, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _run(self, number: int, frame: Frame, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """One phase; returns the arguments that it worked on."""
         phase = self._phases[number]
         if not phase.cuts:
@@ -283,32 +159,24 @@ class Segment:
         return args
 
     def _run_together(self, number: int, state: Any, address: int) -> None:
-        """The entries, with what help there is: the first to come leads, the others assist."""
-        functions = driver.get_driver()
+        """The entries, with what help there is."""
+        cuts, help, together = self._phases[number].cuts, self._help[number], team.team()
         state[:] = 0
         state[0] = -1
-
-        def lead() -> None:
-            try:
-                for begin, end in self._phases[number].cuts:
-                    functions.resume(address, begin, end)
-            finally:
-                functions.lead(address, 0, 0)  # no entries: tells the others that all is over
-
-        def part(first: int, last: int) -> None:
-            if first == 0:
-                lead()
-            elif last > first:
-                functions.assist(address, driver.PATIENCE, 0)
-
-        help = self._help[number]
         started = time.perf_counter()
-        if help.resting or self._share is None:
-            lead()
+        if help.resting or not together.begin(self._workers - 1):
+            for begin, end in cuts:
+                driver.get_driver().resume(address, begin, end)
             help.went_alone(time.perf_counter() - started)
-        else:
-            self._share(self._workers, part, self._workers)
-            help.came(time.perf_counter() - started)
+            return
+        lead = team.calls().lead
+        try:
+            for begin, end in cuts:
+                lead(address, begin, end)
+        finally:
+            lead(address, 0, 0)
+            together.end()
+        help.came(time.perf_counter() - started)
 
     def _mended(self, args: tuple[Any, ...], number: int) -> tuple[Any, ...]:
         """The arguments with one that was not laid out as needed replaced by a copy that is."""
@@ -318,15 +186,22 @@ class Segment:
             try:
                 variable.cell.snapshot()
             except Error as error:
-                raise error.attach(variable.instruction.op) from None
+                raise MemberFailed(variable.instruction, (variable.cell,), error) from None
         if number >= self._first_new:  # the old value's memory cannot be written as it is
             return (*args[:number], _fresh(spec), *args[number + 1 :])
         found = np.array(args[number], spec.dtype.np, order="C")
         if found.shape != spec.dims or number in range(len(self.inputs), self._first_cell):
-            raise ValueError(f"a value of shape {spec.dims} has shape {found.shape}")
+            raise MemberFailed(self._reader(number), (found,), _other_shape(spec, found))
         return (*args[:number], found, *args[number + 1 :])
 
-    def _resolve(self, frame: _Frame, count: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _reader(self, number: int) -> Instruction:
+        """The first instruction that reads an argument."""
+        if number >= self._first_cell:
+            return self.plan.variables[number - self._first_cell].instruction
+        value = self.inputs[number] if number < len(self.inputs) else -1
+        return next((ins for ins in self.plan.instructions if value in ins.inputs), self.instruction)
+
+    def _resolve(self, frame: Frame, count: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Ask each argument for its address, where the driver cannot; returns what must stay alive."""
         for number in range(count):
             found = args[number]
@@ -336,8 +211,10 @@ class Segment:
         return args
 
     def _results(
-        self, frame: _Frame, inputs: Sequence[Any], outputs: Sequence[Any], old: Sequence[Any], new: Sequence[Any]
+        self, frame: Frame, inputs: Sequence[Any], outputs: Sequence[Any], old: Sequence[Any], new: Sequence[Any]
     ) -> tuple[Any, ...]:
+        if self._order is not None:
+            return tuple([outputs[n][()] if scalar else outputs[n] for n, scalar in self._order])
         found = []
         places = {"inside": outputs, "outside": inputs, "old": old, "new": new}
         for kind, number, dims, copied in self.plan.results:
@@ -359,7 +236,7 @@ class Segment:
         """The kernels in their order, with the ops that each computes and the user's line of the first."""
         lines = [f"native, for instructions {self.begin} to {self.end - 1}:"]
         for number, entries in enumerate(self.plan.phases):
-            if entries and self._written:
+            if entries and self._writes:
                 lines.append("  holding the locks of the variables it writes:" if number else "  without locks:")
             for e in entries:
                 names = ", ".join(f"{i.type}: {i.op.name}" for i in e.instructions)
@@ -381,21 +258,17 @@ def _release(held: list[Any]) -> None:
                 held.pop().release()
 
 
-def _rows(entries: Sequence[Entry]) -> list[tuple[Entry, bool]]:
-    """The calls of the driver: kernels, and after some of them what finishes their work (True)."""
-    return [(e, finishing) for e in entries for finishing in ((False, True) if e.kernel.finish else (False,))]
+def _only_outputs(plan: Plan) -> tuple[tuple[int, bool], ...] | None:
+    """The results, if all of them are memory that was made for them: which, and whether it is of rank 0."""
+    if any(r.kind != "inside" or r.copied or r.dims is not None for r in plan.results):
+        return None
+    return tuple([(r.number, not plan.buffers[r.number].dims) for r in plan.results])
 
 
-def _cuts(entries: Sequence[Entry]) -> tuple[tuple[int, int], ...]:
-    """The driver's entries cut into calls, between which a signal is seen."""
-    cuts, begin, total = [], 0, 0.0
-    rows = _rows(entries)
-    for k, (entry, _) in enumerate(rows):
-        total += entry.seconds
-        if total >= SLICE or k + 1 == len(rows):
-            cuts.append((begin, k + 1))
-            begin, total = k + 1, 0.0
-    return tuple(cuts)
+def _other_shape(spec: TensorSpec, found: Any) -> ShapeError:
+    return ShapeError(
+        "a value has another shape than the graph says", expected=describe(spec.dims), got=describe(found.shape)
+    )
 
 
 def _fresh(spec: TensorSpec) -> Any:

@@ -15,6 +15,8 @@ from graphflow_numpy.native.calls import CALL, ELEMENT, Call
 from graphflow_numpy.native.engine import Build, Entry, ModuleBuilder, vector_bytes
 from graphflow_numpy.native.nests import BYTES, LLVM, Body, Index, vector
 
+GRAIN = 1 << 14  # elements that are worth a call
+
 
 class Matrices(NamedTuple):
     """A batch of matrices, one after the other."""
@@ -37,25 +39,37 @@ def _build(m: Matrices) -> Build:
         source, target = body.pointer(0), body.pointer(1)
         of = LLVM[m.dtype]
         size = m.rows * m.columns
+        bands = -(-m.rows // _lanes(of))
 
         def one(i: Index) -> None:
             offset = body.mul(i, size)
             turn(body, of, body.at(source, of, offset), body.at(target, of, offset), m.rows, m.columns)
 
-        body.loop("%begin", "%end", 1, one)
+        if m.batch > 1:
+            body.loop("%begin", "%end", 1, one)
+        else:
+            turn(body, of, source, target, m.rows, m.columns, bands=("%begin", "%end"))
         symbol = module.symbol("turn")
         body.finish(symbol)
-        return Entry(symbol, m.batch)
+        return Entry(symbol, m.batch if m.batch > 1 else bands, 1 if m.batch > 1 else -(-GRAIN // (size // bands + 1)))
 
     return build
 
 
+def _lanes(of: str) -> int:
+    return vector_bytes() // BYTES[of]
+
+
 def turn(
-    body: Body, of: str, source: str, target: str, rows: int, columns: int, steps: tuple[int, int] | None = None
-) -> None:
-    """Write one matrix transposed; `steps` are from one row to the next, before and after."""
+    body: Body, of: str, source: str, target: str, rows: int, columns: int, steps: tuple[int, int] | None = None,
+    bands: tuple[Index, Index] | None = None,
+) -> None:  # fmt: skip
+    """Write one matrix transposed; `steps` are from one row to the next, before and after.
+
+    `bands` are those to be turned: as many rows each as a vector has elements, and the rest is the last one.
+    """
     before, after = steps or (columns, rows)
-    lanes = vector_bytes() // BYTES[of]
+    lanes = _lanes(of)
     whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
 
     def band(i: Index) -> None:
@@ -67,9 +81,18 @@ def turn(
         body.loop(0, whole_columns, lanes, square)
         _single(body, of, (here, before), (there, after), range(lanes), (whole_columns, columns))
 
-    body.loop(0, whole_rows, lanes, band)
-    here, there = body.at(source, of, whole_rows * before), body.at(target, of, whole_rows)
-    _single(body, of, (here, before), (there, after), range(rows - whole_rows), (0, columns))
+    def rest() -> None:
+        here, there = body.at(source, of, whole_rows * before), body.at(target, of, whole_rows)
+        _single(body, of, (here, before), (there, after), range(rows - whole_rows), (0, columns))
+
+    if bands is None:
+        body.loop(0, whole_rows, lanes, band)
+        rest()
+        return
+    begin, end = (body.mul(b, lanes) for b in bands)
+    body.loop(begin, body.minimum(end, whole_rows), lanes, band)
+    if whole_rows < rows:
+        body.when(body.let(f"icmp sgt i64 {end}, {whole_rows}"), rest)
 
 
 def _single(

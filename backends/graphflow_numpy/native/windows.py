@@ -15,6 +15,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from graphflow.numerics.windows import AxisWindow, window_axes
 from graphflow.program import Instruction
 from graphflow_numpy.native import tiles
 from graphflow_numpy.native.calls import CALL, ELEMENT, Call, Scope, maker
@@ -23,7 +24,6 @@ from graphflow_numpy.native.matmul import OWN_FLOPS
 from graphflow_numpy.native.nests import BYTES, LLVM, Body, Index
 from graphflow_numpy.native.tiles import Columns, Inner, Operands
 from graphflow_numpy.native.turning import Matrices, turn_call
-from graphflow_numpy.windows import AxisWindow, window_axes
 
 FEW_ROWS = 6  # filter rows side by side, below which a tile takes rows from several places
 PIXELS = 512  # pixels that are summed before their sum is added to the gradient of the filter

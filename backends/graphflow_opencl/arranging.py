@@ -1,0 +1,125 @@
+"""The order of the nodes: launches that do not depend on one another become one, and the host is kept waiting little.
+
+Policy: nodes as late as each other, counted from the end of the run, are independent, so their launches may be merged
+into one whose work-groups are shared out among them; an optimiser's updates of all variables are one launch.  Of the
+nodes that are ready, launches go before what the host does, since they only have to be queued.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from graphflow_opencl.plan import KERNELS, Node, depends
+from graphflow_opencl.table import Launch, Scratch
+
+Merge = Callable[[Sequence[Launch]], Sequence[Launch]]
+
+
+def arranged(
+    nodes: Sequence[Node], home: Callable[[int], int], mergeable: Callable[[Launch], bool], merge: Merge
+) -> list[Node]:
+    """The nodes, some merged, in an order that satisfies all dependencies."""
+    numbers = itertools.count()
+    pieces = [piece for node in nodes for piece in _split(node, home, numbers)]
+    joined = _merged(pieces, mergeable, merge)
+    return _ordered(joined)
+
+
+def _split(node: Node, home: Callable[[int], int], numbers: Iterator[int]) -> list[Node]:
+    """A node for each launch.  Memory that launches share gets a number of its own in the whole plan."""
+    if not node.launches:
+        return [node]
+    scratch: dict[int, int] = {}
+    out = []
+    for launch in node.launches:
+        arguments = tuple([_numbered(a, scratch, numbers) for a in launch.arguments])
+        shared = tuple(shared_home(a) for a in arguments if isinstance(a, Scratch))
+        values = [home(a) for a in arguments if type(a) is int]
+        reads = tuple(dict.fromkeys((*values, *shared)))
+        writes = tuple(dict.fromkeys((*map(home, launch.writes), *shared)))
+        out.append(Node(node.kind, node.instructions, reads, writes, (launch._replace(arguments=arguments),)))
+    return out
+
+
+def _numbered(argument: Any, scratch: dict[int, int], numbers: Iterator[int]) -> Any:
+    if not isinstance(argument, Scratch):
+        return argument
+    if argument.number not in scratch:
+        scratch[argument.number] = next(numbers)
+    return argument._replace(number=scratch[argument.number])
+
+
+def shared_home(scratch: Scratch) -> int:
+    """What stands for memory between launches among the values that a node reads and writes: no value's number."""
+    return -2 - scratch.number
+
+
+def _merged(nodes: Sequence[Node], mergeable: Callable[[Launch], bool], merge: Merge) -> list[list[Any]]:
+    """Each node with the nodes that it waits for, by number; merged ones stand once."""
+    before = depends(nodes)
+    late = _latest(nodes, before)
+    sets: dict[int, list[int]] = {}
+    for number, node in enumerate(nodes):
+        if node.kind == KERNELS and len(node.launches) == 1 and mergeable(node.launches[0]):
+            sets.setdefault(late[number], []).append(number)
+    stands_for = list(range(len(nodes)))
+    out: list[list[Any]] = [[node, set(before[number])] for number, node in enumerate(nodes)]
+    for members in sets.values():
+        if len(members) < 2:
+            continue
+        launches = merge([nodes[m].launches[0] for m in members])
+        if len(launches) >= len(members):
+            continue
+        whole = [nodes[m] for m in members]
+        reads = tuple(dict.fromkeys(v for n in whole for v in n.reads))
+        writes = tuple(dict.fromkeys(v for n in whole for v in n.writes))
+        out[members[0]] = [
+            Node(KERNELS, _instructions(whole), reads, writes, tuple(launches)),
+            set().union(*[before[m] for m in members]),
+        ]
+        for m in members[1:]:
+            stands_for[m] = members[0]
+            out[m] = []
+    for entry in out:
+        if entry:
+            entry[1] = {stands_for[b] for b in entry[1]}
+    return out
+
+
+def _instructions(nodes: Sequence[Node]) -> tuple[Any, ...]:
+    return tuple({ins.key: ins for node in nodes for ins in node.instructions}.values())
+
+
+def _latest(nodes: Sequence[Node], before: Sequence[set[int]]) -> list[int]:
+    """How far each node is from the end: minus the length of the longest chain of work that waits for it."""
+    late = [0] * len(before)
+    for number in range(len(before) - 1, -1, -1):
+        works = bool(nodes[number].launches) or nodes[number].kind != KERNELS
+        for b in before[number]:
+            late[b] = min(late[b], late[number] - works)
+    return late
+
+
+def _ordered(entries: Sequence[list[Any]]) -> list[Node]:
+    """Kahn's algorithm; launches first, then by place."""
+    waiting = {number: len(entry[1]) for number, entry in enumerate(entries) if entry}
+    followers: dict[int, list[int]] = {}
+    for number, entry in enumerate(entries):
+        for b in entry[1] if entry else ():
+            followers.setdefault(b, []).append(number)
+    ready = [(entries[n][0].kind != KERNELS, n) for n, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    out = []
+    while ready:
+        _, number = heapq.heappop(ready)
+        out.append(entries[number][0])
+        for f in followers.get(number, ()):
+            waiting[f] -= 1
+            if not waiting[f]:
+                heapq.heappush(ready, (entries[f][0].kind != KERNELS, f))
+    return out

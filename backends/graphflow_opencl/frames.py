@@ -1,0 +1,384 @@
+"""A plan bound to memory and kernels, ready to run: one frame for each run that goes on at once.
+
+Policy: kernels get their arguments once; what may lie elsewhere in the next run (large feeds, large fetches, the
+variables that a function is given) is bound anew only if it does.  Launches are queued without waiting; the host waits
+only before it touches memory itself, and at the end.  A run that ends by an error waits for what is under way, so
+that nothing writes into memory that is handed out again.
+
+State: each frame owns its arena, its kernels, and what their arguments are bound to.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from graphflow.backend import Run
+from graphflow.errors import Error
+from graphflow.program import Instruction
+from graphflow_opencl import building
+from graphflow_opencl.cells import DeviceCell, uninitialized
+from graphflow_opencl.devices import ALIGNMENT, Device, wrap_memory
+from graphflow_opencl.driver_errors import KernelFailed
+from graphflow_opencl.lanes import lanes_of
+from graphflow_opencl.layout import Layout
+from graphflow_opencl.memory import DeviceArray, Piece, Store
+from graphflow_opencl.plan import KERNELS, Node, Plan, depends
+from graphflow_opencl.table import Launch, PerRun, Scratch, Status
+
+NOTHING_BAD = np.int32(np.iinfo(np.int32).max)
+WRAPPED = 1 << 16  # bytes of a feed from which on kernels read it where it lies
+MOST_WRAPPED = 4  # buffers over arrays of the caller's that are kept for a value
+SYNC = os.environ.get("GRAPHFLOW_SYNC", "") == "1"  # wait after each kernel, so that a failure is that kernel's
+Step = Callable[[Run], None]
+
+
+class Frame:
+    """Memory and kernels for one run at a time."""
+
+    def __init__(self, device: Device, store: Store, plan: Plan, layout: Layout, tasks: Sequence[Any]) -> None:
+        self.device, self.store, self.plan = device, store, plan
+        self.queue = device.queue(0)
+        self.shared = device.traits.shares_memory
+        self.values: dict[int, Any] = dict(plan.fixed)  # what the host alone has: objects, arrays, cells
+        self.buffers: dict[int, Any] = {}
+        self.hosts: dict[int, Any] = {}
+        self._slots: dict[int, list[tuple[Any, int]]] = {}  # home -> kernels and places of their arguments
+        self._owners: dict[int, Any] = {}
+        self._keep: list[Any] = []
+        self._sources: dict[int, Any] = {}
+        self._scratch: dict[int, Piece] = {}  # memory between launches
+        self._small: dict[int, Piece] = {}
+        self._wrapped: dict[int, dict[tuple[int, int], Any]] = {}  # buffers over arrays of the caller's
+        self._given: set[int] = set()  # results whose array the caller has got
+        self._layout = layout
+        self.loose = layout.loose
+        self._arena = Piece(device, layout.size) if layout.size else None
+        for home, offset in layout.offsets.items():
+            self._place(home, self._arena, offset)
+        self._per_run: list[tuple[PerRun, Any, Any]] = []
+        self._checks: list[tuple[int, Status, Instruction]] = []
+        self._status: Any = self._status_memory()
+        before = depends(plan.nodes)
+        self._before = [found | layout.reuse.get(n, frozenset()) for n, found in enumerate(before)]
+        self._lanes = lanes_of(plan, self._before, device.traits)
+        self._queues = [device.queue(lane) for lane in range(max(self._lanes, default=0) + 1)]
+        self._events: list[Any] = [None] * len(plan.nodes)  # of the last launch of each node in this run
+        self._steps = self._bound(tasks)
+
+    # -- binding ---------------------------------------------------------------------------------------------------
+
+    def _place(self, home: int, piece: Piece | None, offset: int) -> None:
+        dims, dtype, size = self.plan.shape(home), self.plan.array_type(home), self.plan.size(home)
+        if piece is None or not size:
+            self.hosts[home] = np.empty(dims, dtype)
+            return
+        self.buffers[home] = piece.buffer.get_sub_region(offset, size)
+        self.hosts[home] = piece.view(dims, dtype, offset)
+
+    def _status_memory(self) -> Any:
+        count = sum(isinstance(a, Status) for n in self.plan.nodes for x in n.launches for a in x.arguments)
+        return Piece(self.device, max(1, count) * ALIGNMENT) if count else None
+
+    def _bound(self, tasks: Sequence[Any]) -> list[Step]:
+        launches = [launch for node in self.plan.nodes for launch in node.launches]
+        origins = [f"{i.op.name} ({i.op.source})" for n in self.plan.nodes if n.launches for i in n.instructions]
+        kernels = iter(building.build(self.device, [x.source for x in launches], origins))
+        steps: list[Step] = []
+        waiting = unchecked = False  # launches under way; of which some may have refused what they read
+        for number, node in enumerate(self.plan.nodes):
+            writes_variable = not self.plan.variables.isdisjoint(node.writes)
+            if waiting and (node.kind != KERNELS or unchecked and writes_variable):
+                steps.append(self._wait_and_check if unchecked else self._wait)
+                waiting = unchecked = False
+            before = len(self._checks)
+            for launch in node.launches:
+                steps.append(self._launch(launch, next(kernels), number))
+                waiting = True
+            unchecked = unchecked or len(self._checks) > before
+            if node.kind != KERNELS and tasks[number] is not None:
+                steps.append(functools.partial(tasks[number], self))
+            steps += [functools.partial(self._mark, ins.inputs[0]) for ins in node.instructions if ins.type == "Assign"]
+        return steps
+
+    def _launch(self, launch: Launch, kernel: Any, number: int) -> Step:
+        node, arguments = self.plan.nodes[number], []
+        for place, given in enumerate(launch.arguments):
+            arguments.append(self._argument(given, kernel, place, node))
+        for place, argument in enumerate(arguments):
+            if argument is not None:
+                kernel.set_arg(place, argument)
+                self._keep.append(argument)  # a kernel does not keep its arguments alive
+        if len(self._queues) > 1:
+            return self._in_lane(launch, kernel, number)
+        enqueue = functools.partial(cl.enqueue_nd_range_kernel, self.queue, kernel, launch.items, launch.group)
+        ins = node.instructions[0]
+
+        def step(run: Run) -> None:
+            try:
+                enqueue()
+                if SYNC:
+                    self.queue.finish()
+            except cl.Error as error:
+                raise KernelFailed(ins, error) from error
+
+        return step
+
+    def _in_lane(self, launch: Launch, kernel: Any, number: int) -> Step:
+        """A launch that waits for what other lanes do before it."""
+        lane, events = self._lanes[number], self._events
+        queue = self._queues[lane]
+        others = [b for b in self._before[number] if self._lanes[b] != lane]
+
+        def step(run: Run) -> None:
+            waits = [events[b] for b in others if events[b] is not None]
+            events[number] = cl.enqueue_nd_range_kernel(queue, kernel, launch.items, launch.group, None, waits or None)
+            if waits:  # what another lane waits for must be on its way
+                for other in self._queues:
+                    other.flush()
+
+        return step
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether there are several queues."""
+        return len(self._queues) > 1
+
+    def finish(self) -> None:
+        """Wait for all that is under way."""
+        for queue in self._queues:
+            queue.finish()
+
+    def _argument(self, given: Any, kernel: Any, place: int, node: Node) -> Any:
+        if isinstance(given, (int, np.integer)) and not isinstance(given, np.generic):
+            return self._value_argument(given, kernel, place)
+        if isinstance(given, Scratch):
+            if given.number not in self._scratch:
+                self._scratch[given.number] = Piece(self.device, max(1, given.nbytes))
+            return self._scratch[given.number].buffer
+        if isinstance(given, PerRun):
+            piece = Piece(self.device, given.nbytes)
+            self._per_run.append((given, piece, piece.view((given.nbytes,), np.uint8)))
+            return piece.buffer
+        if isinstance(given, Status):
+            offset = len(self._checks) * ALIGNMENT
+            self._checks.append((offset, given, node.instructions[0]))
+            return self._status.buffer.get_sub_region(offset, 4)
+        return self._constant(given) if isinstance(given, np.ndarray) else given
+
+    def _value_argument(self, v: int, kernel: Any, place: int) -> Any:
+        home = self.plan.home(v)
+        if home in self.plan.fixed:
+            return self._fixed_buffer(home)
+        buffer = self.buffers.get(home)
+        if buffer is None or home in self._layout.loose:
+            self._slots.setdefault(home, []).append((kernel, place))
+        return buffer
+
+    def _fixed_buffer(self, v: int) -> Any:
+        found = self.buffers.get(v)
+        if found is None:
+            found = self.buffers[v] = self._constant(np.asarray(self.plan.fixed[v], self.plan.values[v].dtype.np))
+        return found
+
+    def _constant(self, array: np.ndarray[Any, Any]) -> Any:
+        array = np.ascontiguousarray(array)
+        flags = cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR
+        if not array.nbytes:
+            return cl.Buffer(self.device.context, cl.mem_flags.READ_ONLY, 1)
+        return cl.Buffer(self.device.context, flags, hostbuf=array)
+
+    def bind(self, home: int, buffer: Any, host: Any, owner: Any) -> None:
+        """From now on a value lies there."""
+        self._owners[home] = owner
+        self.hosts[home] = host
+        if self.buffers.get(home) is not buffer:
+            self.buffers[home] = buffer
+            for kernel, place in self._slots.get(home, ()):
+                kernel.set_arg(place, buffer)
+
+    # -- a run -----------------------------------------------------------------------------------------------------
+
+    def run(self, feeds: Sequence[Any], cells: Sequence[tuple[int, Any]], run: Run) -> None:
+        """Do everything; the results are in place afterwards, or on their way if nothing waits for them."""
+        for home, cell in cells:
+            self._give_cell(home, cell)
+        for v, value in zip(self.plan.program.feeds, feeds, strict=True):
+            self._feed(v, value)
+        self._check_variables()
+        for home in self._layout.loose:
+            self._give_memory(home)
+        for per_run, piece, view in self._per_run:
+            words = np.ascontiguousarray(per_run.fill(run)).view(np.uint8).reshape(-1)
+            self._write(view, piece.buffer, words)
+        if self._status is not None:
+            self._reset_status()
+        if len(self._queues) > 1:
+            self._events[:] = [None] * len(self._events)
+        try:
+            for step in self._steps:
+                step(run)
+            if self._checks:
+                self._wait_and_check(run)
+        except BaseException:
+            self.device.finish()
+            raise
+
+    def _give_cell(self, home: int, cell: Any) -> None:
+        self.values[home] = cell
+        if type(cell) is DeviceCell:
+            self.bind(home, cell.piece.buffer, cell.host, cell.piece)
+
+    def _feed(self, v: int, value: Any) -> None:
+        if v in self.plan.variables or v in self.plan.on_host:
+            self._give_cell(v, value)
+            return
+        if type(value) is DeviceArray:
+            self.bind(v, value.buffer, value.host, value.owner)
+            return
+        array = np.asarray(value)
+        if not array.nbytes:
+            self.hosts[v] = array
+        elif self.shared and array.nbytes >= WRAPPED:
+            self._wrapped_feed(v, array)
+        else:
+            self._small_feed(v, array)
+
+    def _wrapped_feed(self, v: int, array: Any) -> None:
+        """Let kernels read a feed where it lies."""
+        self.bind(v, self._over(v, array), array, array)
+
+    def _over(self, home: int, array: Any) -> Any:
+        """A buffer over an array's memory; there may be one from an earlier run over that very stretch."""
+        place = array.ctypes.data, array.nbytes
+        found = self._wrapped.setdefault(home, {})
+        if place not in found:
+            while len(found) >= MOST_WRAPPED:
+                found.pop(next(iter(found)))
+            found[place] = wrap_memory(self.device.context, array)
+        return found[place]
+
+    def forget(self) -> None:
+        """Hold no array of the caller's any longer."""
+        for v in self._wrapped:
+            self.hosts[v] = self._owners[v] = None
+        self._given.clear()
+
+    def hand_over(self, home: int) -> bool:
+        """Whether the caller may have the array of a result itself: the first who asks may."""
+        if not self.shared or home in self._given:
+            return False
+        self._given.add(home)
+        return True
+
+    def _small_feed(self, v: int, array: Any) -> None:
+        """Copy a feed into memory of the frame's, made when the first one comes."""
+        if v not in self._small:
+            self._small[v] = Piece(self.device, array.nbytes)
+        piece = self._small[v]
+        if self._owners.get(v) is not piece:
+            self.bind(v, piece.buffer, piece.view(self.plan.shape(v), self.plan.array_type(v)), piece)
+        self._write(self.hosts[v], piece.buffer, array)
+
+    def _write(self, host: Any, buffer: Any, array: Any) -> None:
+        if host is not None:
+            np.copyto(host, array)
+        else:
+            cl.enqueue_copy(self.queue, buffer, np.ascontiguousarray(array))
+
+    def _give_memory(self, home: int) -> None:
+        take = self.loose[home]
+        if take is None:
+            piece = self.store.take(self.plan.size(home))
+            self.bind(home, piece.buffer, piece.view(self.plan.shape(home), self.plan.array_type(home)), piece)
+        else:
+            array = take()
+            self.bind(home, self._over(home, array), array, array)
+
+    def _check_variables(self) -> None:
+        missing = [(self.values[h], ins) for h, ins in self.plan.must_hold if not self.values[h].initialized]
+        if missing:
+            names = sorted({cell.name for cell, _ in missing})
+            error: Error = uninitialized(names[0])
+            if len(names) > 1:
+                error.summary = "variables " + ", ".join(repr(n) for n in names) + " are not initialized"
+            raise error.attach(missing[0][1].op)
+
+    def _mark(self, handle: int, run: Run) -> None:
+        cell = self.values.get(handle)
+        if type(cell) is DeviceCell:
+            cell.initialized = True
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, run: Run) -> None:
+        self.finish()
+
+    def _reset_status(self) -> None:
+        words = np.full(len(self._checks) * ALIGNMENT // 4, NOTHING_BAD)
+        self._write(self._status.view(words.shape, np.int32), self._status.buffer, words)
+
+    def _wait_and_check(self, run: Run) -> None:
+        self.finish()
+        words = self._status.view((len(self._checks) * ALIGNMENT // 4,), np.int32)
+        if words is None:
+            words = np.empty(len(self._checks) * ALIGNMENT // 4, np.int32)
+            cl.enqueue_copy(self.queue, words, self._status.buffer)
+        bad = [(status, ins, int(words[o // 4])) for o, status, ins in self._checks if words[o // 4] != NOTHING_BAD]
+        if bad:
+            status, ins, position = min(bad, key=lambda b: b[1].key)
+            error = status.explain(position)
+            raise error.attach(ins.op) if isinstance(error, Error) else error
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
+    def on_host(self, v: int) -> Any:
+        """A value for the host, which has waited: an array that it must not keep, a cell or an object."""
+        home = self.plan.home(v)
+        if home in self.values and (home == v or home not in self.plan.variables):
+            return self.values[home]
+        host = self.hosts.get(home)
+        if host is None:
+            host = np.empty(self.plan.shape(home), self.plan.array_type(home))
+            if host.nbytes:
+                cl.enqueue_copy(self.queue, host, self.buffers[home])
+        array = self._seen_as(host, v)
+        return array if array.shape else array[()]
+
+    def _seen_as(self, host: Any, v: int) -> Any:
+        """The bytes of its home as the value has them, which may be of another shape."""
+        dims, dtype = self.plan.shape(v), self.plan.array_type(v)
+        if host is None or host.shape == dims and host.dtype == dtype:
+            return host
+        return host.reshape(-1).view(dtype).reshape(dims)
+
+    def on_device(self, v: int) -> Any:
+        """A value for an executable of this backend: as it lies on the device, a cell or an object."""
+        home = self.plan.home(v)
+        if home not in self.buffers or home in self.plan.variables and home == v:
+            return self.on_host(v)
+        host = self._seen_as(self.hosts.get(home), v)
+        dims, dtype = self.plan.shape(v), self.plan.array_type(v)
+        return DeviceArray(self.device, self.buffers[home], host, dims, dtype, self._owner(home))
+
+    def _owner(self, home: int) -> Any:
+        return self._owners.get(home, self._arena)
+
+    def put(self, v: int, value: Any) -> None:
+        """Store what a task made."""
+        home = self.plan.home(v)
+        if value is None:  # of the branch that was not taken: only such a branch reads it
+            return
+        if home in self.plan.on_host:
+            self.values[home] = value.numpy() if type(value) is DeviceArray else value
+        elif type(value) is DeviceArray:
+            if value.nbytes:
+                cl.enqueue_copy(self.queue, self.buffers[home], value.buffer, byte_count=value.nbytes)
+                self._sources[home] = value  # not to be used again before it is copied
+        elif home in self.buffers:
+            self._write(self.hosts.get(home), self.buffers[home], np.asarray(value))

@@ -1,0 +1,175 @@
+"""Which of several ways to compute a product is faster on this device, by trying.
+
+Policy: on a CPU device that sees the host's memory, products and convolutions of each size class run either by our own
+kernels or as host tasks by the NumPy backend; a short probe decides once, and what it found is stored.  On a GPU
+the configurations of the tiled kernel are tried at the first product of a class.  Nothing in here can fail a run: if a
+probe breaks, the kernels' defaults are used.  `GRAPHFLOW_OCL_PRODUCTS=host|device` overrides the probe.
+
+State: none; what was measured is in `choices`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from graphflow.backend import load_backend
+from graphflow.dtypes import as_dtype
+from graphflow.errors import Error, InvalidArgumentError
+from graphflow.program import Instruction
+from graphflow.spec import TensorSpec, numel
+from graphflow_opencl import building, choices, convolution, products, products_gpu
+from graphflow_opencl.affine import NOTHING, Operand, Product, axes
+from graphflow_opencl.devices import Device
+from graphflow_opencl.table import Launch, Scratch, Site
+
+OVERRIDE = "GRAPHFLOW_OCL_PRODUCTS"
+ROUNDS = 10  # the least of so many: a core that is busy elsewhere must not decide for ever
+HOST_SECONDS = 50e-6  # what a host task costs beyond its kernel: the wait for its inputs, the event for its results
+TUNED_FROM = 2 * 128**3  # operations of a product that is worth trying configurations
+MOST_BYTES = 1 << 30  # of the arrays that a trial takes
+_FLOAT = as_dtype("float32")
+_LOG = logging.getLogger("graphflow")
+_WINDOW: dict[str, Any] = {"strides": (1, 1), "padding": "SAME", "data_format": "NHWC", "dilations": (1, 1)}
+_MATRIX: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
+# kind -> op type, attributes, and for each size class the shapes of the inputs and of the result, and its operations
+PROBES: dict[str, tuple[str, dict[str, Any], tuple[tuple[Any, Any, Any, float], ...]]] = {
+    "product": (
+        "MatMul", _MATRIX, tuple(((n, n), (n, n), (n, n), 2.0 * n**3) for n in (64, 256, 512))
+    ),
+    "convolution": (
+        "Conv2D", _WINDOW,
+        (((16, 14, 14, 32), (3, 3, 32, 32), (16, 14, 14, 32), 2.0 * 16 * 14 * 14 * 9 * 32 * 32),)
+    ),
+}  # fmt: skip
+
+
+def prefers_host(device: Device, kind: str, flops: float) -> bool:
+    """Whether an op of this kind ("product", "convolution") and of so many operations is the host's."""
+    forced = os.environ.get(OVERRIDE, "")
+    if forced not in ("", "host", "device"):
+        raise InvalidArgumentError(f"{OVERRIDE} has an unknown value", expected="host or device", got=forced)
+    if forced:
+        return forced == "host"
+    if not device.traits.shares_memory or device.traits.schedule != "cpu":
+        return False
+    measured = choices.hosts(device, kind)
+    if not measured:
+        measured = _probe(device, kind)
+        choices.keep_hosts(device, kind, measured)
+    return _nearest(measured, flops)
+
+
+def _nearest(measured: Sequence[tuple[float, bool]], flops: float) -> bool:
+    """What was found for the size class that is nearest by ratio."""
+    best = min(measured, key=lambda row: max(row[0], flops) / max(1.0, min(row[0], flops)))
+    return best[1]
+
+
+def _probe(device: Device, kind: str) -> list[tuple[float, bool]]:
+    type_, attrs, rows = PROBES[kind]
+    found = []
+    for first, second, result, flops in rows:
+        try:
+            own, host = _race(device, type_, attrs, (first, second), result)
+        except (cl.Error, Error) as error:
+            _LOG.debug("the probe of a %s failed, it runs on the host: %s", kind, error)
+            own, host = np.inf, 0.0
+        _LOG.debug("%s of %.3g operations: %.3g s on the device, %.3g s on the host", kind, flops, own, host)
+        found.append((flops, bool(host + HOST_SECONDS < own)))
+    return found
+
+
+def _race(device: Device, type_: str, attrs: dict[str, Any], shapes: Any, result: Any) -> tuple[float, float]:
+    """The seconds of our kernels and those of NumPy's: the least of some rounds, taken in turns."""
+    inputs = [np.linspace(-1, 1, numel(dims), dtype=np.float32).reshape(dims) for dims in shapes]
+    ins = Instruction(0, type_, (0, 1), (2,), attrs, (), None)  # type: ignore[arg-type]
+    specs = tuple(TensorSpec(_FLOAT, dims) for dims in shapes)
+    site = Site(ins, specs, (TensorSpec(_FLOAT, result),), (None, None), device.traits)
+    make = products.matmul_launches if type_ == "MatMul" else convolution.conv_launches
+    own = _bound(device, make(site) or [], {0: inputs[0], 1: inputs[1], 2: np.empty(result, np.float32)})
+
+    numpy_backend = load_backend("numpy")
+
+    def host() -> None:
+        numpy_backend.evaluate(ins, inputs)
+
+    times = [(_seconds(own), _seconds(host)) for _ in range(ROUNDS)]
+    return min(t for t, _ in times[1:]), min(t for _, t in times[1:])
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def _bound(device: Device, launches: Sequence[Launch], arrays: dict[int, Any]) -> Callable[[], None]:
+    """A function that runs launches and waits for them."""
+    queue, flags = device.queue(0), cl.mem_flags.READ_WRITE
+    memory: dict[Any, cl.Buffer] = {}
+    for v, array in arrays.items():
+        memory[v] = cl.Buffer(device.context, flags | cl.mem_flags.COPY_HOST_PTR, hostbuf=array)
+    for argument in (a for launch in launches for a in launch.arguments if isinstance(a, Scratch)):
+        memory.setdefault(argument, cl.Buffer(device.context, flags, max(1, argument.nbytes)))
+    kernels = building.build(device, [launch.source for launch in launches])
+    for kernel, launch in zip(kernels, launches, strict=True):
+        kernel.set_args(*(memory[a] for a in launch.arguments))
+    kept = memory  # a kernel does not hold the memory that it is bound to
+
+    def run() -> None:
+        for kernel, launch in zip(kernels, launches, strict=True):
+            cl.enqueue_nd_range_kernel(queue, kernel, launch.items, launch.group)
+        queue.finish()
+        assert kept is memory
+
+    return run
+
+
+# -- configurations on a GPU -----------------------------------------------------------------------------------------
+
+
+def tune(device: Device, sizes: tuple[int, int, int], dtype: str = "float32") -> int:
+    """Try the configurations for products of this class, once; the number of the fastest, or -1 for the default."""
+    traits, (m, n, k) = device.traits, sizes
+    known = choices.configuration(sizes, dtype, traits)
+    if known < 0:
+        choices.hosts(device, "product")  # what the file says
+        known = choices.configuration(sizes, dtype, traits)
+    itemsize = as_dtype(dtype).size
+    too_large = (m * k + k * n + m * n) * itemsize > MOST_BYTES
+    if known >= 0 or device.kind != "gpu" or 2 * m * n * k < TUNED_FROM or too_large:
+        return known
+    try:
+        best = try_configurations(device, sizes, dtype)
+    except (cl.Error, Error) as error:
+        _LOG.debug("trying the configurations of a product failed, the default is used: %s", error)
+        return -1
+    choices.keep_configuration(device, sizes, dtype, best)
+    return best
+
+
+def try_configurations(device: Device, sizes: tuple[int, int, int], dtype: str) -> int:
+    """The number of the configuration that is fastest for a product of these sizes."""
+    m, n, k = sizes
+    kind = as_dtype(dtype)
+    arrays = {0: np.ones((m, k), kind.np), 1: np.ones((k, n), kind.np), 2: np.empty((m, n), kind.np)}
+    product = Product(
+        axes((m, k)), axes((k, 1)), axes((k, n)), axes((n, 1)), axes((m, n)), axes((n, 1))
+    )  # fmt: skip
+    a, b, c = (Operand(number, kind) for number in range(3))
+    best, least = -1, np.inf
+    for number in products_gpu.usable(kind, device.traits):
+        launches = products_gpu.gpu_launches(product, a, b, c, kind, NOTHING, device.traits, 0, number)
+        run = _bound(device, launches, arrays)
+        run()
+        seconds = min(_seconds(run) for _ in range(ROUNDS))
+        if seconds < least:
+            best, least = number, seconds
+    return best

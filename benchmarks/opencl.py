@@ -1,0 +1,277 @@
+"""The OpenCL backend against NumPy on one machine: `python -m benchmarks.opencl [--quick] [--json FILE]`.
+
+Each row compares two or three ways of computing one thing, in one process, rounds interleaved, results checked equal
+before anything is timed: plain NumPy as one would write it, graphflow on NumPy (at its default level), graphflow on
+OpenCL.  Floors come from the same device: the stream rate of `a * b + c`, and OpenBLAS.  Ratios are printed as how many
+times faster than NumPy, and for floors as the share that was reached.
+
+Policy: medians of interleaved rounds; absolute times are for orientation.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import graphflow as tf
+from benchmarks import data, graphs
+
+Way = Callable[[], Any]
+
+
+class Row(NamedTuple):
+    """One comparison: the first way is the measure of the others."""
+
+    name: str
+    ways: dict[str, Way]
+    tolerance: float = 1e-4
+    bytes: int = 0  # moved at least, to be compared with the stream rate
+
+
+def timed(ways: dict[str, Way], seconds: float) -> dict[str, float]:
+    """The median seconds of each way, in interleaved rounds."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    until = time.perf_counter() + seconds * len(ways)
+    while time.perf_counter() < until or min(map(len, found.values())) < 5:
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            found[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def same(row: Row) -> None:
+    """Raise if the ways do not compute the same."""
+    results = {name: _flat(way()) for name, way in row.ways.items()}
+    first = next(iter(results.values()))
+    for name, result in results.items():
+        for got, wanted in zip(result, first, strict=True):
+            error = np.linalg.norm(np.asarray(got, np.float64) - wanted) / max(np.linalg.norm(wanted), 1e-30)
+            if not error <= row.tolerance:
+                raise SystemExit(f"{row.name}: {name} is off by {error:.2g}")
+
+
+def _flat(x: Any) -> list[Any]:
+    return [leaf for item in x for leaf in _flat(item)] if isinstance(x, (list, tuple)) else [np.asarray(x, np.float64)]
+
+
+def sessions(build: Callable[[], tuple[Any, dict[Any, Any]]], level: int | None = None) -> dict[str, Way]:
+    """The same graph in a session on NumPy and in one on OpenCL."""
+    ways = {}
+    for name, device in (("graphflow", "cpu"), ("opencl", "opencl")):
+        with tf.Graph().as_default():
+            fetches, feeds = build()
+            session = tf.Session(device=device, optimization_level=level)
+            session.run(tf.global_variables_initializer())
+        ways[name] = lambda s=session, f=fetches, v=feeds: s.run(f, v)
+    return ways
+
+
+# -- rows ------------------------------------------------------------------------------------------------------
+
+
+def chain(size: int, gradient: bool) -> Row:
+    """The fused elementwise chain, with or without its gradient."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(size).astype(np.float32) for _ in range(4)]
+    half, one = np.float32(0.5), np.float32(1)
+
+    def forward(a: Any, b: Any, c: Any, d: Any) -> Any:
+        return np.mean(np.tanh(a * b + c) * (one / (one + np.exp(-d))) - half * a * a + np.exp(-c * c))
+
+    def both(a: Any, b: Any, c: Any, d: Any) -> Any:
+        t, s, e = np.tanh(a * b + c), one / (one + np.exp(-d)), np.exp(-c * c)
+        n = np.float32(1 / size)
+        du = (one - t * t) * s * n
+        slopes = [du * b - a * n, du * a, du - (c + c) * e * n, t * s * (one - s) * n]
+        return [np.mean(t * s - half * a * a + e), *slopes]
+
+    def build() -> tuple[Any, dict[Any, Any]]:
+        xs = [tf.placeholder(tf.float32, [size]) for _ in range(4)]
+        a, b, c, d = xs
+        loss = tf.reduce_mean(tf.tanh(a * b + c) * tf.sigmoid(d) - 0.5 * a * a + tf.exp(-c * c))
+        return [loss, *(tf.gradients(loss, xs) if gradient else ())], dict(zip(xs, arrays, strict=True))
+
+    plain = both if gradient else forward
+    moved = 4 * size * (8 if gradient else 4)
+    name = f"chain {size:,}{' and its gradient' if gradient else ''}"
+    return Row(name, {"numpy": lambda: plain(*arrays), **sessions(build)}, 1e-3, moved)
+
+
+def cross_entropy() -> Row:
+    """Softmax cross-entropy of 4096 rows of 1000, and its gradient."""
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((4096, 1000)).astype(np.float32)
+    labels = np.zeros((4096, 1000), np.float32)
+    labels[np.arange(4096), rng.integers(0, 1000, 4096)] = 1
+
+    def plain() -> Any:
+        shifted = logits - logits.max(1, keepdims=True)
+        exponents = np.exp(shifted)
+        total = exponents.sum(1, keepdims=True)
+        loss = np.mean(np.log(total[:, 0]) - (labels * shifted).sum(1))
+        return [loss, (exponents / total - labels) * np.float32(1 / 4096)]
+
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x, t = tf.placeholder(tf.float32, logits.shape), tf.placeholder(tf.float32, labels.shape)
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(labels=t, logits=x))
+        return [loss, tf.gradients(loss, x)[0]], {x: logits, t: labels}
+
+    return Row("softmax cross-entropy 4096 x 1000, with gradient", {"numpy": plain, **sessions(build)}, 1e-4)
+
+
+def rows(kind: str) -> Row:
+    """A reduction of each row of 4096 x 1000."""
+    x = np.random.default_rng(0).standard_normal((4096, 1000)).astype(np.float32)
+    plain = {"sum": x.sum, "max": x.max}[kind]
+
+    def build() -> tuple[Any, dict[Any, Any]]:
+        p = tf.placeholder(tf.float32, x.shape)
+        return {"sum": tf.reduce_sum, "max": tf.reduce_max}[kind](p, 1), {p: x}
+
+    return Row(f"{kind} of each row, 4096 x 1000", {"numpy": lambda: plain(1), **sessions(build)})
+
+
+def matmul(size: int) -> Row:
+    """A product of two square matrices."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((size, size)).astype(np.float32) for _ in range(2))
+
+    def build() -> tuple[Any, dict[Any, Any]]:
+        x, y = tf.placeholder(tf.float32, a.shape), tf.placeholder(tf.float32, b.shape)
+        return tf.matmul(x, y), {x: a, y: b}
+
+    return Row(f"matmul {size}", {"numpy": lambda: a @ b, **sessions(build)})
+
+
+def training(family: str, options: dict[str, Any], name: str) -> Row:
+    """A training step of the benchmark's networks: graphflow on NumPy against OpenCL."""
+    arrays = data.arrays(family)
+
+    def build() -> tuple[Any, dict[Any, Any]]:
+        model = graphs.BUILDERS[family](tf, arrays, options)
+        updates = [] if model.update is None else [model.update]
+        return [*model.outputs, *updates], model.feeds
+
+    return Row(name, {n: _loss(way) for n, way in sessions(build).items()}, 1e-2)
+
+
+def _loss(way: Way) -> Way:
+    return lambda: way()[0]
+
+
+# -- compiling ---------------------------------------------------------------------------------------------------
+
+COMPILES = """
+import sys, time
+from benchmarks import data, graphs
+import graphflow as tf
+model = graphs.BUILDERS["cnn"](tf, data.arrays("cnn"), {"train": True})
+session = tf.Session(device="opencl")
+session.run(tf.global_variables_initializer())
+started = time.perf_counter()
+session.explain([*model.outputs, model.update], model.feeds)
+session.run([*model.outputs, model.update], model.feeds)
+print(time.perf_counter() - started)
+"""
+
+
+def compiling() -> dict[str, float]:
+    """Seconds until the first step of the CNN is done, in new processes: nothing stored, and everything stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"GRAPHFLOW_CACHE": f"{folder}/ours", "POCL_CACHE_DIR": f"{folder}/pocl"}
+        for place in places.values():
+            Path(place).mkdir()
+        found = []
+        for _ in range(2):
+            command = [sys.executable, "-c", COMPILES]
+            done = subprocess.run(command, env={**os.environ, **places}, check=True, capture_output=True, text=True)
+            found.append(float(done.stdout))
+    return {"cold": found[0], "stored": found[1]}
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+def stream(seconds: float) -> float:
+    """Bytes a second of `a * b + c`, 16 million elements, on the same device."""
+    size = 16_000_000
+    arrays = [np.full(size, 0.5, np.float32) for _ in range(3)]
+    with tf.Graph().as_default():
+        a, b, c = (tf.placeholder(tf.float32, [size]) for _ in range(3))
+        y = a * b + c
+        with tf.Session(device="opencl") as session:
+            feeds = dict(zip((a, b, c), arrays, strict=True))
+            session.run(y, feeds)
+            return 16 * size / timed({"stream": lambda: session.run(y, feeds)}, seconds)["stream"]
+
+
+TABLE: dict[str, Callable[[], Row]] = {
+    "chain 4m": lambda: chain(4_000_000, False),
+    "chain 4m gradient": lambda: chain(4_000_000, True),
+    "chain 64k": lambda: chain(65_536, False),
+    "chain 1k": lambda: chain(1024, False),
+    "cross-entropy": cross_entropy,
+    "sum rows": lambda: rows("sum"),
+    "max rows": lambda: rows("max"),
+    "matmul 1024": lambda: matmul(1024),
+    "matmul 256": lambda: matmul(256),
+    "mlp sgd": lambda: training("mlp", {"optimizer": "sgd"}, "training step, perceptron, SGD"),
+    "mlp adam": lambda: training("mlp", {"optimizer": "adam"}, "training step, perceptron, Adam"),
+    "cnn": lambda: training("cnn", {"train": True}, "training step, CNN"),
+    "cnn inference": lambda: training("cnn", {"train": False}, "inference, CNN"),
+    "wide": lambda: training("wide", {}, "16 branches of 6 (matmul 256, tanh)"),
+    "lstm": lambda: training("lstm", {}, "training step, LSTM"),
+}
+
+
+def main() -> None:
+    """Run the rows and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the time")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--only", default="", help="rows whose key has this in it: " + ", ".join(TABLE))
+    options = parser.parse_args()
+    seconds = 0.1 if options.quick else 1.0
+    with tf.Session(device="opencl") as session:
+        name = session.explain(tf.constant(1.0) + tf.placeholder_with_default(1.0, [])).code.partition(":")[0]
+    rate = stream(seconds)
+    print(
+        f"{name}; stream {rate / 1e9:.1f} GB/s\n{'':<52}{'numpy':>11}{'graphflow':>11}{'opencl':>11}  faster   stream"
+    )
+    figures: dict[str, Any] = {"device": name, "stream": rate}
+    for key, make in TABLE.items():
+        if options.only not in key:
+            continue
+        row = make()
+        same(row)
+        times = timed(row.ways, seconds)
+        measure = times.get("numpy", times["graphflow"])
+        cells = "".join(
+            f"{times[w] * 1e3:>9.3f}ms" if w in times else f"{'':>11}" for w in ("numpy", "graphflow", "opencl")
+        )
+        share = f"{row.bytes / times['opencl'] / rate:8.0%}" if row.bytes else ""
+        print(f"{row.name:<52}{cells}{measure / times['opencl']:>7.2f}x{share}", flush=True)
+        figures[row.name] = times
+    if "compil" in options.only or not options.only:
+        figures["compiling"] = found = compiling()
+        print(f"first step of the CNN: {found['cold']:.2f} s, with stored programs {found['stored']:.2f} s")
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
