@@ -103,6 +103,8 @@ class Frame:
             unchecked = unchecked or len(self._checks) > before
             if node.kind != KERNELS and tasks[number] is not None:
                 steps.append(functools.partial(tasks[number], self))
+                if len(self._queues) > 1:  # what it has queued, the other lanes do not wait for
+                    steps.append(lambda run: self.device.finish())
             steps += [functools.partial(self._mark, ins.inputs[0]) for ins in node.instructions if ins.type == "Assign"]
         return steps
 
@@ -220,6 +222,7 @@ class Frame:
             self._reset_status()
         if len(self._queues) > 1:
             self._events[:] = [None] * len(self._events)
+            self.device.finish()  # what other programs have queued, the other lanes do not wait for
         try:
             for step in self._steps:
                 step(run)
