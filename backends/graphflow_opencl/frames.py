@@ -25,10 +25,9 @@ from graphflow_opencl import building
 from graphflow_opencl.cells import DeviceCell, uninitialized
 from graphflow_opencl.devices import ALIGNMENT, Device, wrap_memory
 from graphflow_opencl.driver_errors import KernelFailed
-from graphflow_opencl.lanes import lanes_of
 from graphflow_opencl.layout import Layout
 from graphflow_opencl.memory import DeviceArray, Piece, Store
-from graphflow_opencl.plan import KERNELS, Node, Plan, depends
+from graphflow_opencl.plan import KERNELS, Node, Plan
 from graphflow_opencl.table import Launch, PerRun, Scratch, Status
 
 NOTHING_BAD = np.int32(np.iinfo(np.int32).max)
@@ -41,7 +40,16 @@ Step = Callable[[Run], None]
 class Frame:
     """Memory and kernels for one run at a time."""
 
-    def __init__(self, device: Device, store: Store, plan: Plan, layout: Layout, tasks: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        device: Device,
+        store: Store,
+        plan: Plan,
+        layout: Layout,
+        tasks: Sequence[Any],
+        lanes: Sequence[int],
+        before: Sequence[set[int]],
+    ) -> None:
         self.device, self.store, self.plan = device, store, plan
         self.queue = device.queue(0)
         self.shared = device.traits.shares_memory
@@ -64,9 +72,7 @@ class Frame:
         self._per_run: list[tuple[PerRun, Any, Any]] = []
         self._checks: list[tuple[int, Status, Instruction]] = []
         self._status: Any = self._status_memory()
-        before = depends(plan.nodes)
-        self._before = [found | layout.reuse.get(n, frozenset()) for n, found in enumerate(before)]
-        self._lanes = lanes_of(plan, self._before, device.traits)
+        self._before, self._lanes = before, lanes
         self._queues = [device.queue(lane) for lane in range(max(self._lanes, default=0) + 1)]
         self._events: list[Any] = [None] * len(plan.nodes)  # of the last launch of each node in this run
         self._steps = self._bound(tasks)

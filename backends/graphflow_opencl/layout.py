@@ -2,7 +2,8 @@
 
 Policy: a value is in the arena from the node that writes it to the last one that reads it; what is fetched to the end.
 Large results that the caller gets, and all that a branch or body returns, get new memory in each run instead, so that
-they need not be copied.
+they need not be copied.  Where nodes are in several lanes, memory is used again only by a node that begins after all
+that used it are done.
 
 State: none.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from graphflow.compile.arena import Block, place
+from graphflow.compile.arena import Block, place, place_in_tasks
 from graphflow.spec import nbytes
 from graphflow_opencl.devices import ALIGNMENT
 from graphflow_opencl.plan import Plan
@@ -27,48 +28,42 @@ class Layout(NamedTuple):
     offsets: Mapping[int, int]
     loose: Mapping[int, Callable[[], Any] | None]  # home -> how to get memory in each run; None: from the store
     peak_before: int  # bytes if nothing were used again
-    reuse: Mapping[int, frozenset[int]]  # node -> earlier nodes that use memory which it writes for another value
 
 
-def lay_out(plan: Plan, loose: Mapping[int, Callable[[], Any] | None]) -> Layout:
+def lay_out(
+    plan: Plan, lanes: Sequence[int], before: Sequence[set[int]], loose: Mapping[int, Callable[[], Any] | None]
+) -> Layout:
     """Offsets for all values that nodes write."""
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
-    end = len(plan.nodes)
+    users: dict[int, int] = {}  # sets of nodes, as bits
     for number, node in enumerate(plan.nodes):
-        for v in node.writes:
-            born.setdefault(v, number)
-            dies[v] = max(dies.get(v, 0), number)
-        for v in node.reads:
-            dies[v] = max(dies.get(v, 0), number)
+        for v in (*node.writes, *node.reads):
+            if v in node.writes:
+                born.setdefault(v, number)
+            dies[v] = number
+            users[v] = users.get(v, 0) | 1 << number
     for v in plan.program.fetches:
-        dies[plan.home(v)] = end
+        dies[plan.home(v)] = len(plan.nodes)
     inside = [v for v in born if _in_arena(plan, v, loose)]
-    blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v]) for v in inside]
-    offsets, size = place(blocks)
+    blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v], born[v], users[v]) for v in inside]
+    several = any(lanes)
+    offsets, size = place_in_tasks(blocks, _done_before(lanes, before)) if several else place(blocks)
     total = sum(block.size for block in blocks)
-    reuse = _reuse(plan, inside, blocks, offsets)
-    return Layout(size, dict(zip(inside, offsets, strict=True)), loose, total, reuse)
+    return Layout(size, dict(zip(inside, offsets, strict=True)), loose, total)
 
 
-def _reuse(
-    plan: Plan, inside: Sequence[int], blocks: Sequence[Block], offsets: Sequence[int]
-) -> dict[int, frozenset[int]]:
-    """Who has to be done with memory before it is written for another value."""
-    users: dict[int, set[int]] = {v: set() for v in inside}
-    for number, node in enumerate(plan.nodes):
-        for v in (*node.reads, *node.writes):
-            if v in users:
-                users[v].add(number)
-    order = sorted(range(len(blocks)), key=lambda i: offsets[i])
-    out: dict[int, set[int]] = {}
-    for place_a, a in enumerate(order):
-        for b in order[place_a + 1 :]:
-            if offsets[b] >= offsets[a] + blocks[a].size:
-                break
-            first, second = (a, b) if blocks[a].death < blocks[b].birth else (b, a)
-            out.setdefault(blocks[second].birth, set()).update(users[inside[first]])
-    return {number: frozenset(found) for number, found in out.items()}
+def _done_before(lanes: Sequence[int], before: Sequence[set[int]]) -> list[int]:
+    """For each node the set of those that are over when it begins: what it waits for, and what its lane did earlier."""
+    out: list[int] = []
+    last: dict[int, int] = {}
+    for number, lane in enumerate(lanes):
+        found = 0
+        for b in (*before[number], *([last[lane]] if lane in last else ())):
+            found |= out[b] | 1 << b
+        out.append(found)
+        last[lane] = number
+    return out
 
 
 def _in_arena(plan: Plan, v: int, loose: Collection[int]) -> bool:
