@@ -33,7 +33,6 @@ nothing of a stream survives a call, and threads, signal handlers and forks neve
 
 from __future__ import annotations
 
-import hashlib
 import math
 import operator
 from collections.abc import Callable
@@ -43,6 +42,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Philox
 
+from graphflow.numerics.streams import MASK, NDTRI, TWO_SIGMA, counter_words, folded
+
 Key = tuple[int, int]
 Counter = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -51,51 +52,18 @@ Floats = npt.NDArray[np.float64]
 Proposal = tuple[Floats, npt.NDArray[np.bool_]]  # a value for each element, and whether it is accepted
 Propose = Callable[[npt.NDArray[np.intp], Words], Proposal]
 
-_MASK = 2**64 - 1
 _CHUNK = 1 << 14  # elements a pass, so that temporaries stay in cache and small; never changes a bit
 _MAX_ATTEMPTS = 256  # acceptance is above 0.7 everywhere, so 1 in 10**130 elements gets the fallback value
 _POOL: list[Philox] = []
 
 
-def _hash(value: object) -> int:
-    """64 bits of the decimal text of an int or a list of ints."""
-    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=8).digest(), "little")
-
-
-def _fold(seed: int) -> int:
-    seed = operator.index(seed)
-    return seed & _MASK if -(2**63) <= seed <= _MASK else _hash(seed)
-
-
-def _counter_words(counter: Counter, attempt: int) -> tuple[int, int, int]:
-    """Words 1 to 3 of the Philox counter; the module docstring has the layout."""
-    if not counter:
-        raise ValueError("a counter needs a run index, got ()")
-    run, *path = map(operator.index, counter)
-    if not 0 <= run <= _MASK:
-        raise ValueError(f"the run index must be in [0, 2**64), got {run}")
-    if not path:
-        return run, 0, attempt
-    depth = len(path)
-    if min(path) < 0:
-        raise ValueError(f"loop iterations must not be negative, got {path}")
-    bits = 64 // depth
-    tag = attempt | depth << 32
-    if max(path) >> bits:
-        return run, _hash(path), tag | 1 << 63
-    packed = 0
-    for iteration in path:
-        packed = packed << bits | iteration
-    return run, packed, tag
-
-
 def _draw(key: Key, counter: Counter, attempt: int, n: int, block: int = 0) -> Words:
     """n words of one attempt's stream from the given block on, at C speed."""
-    words_1_to_3 = _counter_words(counter, attempt)
+    words_1_to_3 = counter_words(counter, attempt)
     # NumPy increments the counter before each block, so block b is drawn from b and has b + 1 in word 0.
     state: Any = {
         "bit_generator": "Philox",
-        "state": {"counter": (block, *words_1_to_3), "key": (_fold(key[0]), _fold(key[1]))},
+        "state": {"counter": (block, *words_1_to_3), "key": (folded(key[0]), folded(key[1]))},
         "buffer": (0, 0, 0, 0),
         "buffer_pos": 4,
         "has_uint32": 0,
@@ -127,7 +95,7 @@ def philox_blocks(key: Key, c0: Words, c1: int, c2: int, c3: int) -> Words:
         high0, low0 = _mul_hi_lo(x0, 0xD2E7470EE14C6C93)
         high1, low1 = _mul_hi_lo(x2, 0xCA5A826395121157)
         x0, x1, x2, x3 = high1 ^ x1 ^ np.uint64(k0), low1, high0 ^ x3 ^ np.uint64(k1), low0
-        k0, k1 = (k0 + 0x9E3779B97F4A7C15) & _MASK, (k1 + 0xBB67AE8584CAA73B) & _MASK
+        k0, k1 = (k0 + 0x9E3779B97F4A7C15) & MASK, (k1 + 0xBB67AE8584CAA73B) & MASK
     return np.stack([x0, x1, x2, x3], axis=-1)
 
 
@@ -138,7 +106,7 @@ def _element_blocks(key: Key, counter: Counter, attempt: int, rows: npt.NDArray[
         words = _draw(key, counter, attempt, 4 * span, block=first).reshape(span, 4)
         return words if rows.size == span else words[rows - first]
     first_words = rows.astype(np.uint64) + np.uint64(1)
-    return philox_blocks((_fold(key[0]), _fold(key[1])), first_words, *_counter_words(counter, attempt))
+    return philox_blocks((folded(key[0]), folded(key[1])), first_words, *counter_words(counter, attempt))
 
 
 def _redraw(key: Key, counter: Counter, out: Floats, rows: npt.NDArray[np.intp], propose: Propose) -> None:
@@ -232,8 +200,8 @@ def uniform_int(key: Key, counter: Counter, shape: Shape, dtype: npt.DTypeLike, 
     if np.ndim(low) == 0 and np.ndim(high) == 0:
         first, end = operator.index(low), operator.index(high)
         _check_range(dtype, first, end, empty=first >= end)
-        drawn = words if end - first > _MASK else words % np.uint64(end - first)
-        drawn += np.uint64(first & _MASK)
+        drawn = words if end - first > MASK else words % np.uint64(end - first)
+        drawn += np.uint64(first & MASK)
         return _shaped(drawn, shape, dtype)
     lows, highs = np.asarray(low), np.asarray(high)
     if lows.dtype.kind not in "iu" or highs.dtype.kind not in "iu":
@@ -280,18 +248,6 @@ def normal(key: Key, counter: Counter, shape: Shape, dtype: npt.DTypeLike) -> An
     return _shaped(unit[:n], shape, dtype)
 
 
-# sqrt(2) * erfinv(x) / x as a polynomial in -log(1 - x * x), interpolated at Chebyshev nodes for
-# |x| <= erf(sqrt(2)): relative error 2e-16. The logarithm takes the singularity at |x| = 1, so one polynomial
-# serves the whole range, without branches.
-_NDTRI = (
-    1.2533141373155006, 0.3281168738691713, 0.016333236148415285, -0.0033023324281240486,
-    -0.00018108045558323476, 6.591812259190023e-05, 2.857701778851597e-06, -1.4336546561123201e-06,
-    -5.0767665840733276e-08, 3.060167505312038e-08, 2.011397372481614e-09, -1.1096194154068923e-09,
-    6.397233878851805e-11, 9.659208228031767e-12, -1.0624786653214993e-12,
-)  # fmt: skip
-_TWO_SIGMA = 0.9544997361036416  # erf(sqrt(2)): the mass within two sigma
-
-
 def truncated_normal(key: Key, counter: Counter, shape: Shape, dtype: npt.DTypeLike) -> Any:
     """Standard normal restricted to [-2, 2], by inverting its distribution function.
 
@@ -302,10 +258,10 @@ def truncated_normal(key: Key, counter: Counter, shape: Shape, dtype: npt.DTypeL
     flat = np.empty(math.prod(shape))
     unit = _open_unit(key, counter, flat.size, dtype)
     for start in range(0, flat.size, _CHUNK):
-        x = (unit[start : start + _CHUNK] * 2 - 1) * _TWO_SIGMA
+        x = (unit[start : start + _CHUNK] * 2 - 1) * TWO_SIGMA
         depth = -np.log(1 - x * x)
-        ratio = np.full_like(x, _NDTRI[-1])
-        for coefficient in _NDTRI[-2::-1]:
+        ratio = np.full_like(x, NDTRI[-1])
+        for coefficient in NDTRI[-2::-1]:
             ratio *= depth
             ratio += coefficient
         flat[start : start + _CHUNK] = np.maximum(np.minimum(x * ratio, 2.0), -2.0)

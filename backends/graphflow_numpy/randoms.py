@@ -1,33 +1,21 @@
 """Kernels of the random ops: which stream of `philox` an op draws from, and what it makes of it.
 
-Policy: the key of a draw is the op's seed pair, its counter the number of the run and of the iterations around the
-op.  Where an op has no graph seed the entropy of the session takes its place.
+Policy: which stream that is `graphflow.numerics.streams` decides, for every backend.
 
-State: the entropy of the process, for runs that bring none of their own.
+State: none.
 """
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import numpy as np
 
 from graphflow.backend import Run
 from graphflow.errors import InvalidArgumentError
+from graphflow.numerics.streams import Seed, stream
 from graphflow_numpy import philox
 from graphflow_numpy.table import kernel, rows
-
-Seed = tuple["int | None", int]
-_ENTROPY = secrets.randbits(64)
-
-
-def _stream(run: Run, seed: Seed) -> tuple[philox.Key, philox.Counter]:
-    """Key and counter of an op in this run."""
-    graph_seed, op_seed = seed
-    if graph_seed is None:
-        graph_seed = _ENTROPY if run.seed is None else run.seed
-    return (graph_seed, op_seed), (run.index, *run.path)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:
@@ -48,7 +36,7 @@ def _as(value: Any, dtype: Any) -> Any:
 
 def _floats(draw: Any) -> Any:
     def compute(run: Run, shape: Any, *, dtype: Any, seed: Seed) -> Any:
-        return _as(draw(*_stream(run, seed), _sizes(shape), _drawn(dtype)), dtype)
+        return _as(draw(*stream(run, seed), _sizes(shape), _drawn(dtype)), dtype)
 
     return compute
 
@@ -68,18 +56,18 @@ def _uniform_int(run: Run, shape: Any, low: Any, high: Any, *, seed: Seed) -> An
     sizes = _sizes(shape)
     if np.any(low >= high):
         raise InvalidArgumentError("Need minval < maxval", got=f"{np.max(low)} >= {np.min(high)}")
-    return philox.uniform_int(*_stream(run, seed), sizes, low.dtype, low, high)
+    return philox.uniform_int(*stream(run, seed), sizes, low.dtype, low, high)
 
 
 @kernel("RandomBernoulli", needs_run=True)
 def _bernoulli(run: Run, shape: Any, probability: Any, *, seed: Seed) -> Any:
-    return philox.bernoulli_mask(*_stream(run, seed), _sizes(shape), probability)
+    return philox.bernoulli_mask(*stream(run, seed), _sizes(shape), probability)
 
 
 @kernel("RandomGamma", needs_run=True)
 def _gamma(run: Run, shape: Any, alpha: Any, *, dtype: Any, seed: Seed) -> Any:
     sizes = (*_sizes(shape), *np.shape(alpha))
-    drawn = philox.gamma(*_stream(run, seed), sizes, np.asarray(alpha, np.float64), _drawn(dtype))
+    drawn = philox.gamma(*stream(run, seed), sizes, np.asarray(alpha, np.float64), _drawn(dtype))
     return _as(np.maximum(drawn, np.finfo(drawn.dtype).tiny), dtype)
 
 
@@ -87,24 +75,24 @@ def _gamma(run: Run, shape: Any, alpha: Any, *, dtype: Any, seed: Seed) -> Any:
 def _poisson(run: Run, shape: Any, rate: Any, *, dtype: Any, seed: Seed) -> Any:
     sizes = (*_sizes(shape), *np.shape(rate))
     drawn = dtype.np if dtype.is_integer else _drawn(dtype)
-    return _as(philox.poisson(*_stream(run, seed), sizes, np.asarray(rate, np.float64), drawn), dtype)
+    return _as(philox.poisson(*stream(run, seed), sizes, np.asarray(rate, np.float64), drawn), dtype)
 
 
 @kernel("Multinomial", needs_run=True)
 def _multinomial(run: Run, logits: Any, num_samples: Any, *, dtype: Any, seed: Seed) -> Any:
-    return philox.multinomial(*_stream(run, seed), logits, int(num_samples), dtype.np)
+    return philox.multinomial(*stream(run, seed), logits, int(num_samples), dtype.np)
 
 
 @kernel("RandomShuffle", needs_run=True)
 def _shuffle(run: Run, value: Any, *, seed: Seed) -> Any:
     if np.ndim(value) == 0:
         return np.array(value)[()]
-    return np.take(value, philox.shuffle_permutation(*_stream(run, seed), len(value)), axis=0)
+    return np.take(value, philox.shuffle_permutation(*stream(run, seed), len(value)), axis=0)
 
 
 @kernel("RandomOrthogonal", needs_run=True)
 def _orthogonal(run: Run, *, rows: int, columns: int, dtype: Any, seed: Seed) -> Any:
     tall, wide = max(rows, columns), min(rows, columns)
-    q, r = np.linalg.qr(philox.normal(*_stream(run, seed), (tall, wide), np.float64))
+    q, r = np.linalg.qr(philox.normal(*stream(run, seed), (tall, wide), np.float64))
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)  # without this the distribution is not uniform
     return np.ascontiguousarray(q.T if rows < columns else q, dtype.np)

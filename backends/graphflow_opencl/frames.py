@@ -58,6 +58,7 @@ class Frame:
         self.hosts: dict[int, Any] = {}
         self._slots: dict[int, list[tuple[Any, int]]] = {}  # home -> kernels and places of their arguments
         self._owners: dict[int, Any] = {}
+        self._nothing = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, ALIGNMENT)  # for values without elements
         self._keep: list[Any] = []
         self._sources: dict[int, Any] = {}
         self._scratch: dict[int, Piece] = {}  # memory between launches
@@ -82,7 +83,7 @@ class Frame:
     def _place(self, home: int, piece: Piece | None, offset: int) -> None:
         dims, dtype, size = self.plan.shape(home), self.plan.array_type(home), self.plan.size(home)
         if piece is None or not size:
-            self.hosts[home] = np.empty(dims, dtype)
+            self.buffers[home], self.hosts[home] = self._nothing, np.empty(dims, dtype)
             return
         self.buffers[home] = piece.buffer.get_sub_region(offset, size)
         self.hosts[home] = piece.view(dims, dtype, offset)
@@ -252,7 +253,7 @@ class Frame:
             return
         array = np.asarray(value)
         if not array.nbytes:
-            self.hosts[v] = array
+            self.bind(v, self._nothing, array, None)
         elif self.shared and array.nbytes >= WRAPPED:
             self._wrapped_feed(v, array)
         else:

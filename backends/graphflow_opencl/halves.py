@@ -3,31 +3,14 @@
 Policy: PoCL 3.0 takes what `vload_half8` and its kin read or write for aligned, and may fault where it is not; words of
 16 bits have no such trouble.
 
-State: none; its functions stand in `library`.
+State: none.
 """
 
 from __future__ import annotations
 
 from graphflow.dtypes import DType, float16, uint16
-from graphflow_opencl import library
-from graphflow_opencl.registers import WIDTHS, load, store, vector
+from graphflow_opencl.registers import load, store, vector
 from graphflow_opencl.tails import load_tail, store_tail
-
-for _width in WIDTHS:
-    _floats, _bits = vector("float", _width), vector("ushort", _width)
-    _name = "half" if _width == 1 else f"half{_width}"
-    library.function(
-        f"gf_halves_{_floats}",
-        f"{_floats} gf_halves_{_floats}({_bits} x) {{ return vload_{_name}(0, (const __private half *)&x); }}",
-    )
-    library.function(
-        f"gf_half_bits_{_floats}",
-        f"""{_bits} gf_half_bits_{_floats}({_floats} x) {{
-    {_bits} bits;
-    vstore_{_name}_rte(x, 0, (__private half *)&bits);
-    return bits;
-}}""",
-    )
 
 
 def moved_as(dtype: DType) -> DType:

@@ -358,7 +358,9 @@ class Lowering:
         launches = self._update(ins, handle)
         if launches is None:
             self._add_node(STATE if ins.type == "Assign" else HOST, ins, "an update that has no kernel")
-            self._copy_out(ins, handle)
+            if ins.type == "Assign":  # another task of the host returns its result itself
+                self._held.add(handle)
+                self._copy_out(ins, handle)
             return
         self._held.add(handle)
         self._add_kernels((ins,), (handle, *ins.inputs[1:]), (handle,), launches)

@@ -1,6 +1,6 @@
 """Random words in OpenCL C: Philox4x64-10, and the functions that turn words into numbers.
 
-Policy: the words are those of `graphflow_numpy.philox`, bit for bit, and what is made of them without a logarithm, a
+Policy: the words are those of the NumPy backend, bit for bit, and what is made of them without a logarithm, a
 sine or a cosine is, too.  Lanes of a register are elements in their order: words, or halves of words, low half first.
 Products of 64 bits are made with 128-bit integers where the compiler has them: PoCL's `mul_hi` is many times slower.
 
@@ -9,9 +9,8 @@ State: none; its functions stand in `library`.
 
 from __future__ import annotations
 
-from graphflow_numpy import philox
-from graphflow_numpy.native.trigonometry import COSINE, SINE
-
+from graphflow.numerics.polynomials import COSINE, SINE
+from graphflow.numerics.streams import NDTRI, TWO_SIGMA
 from graphflow_opencl import library
 from graphflow_opencl.polynomials import horner, number
 from graphflow_opencl.special import horner as polynomial
@@ -112,9 +111,9 @@ for _width in (4, 8):
     library.function(
         f"gf_truncated_{_doubles}",
         f"""{_doubles} gf_truncated_{_doubles}({_doubles} unit) {{
-    const {_doubles} x = (unit * 2.0 - 1.0) * {philox._TWO_SIGMA.hex()};
+    const {_doubles} x = (unit * 2.0 - 1.0) * {TWO_SIGMA.hex()};
     const {_doubles} depth = -log(1.0 - x * x);
-    return fmax(fmin(x * {polynomial(philox._NDTRI, "depth")}, ({_doubles})(2.0)), ({_doubles})(-2.0));
+    return fmax(fmin(x * {polynomial(NDTRI, "depth")}, ({_doubles})(2.0)), ({_doubles})(-2.0));
 }}""",
     )
 # A double as a float whose last bit says whether it was rounded, so that rounding it again rounds but once.

@@ -1,6 +1,6 @@
 """Rules of random numbers.
 
-Policy: the streams are those of `graphflow_numpy.philox`: the host computes key and counter anew in each run, and an
+Policy: the streams are those of the NumPy backend: the host computes key and counter anew in each run, and an
 item makes the elements of one block of the stream.  Uniform numbers, integers and masks have the bits of NumPy's; what
 goes through a logarithm, a sine or a cosine may differ in the last places.
 
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from graphflow_numpy import philox, randoms
 
 from graphflow.dtypes import DType, bool_, float16, float64, uint32
 from graphflow.errors import InvalidArgumentError
+from graphflow.numerics.streams import counter_words, folded, stream
 from graphflow.spec import numel
 from graphflow_opencl import philox_source
 from graphflow_opencl.axes import Extra, each_launch, index_type
@@ -45,8 +45,8 @@ def _stream(site: Site) -> Extra:
     seed = site.attrs["seed"]
 
     def fill(run: Any) -> Any:
-        key, counter = randoms._stream(run, seed)
-        words = (*philox._counter_words(counter, 0), *map(philox._fold, key))
+        key, counter = stream(run, seed)
+        words = (*counter_words(counter, 0), *map(folded, key))
         return np.array(words, np.uint64)
 
     return Extra("__global const ulong *restrict stream", PerRun(40, fill))

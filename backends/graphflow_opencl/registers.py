@@ -5,7 +5,7 @@ registers and are rounded, half to even, when they are stored; a bool is an int,
 Addresses count elements, and need no alignment but an element's own.  Arguments are names or literals of this module,
 so that they need no parentheses.
 
-State: none.
+State: none; its functions stand in `library`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from typing import Any, NamedTuple
 
 from graphflow.dtypes import DType
+from graphflow_opencl import library
 
 
 class Register(NamedTuple):
@@ -107,7 +108,10 @@ def constant(dtype: DType, width: int, value: Any) -> str:
 def load(dtype: DType, width: int, pointer: str, index: str) -> str:
     """The elements from that place on, as a register."""
     if dtype.name == "float16":
-        return f"vload_half({index}, {pointer})" if width == 1 else f"vload_half{width}(0, {pointer} + ({index}))"
+        if width == 1:
+            return f"vload_half({index}, {pointer})"
+        bits = f"vload{width}(0, (__global const ushort *){pointer} + ({index}))"
+        return f"gf_halves_{vector('float', width)}({bits})"
     raw = f"{pointer}[{index}]" if width == 1 else f"vload{width}(0, {pointer} + ({index}))"
     if dtype.name == "bfloat16":
         return f"as_{vector('float', width)}(convert_{vector('uint', width)}({raw}) << 16)"
@@ -117,8 +121,10 @@ def load(dtype: DType, width: int, pointer: str, index: str) -> str:
 def store(dtype: DType, width: int, pointer: str, index: str, value: str) -> str:
     """A statement that writes a register to that place and those after it."""
     if dtype.name == "float16":
-        where = f"{index}, {pointer}" if width == 1 else f"0, {pointer} + ({index})"
-        return f"vstore_half{'' if width == 1 else width}_rte({value}, {where});"
+        if width == 1:
+            return f"vstore_half_rte({value}, {index}, {pointer});"
+        bits = f"gf_half_bits_{vector('float', width)}({value})"
+        return f"vstore{width}({bits}, 0, (__global ushort *){pointer} + ({index}));"
     if dtype.name == "bfloat16":
         value = f"gf_bfloat16_bits_{vector('float', width)}({value})"
     elif dtype.is_bool:
@@ -144,3 +150,22 @@ def mask(chosen: DType, condition: str, width: int) -> str:
         return f"({condition})"
     size = REGISTERS[chosen.name].size
     return f"({condition} != 0)" if size == 4 else f"(convert_{MASKS[size]}{width}({condition} != 0))"
+
+
+# -- float16 as bits: PoCL 3.0 takes what `vload_half8` reads for aligned, and may fault where it is not ---------------
+
+for _width in WIDTHS:
+    _floats, _bits = vector("float", _width), vector("ushort", _width)
+    _name = "half" if _width == 1 else f"half{_width}"
+    library.function(
+        f"gf_halves_{_floats}",
+        f"{_floats} gf_halves_{_floats}({_bits} x) {{ return vload_{_name}(0, (const __private half *)&x); }}",
+    )
+    library.function(
+        f"gf_half_bits_{_floats}",
+        f"""{_bits} gf_half_bits_{_floats}({_floats} x) {{
+    {_bits} bits;
+    vstore_{_name}_rte(x, 0, (__private half *)&bits);
+    return bits;
+}}""",
+    )

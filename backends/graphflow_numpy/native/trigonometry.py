@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import struct
 
+from graphflow.numerics.polynomials import COSINE, SINE
 from graphflow_numpy.native.emission import Emitter, V
 
 # pi, times 2 ** 252.
@@ -22,8 +23,6 @@ MAGIC = 6755399441055744.0  # a sum with it has the nearest integer in its last 
 LARGE = 2.0**30  # from here on the table is used: the exponents 7 ... 104 of integers below 2 ** 24
 FIRST, LAST = 7, 104
 # (sin(r) - r) / r ** 3 and (cos(r) - 1 + r ** 2 / 2) / r ** 4, in powers of r ** 2, highest first.
-SINE = (-0.00019517297896589692, 0.00833217813620371, -0.1666665494349001)
-COSINE = (2.4438449678670184e-05, -0.0013887367496677268, 0.04166664686598513)
 
 
 @functools.cache
