@@ -63,8 +63,8 @@ library.function(
     "gf_turned_sine",
     f"""float4 gf_turned_sine(float4 r, int4 quarters) {{
     const float4 square = r * r;
-    const float4 sine = r * square * {horner(SINE, "square")} + r;
-    const float4 cosine = square * square * {horner(COSINE, "square")} + (1.0f - 0.5f * square);
+    const float4 sine = r * square * {horner(SINE, "square").replace("@F", "float4")} + r;
+    const float4 cosine = square * square * {horner(COSINE, "square").replace("@F", "float4")} + (1.0f - 0.5f * square);
     const float4 size = ((quarters & 1) != 0) ? cosine : sine;
     return as_float4(as_int4(size) ^ ((quarters & 2) << 30));
 }}""",

@@ -1,9 +1,9 @@
 """Elementary functions of float32 as straight-line OpenCL C of vectors: a reduction of the range and one polynomial.
 
 Policy: right for NaN, infinities, overflow and denormal results, without branches, each element by itself, the same
-text for every width.  The coefficients and the reductions are those of `graphflow.numerics`, and where
-that counts on fused multiply-add this adds half a unit or less to the error.  `ULP` bounds the errors, as the tests
-measure them.
+text for every width.  The coefficients and the reductions are those of `graphflow.numerics`.  Contraction stays off;
+where the device multiplies and adds in one step, that step is asked for by name.  `ULP` bounds the errors; the tests
+hold them.
 
 State: none; its functions stand in `library`.
 """
@@ -39,21 +39,41 @@ def number(value: float) -> str:
 
 def horner(coefficients: Sequence[float], x: str) -> str:
     """The polynomial with these coefficients, highest power first."""
-    text = number(coefficients[0])
+    text = f"(@F)({number(coefficients[0])})"
     for c in coefficients[1:]:
-        text = f"({text} * {x} + {number(c)})"
+        text = mad(text, x, f"(@F)({number(c)})")
     return text
+
+
+def mad(a: str, b: str, c: str) -> str:
+    """a * b + c, rounded once where the device does that as quickly."""
+    return f"gf_mad_@F({a}, {b}, {c})"
+
+
+def near(x: str) -> str:
+    """Statements for the nearest multiple of log(2): its number `n`, plus a magic one `t`, and the rest `r`."""
+    return f"""@F t = {mad(x, f"(@F)({number(1.4426950408889634)})", f"(@F)({number(FORMAT.magic)})")};
+    @F n = t - {number(FORMAT.magic)};
+    @F r = {mad("n", f"(@F)({number(-FORMAT.log2_high)})", x)};
+    r = {mad("n", f"(@F)({number(-FORMAT.log2_low)})", "r")};
+    @F q = {mad("(r * r)", horner(FORMAT.exp, "r"), "r")};"""
 
 
 # `@F` and `@I` are the vectors of floats and of ints.
 TEMPLATES: dict[str, str] = {}
 
+TEMPLATES["mad"] = """
+@F gf_mad_@F(@F a, @F b, @F c) {
+#if defined(__FMA__) || defined(FP_FAST_FMAF)
+    return fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}"""
+
 TEMPLATES["exp_core"] = f"""
 @F gf_exp_core_@F(@F x) {{
-    @F t = x * {number(1.4426950408889634)} + {number(FORMAT.magic)};
-    @F n = t - {number(FORMAT.magic)};
-    @F r = (x - n * {number(FORMAT.log2_high)}) - n * {number(FORMAT.log2_low)};
-    @F q = r * r * {horner(FORMAT.exp, "r")} + r;
+    {near("x")}
     @I e = as_@I(t) - {MAGIC_BITS};
     @I h = e >> 1;
     return (q + 1.0f) * as_@F((h + 127) << 23) * as_@F((e - h + 127) << 23);
@@ -69,12 +89,9 @@ TEMPLATES["expm1"] = f"""
 @F gf_expm1_@F(@F x) {{
     @F y = (x > {number(FORMAT.exp_high)}) ? (@F)({number(FORMAT.exp_high)}) : x;
     y = (y < {number(FORMAT.expm1_low)}) ? (@F)({number(FORMAT.expm1_low)}) : y;
-    @F t = y * {number(1.4426950408889634)} + {number(FORMAT.magic)};
-    @F n = t - {number(FORMAT.magic)};
-    @F r = (y - n * {number(FORMAT.log2_high)}) - n * {number(FORMAT.log2_low)};
-    @F q = r * r * {horner(FORMAT.exp, "r")} + r;
+    {near("y")}
     @F part = as_@F((as_@U(t) << 23) + (126u << 23));
-    @F found = part * q + (part - 0.5f);
+    @F found = {mad("part", "q", "(part - 0.5f)")};
     return copysign(found + found, x);
 }}"""
 
@@ -83,12 +100,9 @@ TEMPLATES["tanh"] = f"""
     @F a = fabs(x);
     a = (a > {number(FORMAT.tanh_high)}) ? (@F)({number(FORMAT.tanh_high)}) : a;
     a = a + a;
-    @F t = a * {number(1.4426950408889634)} + {number(FORMAT.magic)};
-    @F n = t - {number(FORMAT.magic)};
-    @F r = (a - n * {number(FORMAT.log2_high)}) - n * {number(FORMAT.log2_low)};
-    @F q = r * r * {horner(FORMAT.exp, "r")} + r;
+    {near("a")}
     @F power = as_@F((as_@U(t) << 23) + (127u << 23));
-    @F found = power * q + (power - 1.0f);
+    @F found = {mad("power", "q", "(power - 1.0f)")};
     return copysign(found / (found + 2.0f), x);
 }}"""
 
@@ -101,8 +115,9 @@ TEMPLATES["sigmoid"] = f"""
 
 TEMPLATES["log_core"] = f"""
 @F gf_log_core_@F(@F f, @F k) {{
-    @F rest = f * f * (f * {horner(FORMAT.log, "f")} - 0.5f) + k * {number(FORMAT.log2_low)};
-    return k * {number(FORMAT.log2_high)} + (f + rest);
+    @F rest = {mad("f", horner(FORMAT.log, "f"), "(@F)(-0.5f)")};
+    rest = {mad("(f * f)", "rest", f"k * {number(FORMAT.log2_low)}")};
+    return {mad("k", f"(@F)({number(FORMAT.log2_high)})", "(f + rest)")};
 }}"""
 
 TEMPLATES["log_ends"] = """
@@ -141,7 +156,7 @@ TEMPLATES["erf"] = f"""
 @F gf_erf_@F(@F x) {{
     @F a = fabs(x);
     a = (a > 4.1f) ? (@F)(4.1f) : a;
-    @F near = a * {horner(ERF_SMALL, "(a * a)")} + a;
+    @F near = {mad("a", horner(ERF_SMALL, "(a * a)"), "a")};
     @F far = 1.0f - gf_exp_core_@F({horner(ERF_LARGE, "a")});
     return copysign((a > {number(ERF_BORDER)}) ? far : near, x);
 }}"""
