@@ -180,13 +180,17 @@ def _squared_difference(p: Place, x: str, y: str) -> str:
 
 
 def maximum(p: Place, x: str, y: str) -> str:
-    """The larger; NaN if either is."""
-    return p.choice(f"({x} > {y}) | ({x} != {x})" if p.dtype.is_floating else f"{x} > {y}", x, y)
+    """The larger; NaN if either is: the inner choice, one instruction on a CPU, is `y` if so."""
+    if not p.dtype.is_floating:
+        return p.choice(f"{x} > {y}", x, y)
+    return p.choice(f"{x} != {x}", x, p.choice(f"{x} > {y}", x, y))
 
 
 def minimum(p: Place, x: str, y: str) -> str:
-    """The smaller; NaN if either is."""
-    return p.choice(f"({x} < {y}) | ({x} != {x})" if p.dtype.is_floating else f"{x} < {y}", x, y)
+    """The smaller; NaN if either is, as for `maximum`."""
+    if not p.dtype.is_floating:
+        return p.choice(f"{x} < {y}", x, y)
+    return p.choice(f"{x} != {x}", x, p.choice(f"{x} < {y}", x, y))
 
 
 rows("number", {
