@@ -152,12 +152,12 @@ class BaseSession:
             raise FeedError("feed_list names a tensor twice")
         plan, rebuild, single, count = entry.plans.get, entry.fetches.rebuild, entry.single, len(feeds)
         entropy, runs = self._entropy, self._runs
-        graph, mutations = self.graph, self.graph.mutations
+        graph, mutations, backend = self.graph, self.graph.mutations, self._backend
 
         def call(*args: Any) -> Any:
             if len(args) != count:
                 raise FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
-            if self._closed or graph.mutations != mutations:
+            if self._closed or graph.mutations != mutations or self._backend is not backend:
                 return self.run(fetches, dict(zip(feeds, args, strict=True)))
             if only is not None:
                 values = [only(args[0])]

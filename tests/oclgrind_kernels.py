@@ -5,8 +5,8 @@ races; values are held against NumPy's besides.  Sizes are small, with those aro
 
 Policy: any word of oclgrind is a failure.  Each value gets a buffer of exactly its size, where a plan would cut it from
 an arena, so that an access beyond it is seen; and memory that nobody has written is full of ones, which is NaN or -1,
-so that reading it shows in the values.  The check of oclgrind for that is of no use: it takes what an earlier kernel wrote
-for unwritten.  Kernels are not optimised, for it makes 255 of a true that optimised code converts from one bit.  Not
+so that reading it shows in the values.  The check that oclgrind has for it is not used: it takes what an earlier kernel
+wrote for unwritten.  Kernels are not optimised, since oclgrind makes 255 of a true that comes as a single bit.  Not
 seen: reads of unwritten local memory, and accesses to the word beside a word that a plan keeps.
 
 State: `pyopencl.Buffer` is replaced; the stream of errors goes into a file, to be read after each graph.

@@ -29,6 +29,11 @@ class Epilogue(NamedTuple):
     activation: Callable[[str, int], str] | None
     result: int
 
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """All that is done as one."""
+        return (self.product, *range(self.begin, self.end))
+
 
 def epilogues(
     program: Program,

@@ -36,6 +36,9 @@ from graphflow_opencl.memory import DeviceArray, Store
 from graphflow_opencl.plan import KERNELS, STATE, Plan, depends
 from graphflow_opencl.table import HOST, RULES
 
+# Where the results of a run go: to the caller's arrays, to arrays of the device for the caller, to another program.
+OUTSIDE, STAYING, INSIDE = "outside", "staying", "inside"
+
 
 class OpenCLBackend:
     """Executes programs on one OpenCL device."""
@@ -99,9 +102,7 @@ class OpenCLBackend:
 
     def compile(self, program: Program, context: Context) -> Executable:
         """Make a program executable."""
-        device, store = self._opened
-        with device.lock:
-            return OpenCLExecutable(program, context, device, store)
+        return OpenCLExecutable(program, context, *self._opened)
 
 
 @functools.cache
@@ -128,18 +129,15 @@ class OpenCLExecutable:
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
         """The fetched values as arrays of the caller's."""
-        return self._run(feeds, run or Run(0), True)
+        return self._run(feeds, run or Run(0), OUTSIDE)
 
     def stay(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """The fetched values as arrays on the device, of the caller's; what is not there as arrays of the host."""
-        found = self._run(feeds, run, False)
-        with self._device.lock:
-            self._device.queue(0).finish()
-        return found
+        return self._run(feeds, run, STAYING)
 
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """The fetched values as they lie on the device."""
-        return self._run(feeds, run, False)
+        return self._run(feeds, run, INSIDE)
 
     def listing(self) -> str:
         """The steps, each with the ops and the user's lines."""
@@ -149,20 +147,29 @@ class OpenCLExecutable:
         """The source of the kernels, each with the ops that it computes."""
         return listing.sources(self._plan)
 
-    def _run(self, feeds: Sequence[Any], run: Run, outside: bool) -> list[Any]:
+    def _run(self, feeds: Sequence[Any], run: Run, kind: str) -> list[Any]:
         self._device.check_process()
+        cells = self._cells()  # before the device's lock: a session makes cells under a lock of its own
+        outside = kind == OUTSIDE
         with self._device.lock, explained(self._device, self._plan):
             frames = self._frames[outside]
             frame = frames.pop() if frames else self._frame_after_all(outside)
-            frame.run(feeds, self._cells(feeds), run)
-            give = self._given if outside else self._kept
-            if outside or frame.has_lanes:
+            if kind == INSIDE:
+                self._device.finish()  # the host is about to write where launches of an earlier turn may still read
+            frame.run(feeds, cells, run)
+            if kind != INSIDE or frame.has_lanes:
                 frame.finish()
+            give = self._given if outside else self._kept
             found = [give(frame, v) for v in self.program.fetches]
+            if kind == STAYING:
+                frame.finish()
             if outside:
                 frame.forget()
             frames.append(frame)
             return found
+
+    def _cells(self) -> list[tuple[int, Any]]:
+        return [(handle, self._context.cell(op)) for handle, op in self.program.handles.items()]
 
     def _frame_after_all(self, outside: bool) -> Frame:
         """A new frame; if there is no memory for it, once more after all that can be spared is freed."""
@@ -179,9 +186,6 @@ class OpenCLExecutable:
             return self._new_frame(outside)
         except (MemoryError, ValueError) as error:
             raise ours(self._device, self._plan, error) from error
-
-    def _cells(self, feeds: Sequence[Any]) -> list[tuple[int, Any]]:
-        return [(handle, self._context.cell(op)) for handle, op in self.program.handles.items()]
 
     def _new_frame(self, outside: bool) -> Frame:
         plan = self._plan
@@ -216,9 +220,8 @@ class OpenCLExecutable:
         plan = self._plan
         home = plan.home(v)
         if home in plan.variables and v != home:
-            frame.finish()
-            return self._given(frame, v)
-        return frame.on_device(v)
+            return frame.copied(v)
+        return frame.copied(v) if frame.is_passing(home) else frame.on_device(v)
 
 
 def _tasks(plan: Plan, context: Context) -> list[Any]:

@@ -97,7 +97,7 @@ class Frame:
         origins = [f"{i.op.name} ({i.op.source})" for n in self.plan.nodes if n.launches for i in n.instructions]
         kernels = iter(building.build(self.device, [x.source for x in launches], origins))
         steps: list[Step] = []
-        waiting = unchecked = False  # launches under way; of which some may have refused what they read
+        waiting, unchecked = True, False  # launches under way, of others too; some may have refused what they read
         for number, node in enumerate(self.plan.nodes):
             writes_variable = not self.plan.variables.isdisjoint(node.writes)
             if waiting and (node.kind != KERNELS or unchecked and writes_variable):
@@ -110,6 +110,7 @@ class Frame:
             unchecked = unchecked or len(self._checks) > before
             if node.kind != KERNELS and tasks[number] is not None:
                 steps.append(functools.partial(tasks[number], self))
+                waiting = True  # a branch has queued its launches
                 if len(self._queues) > 1:  # what it has queued, the other lanes do not wait for
                     steps.append(lambda run: self.device.finish())
             steps += [functools.partial(self._mark, ins.inputs[0]) for ins in node.instructions if ins.type == "Assign"]
@@ -278,6 +279,19 @@ class Frame:
         for v in self._wrapped:
             self.hosts[v] = self._owners[v] = None
         self._given.clear()
+
+    def is_passing(self, home: int) -> bool:
+        """Whether the memory is good for this run alone: a feed in the caller's array or in a place for small ones."""
+        owner = self._owners.get(home)
+        return owner is not None and (owner is self._small.get(home) or type(owner) is np.ndarray)
+
+    def copied(self, v: int) -> DeviceArray:
+        """A value in memory of its own."""
+        home, dims, dtype = self.plan.home(v), self.plan.shape(v), self.plan.array_type(v)
+        piece = self.store.take(self.plan.size(v))
+        if self.plan.size(v):
+            cl.enqueue_copy(self.queue, piece.buffer, self.buffers[home], byte_count=self.plan.size(v))
+        return DeviceArray(self.device, piece.buffer, piece.view(dims, dtype), dims, dtype, piece)
 
     def hand_over(self, home: int) -> bool:
         """Whether the caller may have the array of a result itself: the first who asks may."""

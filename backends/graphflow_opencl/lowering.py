@@ -59,15 +59,16 @@ class Lowering:
         self.nodes: list[Node] = []
         self.must_hold: list[tuple[int, Instruction]] = []
         self._held: set[int] = set()  # handles that have a value for sure at this point
+        self._touched: set[int] = set()  # handles that a branch or a loop may have given one
         self._calls_user = any(hosting.calls_user(ins) for ins in program.instructions)
 
     def plan(self) -> Plan:
         """The program's plan."""
         groups = {g.begin: g for g in self.program.groups}
         folds = {f.positions[-1]: f for f in self._folds()}
-        ends = self._epilogues()
         waiting = {p for f in folds.values() for p in f.positions}
-        waiting |= {p for e in ends.values() for p in (e.product, *range(e.begin, e.end))}
+        ends = {p: e for p, e in self._epilogues().items() if waiting.isdisjoint(e.positions)}
+        waiting |= {p for e in ends.values() for p in e.positions}
         position, instructions = 0, self.program.instructions
         while position < len(instructions):
             group = groups.get(position)
@@ -333,6 +334,8 @@ class Lowering:
     def _add_node(self, kind: str, ins: Instruction, reason: str) -> None:
         reads = homes_of(self.homes, [v for v in ins.inputs if v not in self.fixed])
         touched = [v for v in ins.inputs if v in self.variables]
+        if kind == CONTROL:
+            self._touched.update(touched)
         for handle in touched:
             if kind == HOST and ins.type not in BY_STATE:
                 self._require_value(handle, ins)
@@ -341,9 +344,15 @@ class Lowering:
     # -- variables -------------------------------------------------------------------------------------------------
 
     def _require_value(self, handle: int, ins: Instruction) -> None:
-        if handle not in self._held:
+        """The variable must hold a value here: told before the run, or after a branch that may have given it one."""
+        if handle in self._held:
+            return
+        if handle in self._touched:
+            step = Instruction(ins.key, "IsHeld", (handle,), (), {}, ins.after, ins.op)
+            self.nodes.append(Node(STATE, (step,), (handle,), (handle,)))
+        else:
             self.must_hold.append((handle, ins))
-            self._held.add(handle)
+        self._held.add(handle)
 
     def _add_state(self, position: int, ins: Instruction) -> None:
         handle = ins.inputs[0]
@@ -400,7 +409,7 @@ class Lowering:
         v = ins.outputs[0] if ins.outputs else -1
         if v < 0:
             return
-        step = Instruction(ins.key, "Identity", (handle,), (v,), {}, (), ins.op)
+        step = Instruction(ins.key, "Identity", (handle,), (v,), {}, ins.after, ins.op)
         launches = fused.group_launches((step,), (v,), self.values, self.fixed, self.device.traits)
         assert launches is not None
         self._add_kernels((step,), (handle,), (v,), launches)

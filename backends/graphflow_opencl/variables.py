@@ -15,6 +15,7 @@ import numpy as np
 
 from graphflow.errors import Error
 from graphflow.program import Instruction
+from graphflow_opencl.cells import uninitialized
 
 Step = Callable[[Any, Any], None]
 
@@ -47,8 +48,15 @@ def _assign(frame: Any, ins: Instruction) -> None:
     frame.values[ins.inputs[0]].assign(frame.on_host(ins.inputs[1]))
 
 
+def _is_held(frame: Any, ins: Instruction) -> None:
+    cell = frame.values[ins.inputs[0]]
+    if not cell.initialized:
+        raise uninitialized(cell.name)
+
+
 ACTIONS: dict[str, Callable[[Any, Instruction], None]] = {
     "InitializedValue": _initial,
     "IsVariableInitialized": _initialized,
     "Assign": _assign,
+    "IsHeld": _is_held,
 }

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from graphflow.program import Instruction, Program
 from graphflow.spec import Dims, TensorSpec
+from graphflow_opencl.facts import VIEWS, WRITES
 
 UPDATES = frozenset({"Assign", "AssignAdd", "AssignSub"})
 FARTHEST = 4096  # instructions between the first and the last of a set
@@ -37,7 +38,7 @@ def write_sets(
     """All sets of the program, none with an instruction of another."""
     makers = _makers(program, pointwise)
     grower = _Grower(program, values, variables, makers)
-    sources = {i.outputs[0]: i.inputs[0] for i in program.instructions if i.type == "ReadVariable" and i.outputs}
+    sources = _sources(program)
     found: list[WriteSet] = []
     used: set[int] = set()
     for piece in dict.fromkeys(makers.values()):
@@ -120,6 +121,17 @@ def _makers(program: Program, pointwise: Callable[[Instruction], bool]) -> dict[
         if position not in grouped and len(ins.outputs) == 1 and ins.outputs[0] >= 0 and pointwise(ins):
             out[ins.outputs[0]] = position, position + 1
     return out
+
+
+def _sources(program: Program) -> dict[int, int]:
+    """value -> the handle of the variable whose memory it may be: what was read, the result of an update, a view."""
+    found: dict[int, int] = {}
+    for ins in program.instructions:
+        if ins.type == "ReadVariable" or ins.type in WRITES:
+            found.update((v, ins.inputs[0]) for v in ins.outputs)
+        elif ins.type in VIEWS:
+            found.update((v, found[x]) for v, x in zip(ins.outputs, ins.inputs, strict=False) if x in found)
+    return found
 
 
 def _may_wait(program: Program, chosen: WriteSet, sources: Mapping[int, int], variables: frozenset[int]) -> bool:
