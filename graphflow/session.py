@@ -433,7 +433,12 @@ def _backend(device: str | None) -> Backend:
     wanted = (os.environ.get("GRAPHFLOW_DEVICE") or "numpy") if device is None else str(device)
     kind = wanted.lower().removeprefix("/").removeprefix("device:").partition(":")[0]
     name = {"cpu": "numpy", "gpu": "opencl"}.get(kind, kind)
-    backend = load_backend(name).at(wanted.lower())
+    try:
+        backend = load_backend(name).at(wanted.lower())
+    except NotFoundError as error:
+        if device is None:
+            error.summary = f"GRAPHFLOW_DEVICE is {wanted!r}: {error.summary}"
+        raise
     if kind == "gpu" and "gpu" not in backend.kinds:
         raise NotFoundError(
             "there is no GPU that OpenCL reaches",

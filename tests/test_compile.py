@@ -419,7 +419,7 @@ def test_spellings_of_the_cpu(device: str) -> None:
     place.check_devices(compiled([y], [x]), frozenset({"cpu"}), soft=False)
 
 
-@pytest.mark.parametrize("device", ["/gpu:0", "/device:GPU:1", "/job:worker/device:TPU:0"])
+@pytest.mark.parametrize("device", ["/gpu:0", "/device:GPU:*", "/job:worker/device:TPU:0"])
 def test_other_devices_only_softly(device: str) -> None:
     x = tf.placeholder(tf.float32, [])
     with tf.device(device):
@@ -429,6 +429,15 @@ def test_other_devices_only_softly(device: str) -> None:
     place.check_devices(program, frozenset({"cpu", "gpu", "tpu"}), soft=False)
     with pytest.raises(tf.errors.InvalidArgumentError, match="there is no such device"):
         place.check_devices(program, frozenset({"cpu"}), soft=False)
+
+
+def test_a_second_device_of_a_kind_is_not_there() -> None:
+    x = tf.placeholder(tf.float32, [])
+    with tf.device("/gpu:1"):
+        program = compiled([tf.negative(x)], [x])
+    place.check_devices(program, frozenset({"cpu", "gpu"}), soft=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="there is no such device"):
+        place.check_devices(program, frozenset({"cpu", "gpu"}), soft=False)
 
 
 def test_devices_inside_branches_are_checked() -> None:

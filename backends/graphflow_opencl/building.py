@@ -19,7 +19,7 @@ from graphflow.errors import InternalError
 from graphflow_opencl import cache, library
 from graphflow_opencl.devices import Device
 
-OPTIONS = ("-cl-std=CL1.2",)
+OPTIONS = ("-cl-std=CL1.2", "-w")  # without warnings: PoCL would print how many there were
 HEADER = "#pragma OPENCL FP_CONTRACT OFF\n"
 MOST_KEPT = 256
 _kept: dict[tuple[str, str], Any] = {}

@@ -33,7 +33,7 @@ from graphflow_opencl.lanes import lanes_of
 from graphflow_opencl.layout import LARGE, lay_out
 from graphflow_opencl.lowering import Lowering
 from graphflow_opencl.memory import DeviceArray, Store
-from graphflow_opencl.plan import KERNELS, STATE, Plan, depends
+from graphflow_opencl.plan import KERNELS, STATE, Plan
 from graphflow_opencl.table import HOST, RULES
 
 # Where the results of a run go: to the caller's arrays, to arrays of the device for the caller, to another program.
@@ -122,9 +122,8 @@ class OpenCLExecutable:
         self._plan = Lowering(program, device, context.soft_placement).plan()
         self._tasks = _tasks(self._plan, context)
         self._frames: dict[bool, list[Frame]] = {True: [], False: []}
-        self._before = depends(self._plan.nodes)
-        self._lanes = lanes_of(self._plan, self._before, device.traits)
-        self._arena = lay_out(self._plan, self._lanes, self._before, {})
+        self._lanes = lanes_of(self._plan, device.traits)
+        self._arena = lay_out(self._plan, self._lanes, {})
         self.program = replace(program, memory=_memory(self._arena))
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
@@ -201,8 +200,8 @@ class OpenCLExecutable:
                 loose[home] = None
             elif large and self._device.traits.shares_memory and known.dims == plan.values[v].dims:
                 loose[home] = Recycled(known.dims, known.dtype.np).take
-        layout = lay_out(plan, self._lanes, self._before, loose)
-        return Frame(self._device, self._store, plan, layout, self._tasks, self._lanes, self._before)
+        layout = lay_out(plan, self._lanes, loose)
+        return Frame(self._device, self._store, plan, layout, self._tasks, self._lanes)
 
     def _given(self, frame: Frame, v: int) -> Any:
         """A fetched value for the caller."""

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from graphflow.backend import Run
+from graphflow.backend import Run, load_backend
 from graphflow.errors import Error
 from graphflow.program import Instruction
+from graphflow.spec import describe
 from graphflow_opencl import building
 from graphflow_opencl.cells import DeviceCell, uninitialized
 from graphflow_opencl.devices import ALIGNMENT, Device, wrap_memory
@@ -48,7 +49,6 @@ class Frame:
         layout: Layout,
         tasks: Sequence[Any],
         lanes: Sequence[int],
-        before: Sequence[set[int]],
     ) -> None:
         self.device, self.store, self.plan = device, store, plan
         self.queue = device.queue(0)
@@ -73,7 +73,7 @@ class Frame:
         self._per_run: list[tuple[PerRun, Any, Any]] = []
         self._checks: list[tuple[int, Status, Instruction]] = []
         self._status: Any = self._status_memory()
-        self._before, self._lanes = before, lanes
+        self._before, self._lanes = plan.before, lanes
         self._queues = [device.queue(lane) for lane in range(max(self._lanes, default=0) + 1)]
         self._events: list[Any] = [None] * len(plan.nodes)  # of the last launch of each node in this run
         self._steps = self._bound(tasks)
@@ -186,6 +186,8 @@ class Frame:
         if home in self.plan.fixed:
             return self._fixed_buffer(home)
         buffer = self.buffers.get(home)
+        if home not in self.plan.variables and not self.plan.size(home):
+            return self._nothing
         if buffer is None or home in self._layout.loose:
             self._slots.setdefault(home, []).append((kernel, place))
         return buffer
@@ -356,8 +358,22 @@ class Frame:
         bad = [(status, ins, int(words[o // 4])) for o, status, ins in self._checks if words[o // 4] != NOTHING_BAD]
         if bad:
             status, ins, position = min(bad, key=lambda b: b[1].key)
-            error = status.explain(position)
-            raise error.attach(ins.op) if isinstance(error, Error) else error
+            raise self._refused(status.explain(position), ins)
+
+    def _refused(self, error: Exception, ins: Instruction) -> Exception:
+        """The error for what a kernel met; NumPy's words for it where what it read is still there."""
+        plan = self.plan
+        lasting = plan.fixed.keys() | set(plan.program.feeds)
+        if all(plan.home(v) in lasting for v in ins.inputs):
+            try:
+                load_backend("numpy").evaluate(ins, [self.on_host(v) for v in ins.inputs])
+            except Error as found:
+                error = found
+        if not isinstance(error, Error):
+            return error
+        specs = [plan.values[v] for v in ins.inputs]
+        error.got = error.got or ", ".join(f"{s.dtype.name}{describe(s.dims)}" for s in specs)
+        return error.attach(ins.op)
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -396,8 +412,8 @@ class Frame:
     def put(self, v: int, value: Any) -> None:
         """Store what a task made."""
         home = self.plan.home(v)
-        if value is None:  # of the branch that was not taken: only such a branch reads it
-            return
+        if value is None and home not in self.plan.on_host:
+            return  # of the branch that was not taken: only such a branch reads it
         if home in self.plan.on_host:
             self.values[home] = value.numpy() if type(value) is DeviceArray else value
         elif type(value) is DeviceArray:

@@ -32,8 +32,16 @@ def asked_for(ins: Instruction) -> bool:
 
 
 def calls_user(ins: Instruction) -> bool:
-    """Whether an instruction runs functions of the user's."""
-    return ins.type in USER_CODE or ins.type in user_kernels("numpy")
+    """Whether an instruction runs functions of the user's, in a branch or a body, too."""
+    waiting: list[tuple[str, Any]] = [(ins.type, ins.attrs)]
+    while waiting:
+        kind, attrs = waiting.pop()
+        if kind in USER_CODE or kind in user_kernels("numpy"):
+            return True
+        for value in attrs.values():
+            if hasattr(value, "get_operations"):
+                waiting += [(op.type, op.attrs) for op in value.get_operations()]
+    return False
 
 
 class HostTask:

@@ -25,13 +25,13 @@ LAUNCH_SECONDS = 5e-6
 WORTH = 1.3  # how much more work than the longest chain there must be
 
 
-def lanes_of(plan: Plan, before: Sequence[set[int]], traits: Traits) -> list[int]:
+def lanes_of(plan: Plan, traits: Traits) -> list[int]:
     """The lane of each node; all 0 if one is enough."""
     costs = [_seconds(plan, node) for node in plan.nodes]
-    count = _count(plan, before, costs, traits)
+    count = _count(plan, costs, traits)
     if count == 1 or any(node.kind != KERNELS for node in plan.nodes) and "GRAPHFLOW_OCL_LANES" not in os.environ:
         return [0] * len(plan.nodes)
-    return _placed(before, costs, count)
+    return _placed(plan.before, costs, count)
 
 
 def _seconds(plan: Plan, node: Node) -> float:
@@ -40,14 +40,14 @@ def _seconds(plan: Plan, node: Node) -> float:
     return LAUNCH_SECONDS + size / BYTES_A_SECOND
 
 
-def _count(plan: Plan, before: Sequence[set[int]], costs: Sequence[float], traits: Traits) -> int:
+def _count(plan: Plan, costs: Sequence[float], traits: Traits) -> int:
     forced = os.environ.get("GRAPHFLOW_OCL_LANES", "")
     if forced.isdigit():
         return max(1, int(forced))
     narrow = [_narrow(node, traits) * cost for node, cost in zip(plan.nodes, costs, strict=True)]
     chain = [0.0] * len(narrow)
     for number, cost in enumerate(narrow):
-        chain[number] = cost + max([chain[b] for b in before[number]], default=0.0)
+        chain[number] = cost + max([chain[b] for b in plan.before[number]], default=0.0)
     longest, total = max(chain, default=0.0), sum(narrow)
     return 1 if total <= WORTH * longest else min(MOST, traits.units, max(2, round(total / longest)))
 

@@ -30,9 +30,7 @@ class Layout(NamedTuple):
     peak_before: int  # bytes if nothing were used again
 
 
-def lay_out(
-    plan: Plan, lanes: Sequence[int], before: Sequence[set[int]], loose: Mapping[int, Callable[[], Any] | None]
-) -> Layout:
+def lay_out(plan: Plan, lanes: Sequence[int], loose: Mapping[int, Callable[[], Any] | None]) -> Layout:
     """Offsets for all values that nodes write."""
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
@@ -48,7 +46,7 @@ def lay_out(
     inside = [v for v in born if _in_arena(plan, v, loose)]
     blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v], born[v], users[v]) for v in inside]
     several = any(lanes)
-    offsets, size = place_in_tasks(blocks, _done_before(lanes, before)) if several else place(blocks)
+    offsets, size = place_in_tasks(blocks, _done_before(lanes, plan.before)) if several else place(blocks)
     total = sum(block.size for block in blocks)
     return Layout(size, dict(zip(inside, offsets, strict=True)), loose, total)
 

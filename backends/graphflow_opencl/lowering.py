@@ -24,7 +24,7 @@ from graphflow_opencl.convolution import conv_launches
 from graphflow_opencl.devices import Device
 from graphflow_opencl.epilogues import Epilogue, epilogues
 from graphflow_opencl.facts import BY_STATE, FLOW, IN_PLACE, NOTHING, NUMERIC, STATEFUL, VIEWS, facts_of
-from graphflow_opencl.plan import CONTROL, HOST, KERNELS, STATE, Node, Plan, homes_of
+from graphflow_opencl.plan import CONTROL, HOST, KERNELS, STATE, Node, Plan, homes_of, without_milestones
 from graphflow_opencl.products import matmul_launches
 from graphflow_opencl.table import HOST as REASONS
 from graphflow_opencl.table import RULES, Launch, Site
@@ -417,7 +417,8 @@ class Lowering:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _finished(self) -> Plan:
-        nodes = arranged(self._joined(), lambda v: self.homes.get(v, v), merging.fits, merging.merged)
+        order = arranged(self._joined(), lambda v: self.homes.get(v, v), merging.fits, merging.merged)
+        nodes, before = without_milestones(order)
         on_host = set()
         for node in nodes:
             for v in node.writes:
@@ -429,7 +430,7 @@ class Lowering:
             if v not in self.variables and (known.dtype.kind not in NUMERIC or not is_concrete(known.dims)):
                 on_host.add(v)
         return Plan(
-            self.program, self.values, nodes, self.homes, self.fixed, self.variables, frozenset(on_host),
+            self.program, self.values, nodes, before, self.homes, self.fixed, self.variables, frozenset(on_host),
             self.must_hold,
         )  # fmt: skip
 

@@ -39,6 +39,7 @@ class Plan:
     program: Program
     values: Sequence[TensorSpec]  # of a variable's handle, what the variable holds
     nodes: Sequence[Node]
+    before: Sequence[set[int]]  # for each node those that must be done before it
     homes: Mapping[int, int]  # value -> where it lives, if not by itself
     fixed: Mapping[int, Any]  # values that are known now
     variables: frozenset[int]  # handles of variables on the device
@@ -90,6 +91,22 @@ def depends(nodes: Sequence[Node]) -> list[set[int]]:
         before.discard(number)
         out.append(before)
     return out
+
+
+def without_milestones(nodes: Sequence[Node]) -> tuple[list[Node], list[set[int]]]:
+    """The nodes that do something, and what must be done before each; what does nothing was there to be waited for."""
+    kept: list[Node] = []
+    before: list[set[int]] = []
+    stands_for: list[set[int]] = []  # of each node the kept ones that are done when it is
+    for node, found in zip(nodes, depends(nodes), strict=True):
+        waits = set().union(*[stands_for[b] for b in found])
+        if node.kind == KERNELS and not node.launches:
+            stands_for.append(waits)
+        else:
+            stands_for.append({len(kept)})
+            kept.append(node)
+            before.append(waits)
+    return kept, before
 
 
 def homes_of(plan_homes: Mapping[int, int], values: Iterable[int]) -> tuple[int, ...]:

@@ -35,7 +35,8 @@ def check_devices(program: Program, kinds: frozenset[str], soft: bool) -> None:
                 f"not a device: {device!r}", op=ins.op, expected="a string such as '/cpu:0' or '/device:GPU:0'"
             )
         kind = (match.group(1) or "cpu").lower()
-        if kind not in kinds and not soft:
+        first = kind == "cpu" or match.group(2) in (None, "0", "*")  # a session has one device of a kind
+        if not (kind in kinds and first) and not soft:
             raise InvalidArgumentError(
                 f"cannot place the op on {device!r}: there is no such device",
                 op=ins.op,
