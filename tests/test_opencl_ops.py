@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("pyopencl")
 
+from graphflow_opencl import building
+
 from graphflow.opdef import OPS
 from graphflow.testing import OpCase
 from graphflow.testing.numeric import same_bits
@@ -24,8 +26,9 @@ LANES = "1", "4"
 
 @pytest.fixture(autouse=True)
 def kernels_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No probe decides what runs where."""
+    """No probe decides what runs where; programs are kept for one context, and each schedule has its own."""
     monkeypatch.setenv("GRAPHFLOW_OCL_PRODUCTS", "device")
+    monkeypatch.setattr(building, "_kept", {})
 
 
 def _text(bad: list[str]) -> str:

@@ -48,6 +48,7 @@ class DeviceCell:
 
     def snapshot(self) -> Any:
         """The value as an array that will not change."""
+        self.device.check_process()
         with self.lock:
             if not self.initialized:
                 raise uninitialized(self.name)
@@ -60,6 +61,7 @@ class DeviceCell:
 
     def assign(self, value: Any, validate_shape: bool = True) -> Any:
         """Replace the value by a copy of `value`."""
+        self.device.check_process()
         array = np.ascontiguousarray(value, self.dtype.np)
         if not compatible(self.dims, np.shape(value)):
             raise ShapeError(

@@ -22,9 +22,9 @@ import pyopencl as cl
 
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
 from graphflow_opencl import pocl
-from graphflow_opencl.locks import RunLock
 from graphflow_opencl.table import Traits
 
+EXIT_SECONDS = 10.0  # how long the end of the program waits for a run of another thread
 ALIGNMENT = 128  # bytes: what sub-buffers ask for on every device that was met
 _PLAIN = cl.mem_flags.READ_WRITE
 _opened: dict[tuple[str, str], Device] = {}  # by name, and by how kernels were forced to be written
@@ -41,7 +41,8 @@ class Device:
         pocl.compile_once(device)
         self.context = cl.Context([device])
         self.pid = os.getpid()
-        self.lock = RunLock()  # kernels hold their arguments: one run at a time
+        self.lock = threading.RLock()  # kernels hold their arguments: one run at a time
+        self.closing = False  # the program ends
         self.lost = ""  # what the driver said when it gave up
         self.kind = "gpu" if device.type & cl.device_type.GPU else "cpu"
         self._queues: list[cl.CommandQueue] = []
@@ -142,6 +143,8 @@ def finish_all() -> None:
     """Let nothing be under way when the interpreter goes: drivers crash on events that outlive it."""
     for device in set(_opened.values()):
         if device.pid == os.getpid():
+            device.closing = True
+            device.lock.acquire(timeout=EXIT_SECONDS)  # and never given back: no thread is to queue anything now
             device.finish()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -155,9 +156,11 @@ class OpenCLExecutable:
             frame = frames.pop() if frames else self._frame_after_all(outside)
             if kind == INSIDE:
                 self._device.finish()  # the host is about to write where launches of an earlier turn may still read
+            started = time.perf_counter()
             frame.run(feeds, cells, run)
             if kind != INSIDE or frame.has_lanes:
                 frame.finish()
+            frame.took(time.perf_counter() - started)
             give = self._given if outside else self._kept
             found = [give(frame, v) for v in self.program.fetches]
             if kind == STAYING:
@@ -201,7 +204,7 @@ class OpenCLExecutable:
             elif large and self._device.traits.shares_memory and known.dims == plan.values[v].dims:
                 loose[home] = Recycled(known.dims, known.dtype.np).take
         layout = lay_out(plan, self._lanes, loose)
-        return Frame(self._device, self._store, plan, layout, self._tasks, self._lanes)
+        return Frame(self._device, self._store, plan, layout, self._tasks, self._lanes, self._context.is_closed)
 
     def _given(self, frame: Frame, v: int) -> Any:
         """A fetched value for the caller."""

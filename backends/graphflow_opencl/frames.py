@@ -19,7 +19,7 @@ import numpy as np
 import pyopencl as cl
 
 from graphflow.backend import Run, load_backend
-from graphflow.errors import Error
+from graphflow.errors import CancelledError, Error
 from graphflow.program import Instruction
 from graphflow.spec import describe
 from graphflow_opencl import building
@@ -33,6 +33,7 @@ from graphflow_opencl.table import Launch, PerRun, Scratch, Status
 
 NOTHING_BAD = np.int32(np.iinfo(np.int32).max)
 WRAPPED = 1 << 16  # bytes of a feed from which on kernels read it where it lies
+PATIENCE = 0.05  # seconds of work that may be queued, once it is known how long a run takes
 MOST_WRAPPED = 4  # buffers over arrays of the caller's that are kept for a value
 SYNC = os.environ.get("GRAPHFLOW_SYNC", "") == "1"  # wait after each kernel, so that a failure is that kernel's
 Step = Callable[[Run], None]
@@ -49,6 +50,7 @@ class Frame:
         layout: Layout,
         tasks: Sequence[Any],
         lanes: Sequence[int],
+        is_closed: Callable[[], bool],
     ) -> None:
         self.device, self.store, self.plan = device, store, plan
         self.queue = device.queue(0)
@@ -70,6 +72,8 @@ class Frame:
         self._arena = Piece(device, layout.size) if layout.size else None
         for home, offset in layout.offsets.items():
             self._place(home, self._arena, offset)
+        self._is_closed = is_closed
+        self._stride = 0  # steps between two waits; none needed if a run is short
         self._per_run: list[tuple[PerRun, Any, Any]] = []
         self._checks: list[tuple[int, Status, Instruction]] = []
         self._status: Any = self._status_memory()
@@ -234,13 +238,30 @@ class Frame:
             self._events[:] = [None] * len(self._events)
             self.device.finish()  # what other programs have queued, the other lanes do not wait for
         try:
-            for step in self._steps:
-                step(run)
+            if self._stride:
+                self._run_in_strides(run)
+            else:
+                for step in self._steps:
+                    step(run)
             if self._checks:
                 self._wait_and_check(run)
         except BaseException:
             self.device.finish()
             raise
+
+    def _run_in_strides(self, run: Run) -> None:
+        """Do the steps with a wait now and then: what is queued cannot be called back when Ctrl-C comes."""
+        for number, step in enumerate(self._steps, 1):
+            step(run)
+            if not number % self._stride:
+                self.finish()
+                if self.device.closing or self._is_closed():
+                    raise CancelledError("the run was cancelled", hint="its session was closed while it ran")
+
+    def took(self, seconds: float) -> None:
+        """Learn from a run how many steps may be queued at once."""
+        if seconds > PATIENCE:
+            self._stride = max(1, int(len(self._steps) * PATIENCE / seconds))
 
     def _give_cell(self, home: int, cell: Any) -> None:
         self.values[home] = cell

@@ -19,6 +19,7 @@ from graphflow.backend import Context, Executable, Run, load_backend, user_kerne
 from graphflow.program import Instruction, Program
 from graphflow.spec import is_concrete
 from graphflow_opencl.cells import DeviceCell
+from graphflow_opencl.locks import let_go
 from graphflow_opencl.plan import CONTROL, Node, Plan
 
 USER_CODE = frozenset({"PyFunc"})
@@ -71,7 +72,7 @@ class HostTask:
         look = frame.on_device if self.keeps_on_device else frame.on_host
         values = [look(v) for v in self.inputs]
         if self.calls_user:
-            with frame.device.lock.let_go():
+            with let_go(frame.device.lock):
                 found = self._computed(values, run)
         else:
             found = self._computed(values, run)

@@ -35,17 +35,18 @@ def lay_out(plan: Plan, lanes: Sequence[int], loose: Mapping[int, Callable[[], A
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
     users: dict[int, int] = {}  # sets of nodes, as bits
+    several = any(lanes)
     for number, node in enumerate(plan.nodes):
         for v in (*node.writes, *node.reads):
             if v in node.writes:
                 born.setdefault(v, number)
             dies[v] = number
-            users[v] = users.get(v, 0) | 1 << number
+            if several:  # sets of nodes take room: as many bits as there are nodes, for each value
+                users[v] = users.get(v, 0) | 1 << number
     for v in plan.program.fetches:
         dies[plan.home(v)] = len(plan.nodes)
     inside = [v for v in born if _in_arena(plan, v, loose)]
-    blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v], born[v], users[v]) for v in inside]
-    several = any(lanes)
+    blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v], born[v], users.get(v, 0)) for v in inside]
     offsets, size = place_in_tasks(blocks, _done_before(lanes, plan.before)) if several else place(blocks)
     total = sum(block.size for block in blocks)
     return Layout(size, dict(zip(inside, offsets, strict=True)), loose, total)

@@ -101,6 +101,7 @@ class DeviceArray:
 
     def numpy(self) -> Any:
         """A copy on the host; rank 0 as a NumPy scalar."""
+        self.device.check_process()
         with self.device.lock:
             queue = self.device.queue(0)
             if self.host is not None:
