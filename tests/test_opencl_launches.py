@@ -47,7 +47,6 @@ def test_steps_of_training(name: str, schedule: str, monkeypatch: pytest.MonkeyP
     assert not tasks
 
 
-@pytest.mark.xfail(strict=False, reason="tasks of the host are joined across branches before nodes are arranged")
 @pytest.mark.parametrize("schedule", ["cpu", "gpu"])
 def test_branches_go_together(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 branches of 6 products: those of a rank are one task, and what follows them is one launch."""

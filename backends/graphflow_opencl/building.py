@@ -22,7 +22,7 @@ from graphflow_opencl.devices import Device
 OPTIONS = ("-cl-std=CL1.2", "-w")  # without warnings: PoCL would print how many there were
 HEADER = "#pragma OPENCL FP_CONTRACT OFF\n"
 MOST_KEPT = 256
-_kept: dict[tuple[str, str], Any] = {}
+_kept: dict[tuple[Device, str], Any] = {}  # by the device: its context, and a hash of the source
 
 
 def whole_source(sources: Sequence[str], doubles: bool) -> tuple[str, list[str]]:
@@ -43,7 +43,7 @@ def build(device: Device, sources: Sequence[str], origins: Sequence[str] = ()) -
     if not sources:
         return []
     text, names = whole_source(sources, device.traits.doubles)
-    key = device.name, hashlib.sha256(text.encode()).hexdigest()
+    key = device, hashlib.sha256(text.encode()).hexdigest()
     program = _kept.get(key)
     if program is None:
         program = _built(device, text, origins)

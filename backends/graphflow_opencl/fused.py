@@ -41,13 +41,19 @@ def is_pointwise(type: str) -> bool:
 
 def _beside_channels(ins: Instruction, dims: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     value, bias = dims
-    return [value, (*bias, *(1,) * (len(value) - 2)) if ins.attrs["channels"] == "first" else bias]
+    return [value, bias if ins.attrs["channels"] == "last" else (*bias, *(1,) * (len(value) - 2))]
+
+
+def _by_rows(ins: Instruction, dims: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    condition, *others = dims
+    rank = max(map(len, others))
+    return [(*condition, *(1,) * (rank - 1)) if len(condition) == 1 < rank else condition, *others]
 
 
 # Op types whose inputs do not broadcast as they are: their dims as operands that do.
 OPERANDS: dict[str, Callable[[Instruction, Sequence[tuple[int, ...]]], list[tuple[int, ...]]]] = {
-    "BiasAdd": _beside_channels,
-}
+    "BiasAdd": _beside_channels, "Select": _by_rows, "ZeroUnless": _by_rows,
+}  # fmt: skip
 
 
 def group_launches(

@@ -417,8 +417,8 @@ class Lowering:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def _finished(self) -> Plan:
-        order = arranged(self._joined(), lambda v: self.homes.get(v, v), merging.fits, merging.merged)
-        nodes, before = without_milestones(order)
+        order = arranged(self.nodes, lambda v: self.homes.get(v, v), merging.fits, merging.merged)
+        nodes, before = without_milestones(_joined(order))
         on_host = set()
         for node in nodes:
             for v in node.writes:
@@ -434,15 +434,16 @@ class Lowering:
             self.must_hold,
         )  # fmt: skip
 
-    def _joined(self) -> list[Node]:
-        """The nodes, with neighbours that run on the host as one."""
-        out: list[Node] = []
-        for node in self.nodes:
-            last = out[-1] if out else None
-            if last is not None and last.kind == node.kind == HOST and last.reason == node.reason:
-                reads = tuple(dict.fromkeys((*last.reads, *[v for v in node.reads if v not in last.writes])))
-                writes = tuple(dict.fromkeys((*last.writes, *node.writes)))
-                out[-1] = Node(HOST, last.instructions + node.instructions, reads, writes, (), node.reason)
-            else:
-                out.append(node)
-        return out
+
+def _joined(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes, with neighbours that run on the host for one reason as one."""
+    out: list[Node] = []
+    for node in nodes:
+        last = out[-1] if out else None
+        if last is not None and last.kind == node.kind == HOST and last.reason == node.reason:
+            reads = tuple(dict.fromkeys((*last.reads, *[v for v in node.reads if v not in last.writes])))
+            writes = tuple(dict.fromkeys((*last.writes, *node.writes)))
+            out[-1] = Node(HOST, last.instructions + node.instructions, reads, writes, (), node.reason)
+        else:
+            out.append(node)
+    return out
