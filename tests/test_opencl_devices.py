@@ -111,7 +111,7 @@ def test_the_name_follows_the_features(flags: frozenset[str], target: str | None
 class Record:
     """The memory of a device's record, with pointers among other words."""
 
-    def __init__(self, platform: str = pocl.PLATFORM, names: int = 1) -> None:
+    def __init__(self, platform: str = pocl.PLATFORM, names: int = 1, compiler: str = "PoCL 3.0, LLVM 14.0.6") -> None:
         self.memory = (ctypes.c_uint64 * (pocl.RECORD_BYTES // 8))()
         self.texts = [ctypes.create_string_buffer(text) for text in (b"pthread", b"generic-x", *[b"generic"] * names)]
         self.memory[1], self.memory[2], self.memory[3] = 0xDEAD0000, (1 << 64) - 1, 7  # nothing is mapped there
@@ -119,7 +119,7 @@ class Record:
             self.memory[10 + place] = ctypes.addressof(text)
         self.before = list(self.memory)
         self.int_ptr = ctypes.addressof(self.memory)
-        self.platform = SimpleNamespace(name=platform)
+        self.platform = SimpleNamespace(name=platform, version=compiler)
 
     def changed(self) -> list[int]:
         return [i for i, word in enumerate(self.memory) if word != self.before[i]]
@@ -146,7 +146,7 @@ def test_a_cpu_that_pocl_does_not_know_gets_a_name() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its memory through /proc")
 @pytest.mark.usefixtures("haswell")
 def test_what_is_not_certain_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for record in (Record(names=0), Record(names=2), Record(platform="Another")):
+    for record in (Record(names=0), Record(names=2), Record(platform="Another"), Record(compiler="LLVM 19.1")):
         assert pocl.give_cpu_name(record) is None and record.changed() == []
     monkeypatch.setattr(pocl, "cpu_flags", frozenset)
     record = Record()

@@ -24,7 +24,7 @@ from graphflow.errors import FailedPreconditionError, InvalidArgumentError, NotF
 from graphflow_opencl import pocl
 from graphflow_opencl.table import Traits
 
-EXIT_SECONDS = 10.0  # how long the end of the program waits for a run of another thread
+EXIT_SECONDS = 2.0  # how long the end of the program waits for a run of another thread
 ALIGNMENT = 128  # bytes: what sub-buffers ask for on every device that was met
 _PLAIN = cl.mem_flags.READ_WRITE
 _opened: dict[tuple[str, str], Device] = {}  # by name, and by how kernels were forced to be written

@@ -52,7 +52,7 @@ def explained(device: Device, plan: Plan | None = None) -> Iterator[None]:
         yield
     except KernelFailed as failed:
         raise ours(device, plan, failed.cause).attach(failed.ins.op) from failed.cause
-    except cl.Error as error:
+    except (cl.Error, MemoryError) as error:
         raise ours(device, plan, error) from error
 
 

@@ -33,6 +33,7 @@ from graphflow_opencl.table import Launch, PerRun, Scratch, Status
 
 NOTHING_BAD = np.int32(np.iinfo(np.int32).max)
 WRAPPED = 1 << 16  # bytes of a feed from which on kernels read it where it lies
+FIRST_STRIDE = 4  # steps between two waits as long as nobody knows how long a run takes
 PATIENCE = 0.05  # seconds of work that may be queued, once it is known how long a run takes
 MOST_WRAPPED = 4  # buffers over arrays of the caller's that are kept for a value
 SYNC = os.environ.get("GRAPHFLOW_SYNC", "") == "1"  # wait after each kernel, so that a failure is that kernel's
@@ -73,7 +74,7 @@ class Frame:
         for home, offset in layout.offsets.items():
             self._place(home, self._arena, offset)
         self._is_closed = is_closed
-        self._stride = 0  # steps between two waits; none needed if a run is short
+        self._stride = FIRST_STRIDE  # steps between two waits; 0: none are needed, for a run is short
         self._per_run: list[tuple[PerRun, Any, Any]] = []
         self._checks: list[tuple[int, Status, Instruction]] = []
         self._status: Any = self._status_memory()
@@ -151,7 +152,12 @@ class Frame:
 
         def step(run: Run) -> None:
             waits = [events[b] for b in others if events[b] is not None]
-            events[number] = cl.enqueue_nd_range_kernel(queue, kernel, launch.items, launch.group, None, waits or None)
+            try:
+                events[number] = cl.enqueue_nd_range_kernel(
+                    queue, kernel, launch.items, launch.group, None, waits or None
+                )
+            except cl.Error as error:
+                raise KernelFailed(self.plan.nodes[number].instructions[0], error) from error
             if waits:  # what another lane waits for must be on its way
                 for other in self._queues:
                     other.flush()
@@ -260,8 +266,7 @@ class Frame:
 
     def took(self, seconds: float) -> None:
         """Learn from a run how many steps may be queued at once."""
-        if seconds > PATIENCE:
-            self._stride = max(1, int(len(self._steps) * PATIENCE / seconds))
+        self._stride = max(1, int(len(self._steps) * PATIENCE / seconds)) if seconds > PATIENCE else 0
 
     def _give_cell(self, home: int, cell: Any) -> None:
         self.values[home] = cell
@@ -273,8 +278,10 @@ class Frame:
             self._give_cell(v, value)
             return
         if type(value) is DeviceArray:
-            self.bind(v, value.buffer, value.host, value.owner)
-            return
+            if value.device is self.device:
+                self.bind(v, value.buffer, value.host, value.owner)
+                return
+            value = value.numpy()
         array = np.asarray(value)
         if not array.nbytes:
             self.bind(v, self._nothing, array, None)
@@ -421,7 +428,8 @@ class Frame:
     def on_device(self, v: int) -> Any:
         """A value for an executable of this backend: as it lies on the device, a cell or an object."""
         home = self.plan.home(v)
-        if home not in self.buffers or home in self.plan.variables and home == v:
+        handle = home == v and (home in self.plan.variables or home in self.plan.on_host)
+        if handle or home not in self.buffers:
             return self.on_host(v)
         host = self._seen_as(self.hosts.get(home), v)
         dims, dtype = self.plan.shape(v), self.plan.array_type(v)

@@ -19,6 +19,7 @@ from graphflow.backend import Context, Executable, Run, load_backend, user_kerne
 from graphflow.program import Instruction, Program
 from graphflow.spec import is_concrete
 from graphflow_opencl.cells import DeviceCell
+from graphflow_opencl.facts import WRITES
 from graphflow_opencl.locks import let_go
 from graphflow_opencl.plan import CONTROL, Node, Plan
 
@@ -56,7 +57,7 @@ class HostTask:
         self.outputs = list(wanted)
         self.calls_user = any(calls_user(ins) for ins in node.instructions)
         self.keeps_on_device = node.kind == CONTROL
-        self._cells: dict[int, Any] = {}
+        self._written = {ins.inputs[0] for ins in node.instructions if ins.type in WRITES}
         program = Program(
             instructions=node.instructions,
             values=plan.program.values,
@@ -86,7 +87,8 @@ class HostTask:
             for place, value in enumerate(given):
                 if type(value) is DeviceCell:
                     given[place] = proxy = self._proxy(place, value)
-                    proxies.append((value, proxy))
+                    if self.inputs[place] in self._written:
+                        proxies.append((value, proxy))
         inner = Run(run.index, run.seed, run.path)
         found = self.executable(given, inner)
         for cell, proxy in proxies:

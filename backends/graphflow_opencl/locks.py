@@ -17,12 +17,13 @@ from typing import Any
 @contextlib.contextmanager
 def let_go(lock: Any) -> Iterator[None]:
     """A block in which this thread does not hold the lock."""
-    state = lock._release_save()  # what `threading.Condition` uses to give up a lock that was taken several times
+    state = None
     try:
+        state = lock._release_save()  # what `threading.Condition` uses to give up a lock that was taken several times
         yield
     finally:
         interrupt: KeyboardInterrupt | None = None
-        while True:
+        while state is not None:
             try:
                 lock._acquire_restore(state)
                 break

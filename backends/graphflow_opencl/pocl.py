@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 PLATFORM = "Portable Computing Language"
+COMPILER = "LLVM 14."  # of the wheel; others were not met, and may lay out their records in another way
 RECORD_BYTES = (
     1024  # of the device's record, which is longer: what lies behind it may hold such pointers by chance; met at 640
 )
@@ -44,6 +45,8 @@ def give_cpu_name(device: Any) -> str | None:
     To be called for a device before anything is built for it.
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64" or device.platform.name.strip() != PLATFORM:
+        return None
+    if COMPILER not in device.platform.version:
         return None
     address = device.int_ptr
     if address in _names:

@@ -75,9 +75,8 @@ def _order(program: Program) -> str:
             wait = f", after {', '.join(map(str, task.before))}" if task.before else ""
             lines.append(f"  task {number}: {task.seconds * 1e6:.0f} us, priority {task.priority * 1e6:.0f} us{wait}")
         group = f"  group {groups[position]}" if position in groups else ""
-        lines.append(
-            f"  {_instruction(program, ins)}{group}  # {ins.op.name}, {ins.op.device or 'cpu'}, {ins.op.source}"
-        )
+        where = f"{ins.op.device}, " if ins.op.device else ""
+        lines.append(f"  {_instruction(program, ins)}{group}  # {ins.op.name}, {where}{ins.op.source}")
     return "\n".join(lines)
 
 
