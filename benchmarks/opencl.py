@@ -5,7 +5,7 @@ before anything is timed: plain NumPy as one would write it, graphflow on NumPy 
 OpenCL.  Floors come from the same device: the stream rate of `a * b + c`, and OpenBLAS.  Ratios are printed as how many
 times faster than NumPy, and for floors as the share that was reached.
 
-Policy: medians of interleaved rounds; absolute times are for orientation.
+Policy: medians over blocks of runs in interleaved rounds; absolute times are for orientation.
 
 State: none.
 """
@@ -30,6 +30,7 @@ import graphflow as tf
 from benchmarks import data, graphs
 
 Way = Callable[[], Any]
+ROUNDS = 5
 
 
 class Row(NamedTuple):
@@ -39,17 +40,20 @@ class Row(NamedTuple):
     ways: dict[str, Way]
     tolerance: float = 1e-4
     bytes: int = 0  # moved at least, to be compared with the stream rate
+    stream: int = 0  # elements of the arrays of that
 
 
 def timed(ways: dict[str, Way], seconds: float) -> dict[str, float]:
-    """The median seconds of each way, in interleaved rounds."""
+    """The median seconds of each way: blocks of runs, the blocks of all ways in turn."""
     found: dict[str, list[float]] = {name: [] for name in ways}
-    until = time.perf_counter() + seconds * len(ways)
-    while time.perf_counter() < until or min(map(len, found.values())) < 5:
+    for _ in range(ROUNDS):
         for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            found[name].append(time.perf_counter() - started)
+            way()  # the first of a block finds the others' data in the caches
+            until = time.perf_counter() + seconds / ROUNDS
+            while time.perf_counter() < until or not found[name]:
+                started = time.perf_counter()
+                way()
+                found[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in found.items()}
 
 
@@ -108,7 +112,7 @@ def chain(size: int, gradient: bool) -> Row:
     plain = both if gradient else forward
     moved = 4 * size * (8 if gradient else 4)
     name = f"chain {size:,}{' and its gradient' if gradient else ''}"
-    return Row(name, {"numpy": lambda: plain(*arrays), **sessions(build)}, 1e-3, moved)
+    return Row(name, {"numpy": lambda: plain(*arrays), **sessions(build)}, 1e-3, moved, size)
 
 
 def cross_entropy() -> Row:
@@ -228,17 +232,15 @@ def compiling() -> dict[str, float]:
 # -- the command -------------------------------------------------------------------------------------------------
 
 
-def stream(seconds: float) -> float:
-    """Bytes a second of `a * b + c`, 16 million elements, on the same device."""
-    size = 16_000_000
+def stream(size: int) -> Way:
+    """`a * b + c` of so many elements on the same device: 16 bytes are moved for each."""
     arrays = [np.full(size, 0.5, np.float32) for _ in range(3)]
     with tf.Graph().as_default():
         a, b, c = (tf.placeholder(tf.float32, [size]) for _ in range(3))
         y = a * b + c
-        with tf.Session(device="opencl") as session:
-            feeds = dict(zip((a, b, c), arrays, strict=True))
-            session.run(y, feeds)
-            return 16 * size / timed({"stream": lambda: session.run(y, feeds)}, seconds)["stream"]
+        session = tf.Session(device="opencl")
+    feeds = dict(zip((a, b, c), arrays, strict=True))
+    return lambda: session.run(y, feeds)
 
 
 TABLE: dict[str, Callable[[], Row]] = {
@@ -270,23 +272,24 @@ def main() -> None:
     options = parser.parse_args()
     seconds = 0.1 if options.quick else 1.0
     with tf.Session(device="opencl") as session:
-        name = session.explain(tf.constant(1.0) + tf.placeholder_with_default(1.0, [])).code.partition(":")[0]
-    rate = stream(seconds)
-    print(
-        f"{name}; stream {rate / 1e9:.1f} GB/s\n{'':<52}{'numpy':>11}{'graphflow':>11}{'opencl':>11}  faster   stream"
-    )
-    figures: dict[str, Any] = {"device": name, "stream": rate}
+        name = session.explain(tf.constant(1.0) + tf.placeholder_with_default(1.0, [])).code.partition(" (")[0]
+    print(f"{name}\n{'':<52}{'numpy':>11}{'graphflow':>11}{'opencl':>11}  faster   stream")
+    figures: dict[str, Any] = {"device": name}
     for key, make in TABLE.items():
         if options.only not in key:
             continue
         row = make()
         same(row)
-        times = timed(row.ways, seconds)
+        more = {"stream": stream(row.stream)} if row.stream else {}
+        times = timed({**row.ways, **more}, seconds)
         measure = times["numpy" if "numpy" in times else "graphflow"]
         cells = "".join(
             f"{times[w] * 1e3:>9.3f}ms" if w in times else f"{'':>11}" for w in ("numpy", "graphflow", "opencl")
         )
-        share = f"{row.bytes / times['opencl'] / rate:8.0%}" if row.bytes else ""
+        share = ""
+        if more:
+            rate = 16 * row.stream / times["stream"]
+            share = f"{row.bytes / times['opencl'] / rate:8.0%} of {rate / 1e9:.0f} GB/s"
         print(f"{row.name:<52}{cells}{measure / times['opencl']:>7.2f}x{share}", flush=True)
         figures[row.name] = times
     if "compil" in options.only or not options.only:
