@@ -314,7 +314,9 @@ def run_body(
 
 
 def test_every_pointwise_op_has_an_expression() -> None:
-    pointwise = {name for name, definition in OPS.items() if definition.pointwise}
+    # Other tests may have defined ops of their own in this process.
+    ours = {name: d for name, d in OPS.items() if d.function.__module__.startswith("graphflow.")}
+    pointwise = {name for name, definition in ours.items() if definition.pointwise}
     tested = {row.type for row in ROWS}
     assert pointwise <= set(expressions.EXPRESSIONS)
     assert pointwise <= tested
