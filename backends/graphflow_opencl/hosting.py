@@ -50,7 +50,6 @@ class HostTask:
     """Some instructions for the NumPy backend."""
 
     def __init__(self, plan: Plan, node: Node, wanted: Sequence[int], context: Context) -> None:
-        self.node = node
         made = {v for ins in node.instructions for v in ins.outputs}
         used = dict.fromkeys(v for ins in node.instructions for v in ins.inputs if v not in made)
         self.inputs = [v for v in used if v not in plan.fixed]
@@ -86,7 +85,7 @@ class HostTask:
         if not self.keeps_on_device:
             for place, value in enumerate(given):
                 if type(value) is DeviceCell:
-                    given[place] = proxy = self._proxy(place, value)
+                    given[place] = proxy = _proxy(value)
                     if self.inputs[place] in self._written:
                         proxies.append((value, proxy))
         inner = Run(run.index, run.seed, run.path)
@@ -95,12 +94,13 @@ class HostTask:
             cell.assign(proxy.snapshot())
         return found
 
-    def _proxy(self, place: int, cell: DeviceCell) -> Any:
-        """A cell of the NumPy backend with the variable's value."""
-        proxy = load_backend("numpy").new_cell(cell.name, cell.dtype, cell.dims)
-        if cell.initialized:
-            proxy.assign(np.asarray(cell.snapshot()))
-        return proxy
+
+def _proxy(cell: DeviceCell) -> Any:
+    """A cell of the NumPy backend with the variable's value."""
+    proxy = load_backend("numpy").new_cell(cell.name, cell.dtype, cell.dims)
+    if cell.initialized:
+        proxy.assign(np.asarray(cell.snapshot()))
+    return proxy
 
 
 class _HostContext:
@@ -122,7 +122,7 @@ class _HostContext:
 
     def compile_function(self, graph: Any, results: Sequence[Any], dims: Sequence[Any]) -> Executable:
         """The executable of a branch or body."""
-        if all(is_concrete(d) or d == () for d in dims):
+        if all(map(is_concrete, dims)):
             return self._context.compile_function(graph, results, dims)
         return _Specialised(self._context, graph, results)  # type: ignore[return-value]
 
@@ -135,15 +135,18 @@ class _Specialised:
         self._graph = graph
         self._results = results
         self._found: dict[tuple[Any, ...], Executable] = {}
+        self._general: Executable | None = None  # for any shape, once there have been many
 
     def compute(self, feeds: Sequence[Any], run: Run) -> list[Any]:
         """The results for these arguments."""
         shapes = tuple([getattr(x, "shape", None) for x in feeds])
-        executable = self._found.get(shapes)
+        executable = self._found.get(shapes) or self._general
         if executable is None:
             general = len(self._found) >= MOST_SHAPES
             dims = [a.dims if general or s is None else s for a, s in zip(self._graph.args, shapes, strict=True)]
             executable = self._compile(self._graph, self._results, dims)
-            if not general:
+            if general:
+                self._general = executable
+            else:
                 self._found[shapes] = executable
         return executable.compute(feeds, run)

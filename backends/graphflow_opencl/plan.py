@@ -9,7 +9,7 @@ State: none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,6 @@ class Plan:
     variables: frozenset[int]  # handles of variables on the device
     on_host: frozenset[int]  # homes that live on the host alone
     must_hold: Sequence[tuple[int, Instruction]] = ()  # handles that are read before they are written, and where
-    notes: list[str] = field(default_factory=list)
 
     def home(self, v: int) -> int:
         """Where a value lives."""
