@@ -50,8 +50,8 @@ class OpDef:
 
     __slots__ = (
         "broadcasts", "can_fail", "control_flow", "differentiable", "doc", "effect", "flops", "function", "functions",
-        "infer", "known_value", "noop", "place", "pointwise", "reduces", "result", "result_is", "rules", "same_dtype",
-        "stateful", "type", "weight",
+        "infer", "known_value", "noop", "place", "pointwise", "pure", "reduces", "result", "result_is", "rules",
+        "same_dtype", "stateful", "type", "weight",
     )  # fmt: skip
 
     def __init__(self, type: str, function: Callable[..., Any], infer: Callable[..., Known], **columns: Any) -> None:
@@ -76,6 +76,8 @@ class OpDef:
         self.functions: float = columns["functions"]
         self.weight: float = columns["weight"]
         self.result_is: int = columns["result_is"]
+        # What it computes depends on its inputs and attributes alone.
+        self.pure = not (self.stateful or self.effect or self.control_flow)
         self.rules: tuple[Rule, ...] | None = None
 
     def may_refuse(self, integers: bool) -> bool:

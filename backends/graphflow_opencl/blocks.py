@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphflow.spec import numel
 from graphflow_opencl.axes import Axis, Extra, plain, strides, word
 from graphflow_opencl.checking import numbers
-from graphflow_opencl.movement import Launches, dims_in, dims_out, plain_move, rearranged
+from graphflow_opencl.movement import Launches, plain_move, rearranged
 from graphflow_opencl.moving import move
 from graphflow_opencl.table import Site, rule
 
@@ -17,20 +17,20 @@ from graphflow_opencl.table import Site, rule
 
 @rule("Diag")
 def _diag(site: Site) -> Launches:
-    size = numel(dims_in(site))
+    size = numel(site.dims_in())
     return plain_move(site, [plain(size, 1, "line"), Axis(size, (), "", "0", 0, "@ == line")], "diagonal")
 
 
 @rule("MatrixDiag")
 def _matrix_diag(site: Site) -> Launches:
-    *outer, size = dims_in(site)
+    *outer, size = site.dims_in()
     axes = [plain(numel(outer), size), plain(size, 1, "line"), Axis(size, (), "", "0", 0, "@ == line")]
     return plain_move(site, axes, "diagonal matrices")
 
 
 @rule("DiagPart")
 def _diag_part(site: Site) -> Launches:
-    dims = dims_in(site)
+    dims = site.dims_in()
     half = dims[: len(dims) // 2]
     if not dims or dims != (*half, *half):
         return None
@@ -39,17 +39,17 @@ def _diag_part(site: Site) -> Launches:
 
 @rule("MatrixDiagPart")
 def _matrix_diag_part(site: Site) -> Launches:
-    *outer, lines, columns = dims_in(site)
+    *outer, lines, columns = site.dims_in()
     axes = [plain(numel(outer), lines * columns), plain(min(lines, columns), columns + 1)]
     return plain_move(site, axes, "diagonals of matrices")
 
 
 @rule("MatrixSetDiag")
 def _matrix_set_diag(site: Site) -> Launches:
-    *outer, lines, columns = dims_in(site)
+    *outer, lines, columns = site.dims_in()
     shorter = min(lines, columns)
     found = word(site.inputs[0].dtype)
-    if dims_in(site, 1) != (*outer, shorter) or found is None or found[1] > 1:
+    if site.dims_in(1) != (*outer, shorter) or found is None or found[1] > 1:
         return None
     axes = [
         plain(numel(outer), lines * columns, "matrix"),
@@ -65,7 +65,7 @@ def _matrix_set_diag(site: Site) -> Launches:
 
 @rule("MatrixBandPart")
 def _matrix_band_part(site: Site) -> Launches:
-    *outer, lines, columns = dims_in(site)
+    *outer, lines, columns = site.dims_in()
     lower = "((long)lower[0] < 0 || @ - line >= -(long)lower[0])"
     upper = "((long)upper[0] < 0 || @ - line <= (long)upper[0])"
     axes = [
@@ -82,7 +82,7 @@ def _matrix_band_part(site: Site) -> Launches:
 
 @rule("DepthToSpace")
 def _depth_to_space(site: Site) -> Launches:
-    s, dims = site.attrs["block_size"], dims_in(site)
+    s, dims = site.attrs["block_size"], site.dims_in()
     if site.attrs["data_format"] == "NCHW":
         n, c, h, w = dims
         return rearranged(site, (n, s, s, c // (s * s), h, w), (0, 3, 4, 1, 5, 2), "depth to space")
@@ -92,7 +92,7 @@ def _depth_to_space(site: Site) -> Launches:
 
 @rule("SpaceToDepth")
 def _space_to_depth(site: Site) -> Launches:
-    s, dims = site.attrs["block_size"], dims_in(site)
+    s, dims = site.attrs["block_size"], site.dims_in()
     if site.attrs["data_format"] == "NCHW":
         n, c, h, w = dims
         return rearranged(site, (n, c, h // s, s, w // s, s), (0, 3, 5, 1, 2, 4), "space to depth")
@@ -102,7 +102,7 @@ def _space_to_depth(site: Site) -> Launches:
 
 @rule("SpaceToBatchND")
 def _space_to_batch(site: Site) -> Launches:
-    dims, block, pairs = dims_in(site), site.attrs["block_shape"], site.attrs["paddings"]
+    dims, block, pairs = site.dims_in(), site.attrs["block_shape"], site.attrs["paddings"]
     step, count = strides(dims), len(block)
     blocks: list[Axis] = []
     inner: list[Axis] = []
@@ -123,8 +123,8 @@ def _space_to_batch(site: Site) -> Launches:
 
 @rule("BatchToSpaceND")
 def _batch_to_space(site: Site) -> Launches:
-    dims, block, crops = dims_in(site), site.attrs["block_shape"], site.attrs["crops"]
-    out, count = dims_out(site), len(block)
+    dims, block, crops = site.dims_in(), site.attrs["block_shape"], site.attrs["crops"]
+    out, count = site.dims_out(), len(block)
     step = strides((*block, dims[0] // numel(block), *dims[1:]))
     axes = [plain(out[0], step[count])]
     for k, (s, (a, b)) in enumerate(zip(block, crops, strict=True)):

@@ -149,7 +149,7 @@ class OpenCLExecutable:
 
     def _run(self, feeds: Sequence[Any], run: Run, kind: str) -> list[Any]:
         self._device.check_process()
-        cells = self._cells()  # before the device's lock: a session makes cells under a lock of its own
+        cells = self._cells  # made before the device's lock is taken: a session makes them under a lock of its own
         outside = kind == OUTSIDE
         with self._device.lock, explained(self._device, self._plan):
             frames = self._frames[outside]
@@ -170,7 +170,9 @@ class OpenCLExecutable:
             frames.append(frame)
             return found
 
+    @functools.cached_property
     def _cells(self) -> list[tuple[int, Any]]:
+        """The variables' handles and their memory, which stays the same for as long as the plan lives."""
         return [(handle, self._context.cell(op)) for handle, op in self.program.handles.items()]
 
     def _frame_after_all(self, outside: bool) -> Frame:

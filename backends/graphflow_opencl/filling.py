@@ -13,7 +13,7 @@ from graphflow.dtypes import DType
 from graphflow.spec import numel
 from graphflow_opencl.axes import bits, cpu_launch, each_launch, gpu_launch, index_type, plain, shares, word
 from graphflow_opencl.expressions import load, storage_type, store
-from graphflow_opencl.movement import Launches, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.moving import move
 from graphflow_opencl.registers import held
 from graphflow_opencl.table import Launch, Site, on_the_host, rule
@@ -23,7 +23,7 @@ on_the_host("it makes a few numbers that the host itself needs", "Shape", "Size"
 
 @rule("Fill")
 def _fill(site: Site) -> Launches:
-    count = numel(dims_out(site))
+    count = numel(site.dims_out())
     return move(site, [plain(count, 0)], site.ins.inputs[1], site.ins.outputs[0], site.inputs[1].dtype, "fill")
 
 
@@ -51,7 +51,7 @@ def filled(site: Site, target: Any, dtype: DType, count: int, value: Any, title:
 
 @rule("ZerosLike", "OnesLike")
 def _constant_like(site: Site) -> Launches:
-    count, made = numel(dims_out(site)), site.outputs[0]
+    count, made = numel(site.dims_out()), site.outputs[0]
     assert made is not None
     if not count:
         return []
@@ -64,7 +64,7 @@ def _counted(site: Site, inputs: int, body: str, title: str) -> Launches:
     """A launch of one statement per element `id`; its inputs are a, b ..."""
     made = site.outputs[0]
     assert made is not None
-    count = numel(dims_out(site))
+    count = numel(site.dims_out())
     if not count:
         return []
     names = "abc"[:inputs]
@@ -80,7 +80,7 @@ def _counted(site: Site, inputs: int, body: str, title: str) -> Launches:
 def _range(site: Site) -> Launches:
     """An empty range may have a step of 0, which is an error, so the host looks at that; others cannot."""
     dtype = site.inputs[0].dtype
-    if not numel(dims_out(site)) or not held(dtype) or dtype.size < 4 and dtype.is_floating:
+    if not numel(site.dims_out()) or not held(dtype) or dtype.size < 4 and dtype.is_floating:
         return None
     kind = storage_type(dtype)
     value = f"({kind})(({kind})(({kind})id * {load(dtype, 1, 'c', '0')}) + {load(dtype, 1, 'a', '0')})"
@@ -89,7 +89,7 @@ def _range(site: Site) -> Launches:
 
 @rule("LinSpace")
 def _linspace(site: Site) -> Launches:
-    dtype, num = site.inputs[0].dtype, numel(dims_out(site))
+    dtype, num = site.inputs[0].dtype, numel(site.dims_out())
     if not site.traits.doubles or not num or not dtype.is_floating or not held(dtype):
         return None
     parts = num - 1

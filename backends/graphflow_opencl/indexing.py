@@ -16,7 +16,7 @@ from graphflow.errors import InvalidArgumentError
 from graphflow.spec import numel
 from graphflow_opencl.axes import Axis, Extra, plain, strides, word
 from graphflow_opencl.checking import checked, numbers, outside, report, wrapped
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.moving import move
 from graphflow_opencl.table import Site, on_the_host, rule
 
@@ -31,8 +31,8 @@ def _rows(site: Site, axes: Sequence[Axis], extras: Sequence[Extra], title: str,
 
 @rule("Gather")
 def _gather(site: Site) -> Launches:
-    dims, axis = dims_in(site), site.attrs["axis"] % len(dims_in(site))
-    bound, inner, count = dims[axis], numel(dims[axis + 1 :]), numel(dims_in(site, 1))
+    dims, axis = site.dims_in(), site.attrs["axis"] % len(site.dims_in())
+    bound, inner, count = dims[axis], numel(dims[axis + 1 :]), numel(site.dims_in(1))
     if not bound and count:
         return None
     extras = (numbers(site.inputs[1].dtype, "indices", site.ins.inputs[1]), report(outside(site, 1, bound)))
@@ -46,7 +46,7 @@ def _gather(site: Site) -> Launches:
 
 def coordinates(site: Site, which: int, dims: Sequence[int]) -> tuple[str, list[Extra]]:
     """C text of the number of the slice that coordinate vector @ of an input addresses, and what it reads."""
-    shape = dims_in(site, which)
+    shape = site.dims_in(which)
     depth = shape[-1]
 
     def explain(position: int) -> Exception:
@@ -64,7 +64,7 @@ def coordinates(site: Site, which: int, dims: Sequence[int]) -> tuple[str, list[
 
 @rule("GatherNd")
 def _gather_nd(site: Site) -> Launches:
-    dims, shape = dims_in(site), dims_in(site, 1)
+    dims, shape = site.dims_in(), site.dims_in(1)
     depth = shape[-1]
     if depth > len(dims) or 0 in dims:
         return None
@@ -75,8 +75,8 @@ def _gather_nd(site: Site) -> Launches:
 
 @rule("SegmentRows")
 def _segment_rows(site: Site) -> Launches:
-    dims = dims_in(site)
-    count, inner = numel(dims_in(site, 1)), numel(dims[1:])
+    dims = site.dims_in()
+    count, inner = numel(site.dims_in(1)), numel(dims[1:])
     extras = [numbers(site.inputs[1].dtype, "ids", site.ins.inputs[1])]
     if not dims[0]:  # only negative ids are left, which have a row of zeros
         axes = [Axis(count, (), "", "0", 0, "0"), plain(inner, 1)]
@@ -89,7 +89,7 @@ def _segment_rows(site: Site) -> Launches:
 
 @rule("TakeAlongAxis")
 def _take_along(site: Site) -> Launches:
-    dims, shape = dims_in(site), dims_in(site, 1)
+    dims, shape = site.dims_in(), site.dims_in(1)
     axis = site.attrs["axis"] % len(dims)
     if any(a != b for k, (a, b) in enumerate(zip(dims, shape, strict=True)) if k != axis):
         return None
@@ -108,7 +108,7 @@ def _take_along(site: Site) -> Launches:
 
 @rule("OneHot")
 def _one_hot(site: Site) -> Launches:
-    out, shape = dims_out(site), dims_in(site)
+    out, shape = site.dims_out(), site.dims_in()
     dtype = site.inputs[2].dtype
     found = word(dtype)
     if found is None or found[1] > 1:
@@ -131,7 +131,7 @@ def _one_hot(site: Site) -> Launches:
 
 @rule("UnravelIndex")
 def _unravel_index(site: Site) -> Launches:
-    dims, count, dtype = site.constants[1], numel(dims_in(site)), site.inputs[0].dtype
+    dims, count, dtype = site.constants[1], numel(site.dims_in()), site.inputs[0].dtype
     if dims is None or not count or (dims.size and int(dims.min()) < 1):
         return None
     bound = numel([int(d) for d in dims])

@@ -22,7 +22,7 @@ from graphflow_opencl.axes import (
     shares,
     word,
 )
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.table import Launch, Site, rule
 
 MOST = 24  # tensors of a launch
@@ -130,17 +130,17 @@ def _stretches(values: Sequence[int], counts: Sequence[int]) -> list[Stretch]:
 
 @rule("Concat")
 def _concat(site: Site) -> Launches:
-    out = dims_out(site)
+    out = site.dims_out()
     axis = site.attrs["axis"] % len(out)
     inner = numel(out[axis + 1 :])
-    counts = [dims_in(site, k)[axis] * inner for k in range(len(site.inputs))]
+    counts = [site.dims_in(k)[axis] * inner for k in range(len(site.inputs))]
     columns = Columns(site.ins.outputs[0], numel(out[:axis]), out[axis] * inner, True)
     return _launches(site, columns, _stretches(site.ins.inputs, counts), "concatenate")
 
 
 @rule("Pack")
 def _pack(site: Site) -> Launches:
-    out = dims_out(site)
+    out = site.dims_out()
     axis = site.attrs["axis"] % len(out)
     inner = numel(out[axis + 1 :])
     columns = Columns(site.ins.outputs[0], numel(out[:axis]), out[axis] * inner, True)
@@ -148,7 +148,7 @@ def _pack(site: Site) -> Launches:
 
 
 def _cut(site: Site, axis: int, sizes: Sequence[int], title: str) -> Launches:
-    dims = dims_in(site)
+    dims = site.dims_in()
     if sum(sizes) != dims[axis] or len(sizes) != len(site.ins.outputs):
         return None
     inner = numel(dims[axis + 1 :])
@@ -158,12 +158,12 @@ def _cut(site: Site, axis: int, sizes: Sequence[int], title: str) -> Launches:
 
 @rule("Unpack")
 def _unpack(site: Site) -> Launches:
-    return _cut(site, site.attrs["axis"] % len(dims_in(site)), [1] * site.attrs["num"], "unstack")
+    return _cut(site, site.attrs["axis"] % len(site.dims_in()), [1] * site.attrs["num"], "unstack")
 
 
 @rule("Split")
 def _split(site: Site) -> Launches:
-    dims, num, sizes = dims_in(site), site.attrs["num"], site.attrs["sizes"]
+    dims, num, sizes = site.dims_in(), site.attrs["num"], site.attrs["sizes"]
     axis = site.attrs["axis"] % len(dims)
     found = list(sizes) if sizes is not None else None
     if found is None and len(site.inputs) > 1:
@@ -179,7 +179,7 @@ def _split(site: Site) -> Launches:
 
 @rule("ConcatGrad")
 def _concat_grad(site: Site) -> Launches:
-    axis = site.attrs["axis"] % len(dims_in(site))
+    axis = site.attrs["axis"] % len(site.dims_in())
     sizes = []
     for known, made in zip(site.constants[1:], site.outputs, strict=True):
         if made is None and known is None:

@@ -20,18 +20,6 @@ from graphflow_opencl.table import Launch, Site, rule
 Launches = Sequence[Launch] | None
 
 
-def dims_in(site: Site, which: int = 0) -> tuple[int, ...]:
-    """The concrete dims of an input."""
-    return tuple([int(d) for d in site.inputs[which].dims or () if d is not None])
-
-
-def dims_out(site: Site, which: int = 0) -> tuple[int, ...]:
-    """The concrete dims of an output that somebody reads."""
-    found = site.outputs[which]
-    assert found is not None
-    return tuple([int(d) for d in found.dims or () if d is not None])
-
-
 def plain_move(site: Site, axes: Sequence[Axis], title: str, offset: int = 0) -> Launches:
     """The first input, moved to the first output."""
     return move(site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, title, offset=offset)
@@ -48,7 +36,7 @@ def rearranged(site: Site, split: Sequence[int], order: Sequence[int], title: st
 
 @rule("Transpose", "ConjugateTranspose")
 def _transpose(site: Site) -> Launches:
-    dims, perm = dims_in(site), site.attrs["perm"]
+    dims, perm = site.dims_in(), site.attrs["perm"]
     if site.ins.type == "ConjugateTranspose" and site.inputs[0].dtype.is_complex:
         return None
     if perm is None and len(site.inputs) > 1:
@@ -61,7 +49,7 @@ def _transpose(site: Site) -> Launches:
 
 @rule("Reverse")
 def _reverse(site: Site) -> Launches:
-    dims, axis = dims_in(site), site.attrs["axis"]
+    dims, axis = site.dims_in(), site.attrs["axis"]
     step = strides(dims)
     chosen = {a % len(dims) for a in ((axis,) if isinstance(axis, int) else axis)} if dims else set()
     return plain_move(
@@ -72,7 +60,7 @@ def _reverse(site: Site) -> Launches:
 
 @rule("Roll")
 def _roll(site: Site) -> Launches:
-    dims, shift, axis = dims_in(site), site.attrs["shift"], site.attrs["axis"]
+    dims, shift, axis = site.dims_in(), site.attrs["shift"], site.attrs["axis"]
     if shift is None:
         if site.constants[1] is None:
             return None
@@ -96,9 +84,9 @@ def _rolled(size: int, stride: int, by: int) -> Axis:
 
 @rule("ReverseSequence")
 def _reverse_sequence(site: Site) -> Launches:
-    dims = dims_in(site)
+    dims = site.dims_in()
     along, batch = site.attrs["seq_axis"] % len(dims), site.attrs["batch_axis"] % len(dims)
-    if dims_in(site, 1) != (dims[batch],):
+    if site.dims_in(1) != (dims[batch],):
         return None
     steps, step = dims[along], strides(dims)
     axes = [plain(d, s) for d, s in zip(dims, step, strict=True)]
@@ -117,7 +105,7 @@ def _reverse_sequence(site: Site) -> Launches:
 
 @rule("BroadcastTo")
 def _broadcast_to(site: Site) -> Launches:
-    dims, out = dims_in(site), dims_out(site)
+    dims, out = site.dims_in(), site.dims_out()
     dims = (1,) * (len(out) - len(dims)) + dims
     step = strides(dims)
     return plain_move(
@@ -127,7 +115,7 @@ def _broadcast_to(site: Site) -> Launches:
 
 @rule("Tile")
 def _tile(site: Site) -> Launches:
-    dims, out = dims_in(site), dims_out(site)
+    dims, out = site.dims_in(), site.dims_out()
     axes: list[Axis] = []
     for d, n, s in zip(dims, out, strides(dims), strict=True):
         axes += [plain(n // d if d else 0, 0), plain(d, s)]
@@ -149,7 +137,7 @@ def paddings_of(site: Site, which: int = 1) -> list[tuple[int, int]] | None:
 
 @rule("Pad")
 def _pad(site: Site) -> Launches:
-    pairs, dims, dtype, constant = paddings_of(site), dims_in(site), site.inputs[0].dtype, site.attrs["constant"]
+    pairs, dims, dtype, constant = paddings_of(site), site.dims_in(), site.inputs[0].dtype, site.attrs["constant"]
     if pairs is None or len(pairs) != len(dims) or word(dtype) is None:
         return None
     extras: tuple[Extra, ...] = ()
@@ -168,7 +156,7 @@ def _pad(site: Site) -> Launches:
 
 @rule("MirrorPad")
 def _mirror_pad(site: Site) -> Launches:
-    pairs, dims = paddings_of(site), dims_in(site)
+    pairs, dims = paddings_of(site), site.dims_in()
     edge = int(site.attrs["mode"] == "REFLECT")
     if pairs is None or any(max(p) > max(d - edge, 0) for d, p in zip(dims, pairs, strict=True)):
         return None

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphflow.dtypes import DType
-from graphflow.spec import numel
+from graphflow.spec import is_concrete, numel
 from graphflow_opencl import transposing
 from graphflow_opencl.axes import (
     BLOCK_ELEMENTS,
@@ -66,7 +66,7 @@ def move(
     if pairs > 1:
         axes = [*[widened(a, pairs) for a in axes], plain(pairs, 1)]
     axes = collapsed(axes) or [plain(1, 1)]
-    sizes = [numel(s.dims) * pairs for s in (*site.inputs, *site.outputs) if s is not None and s.dims is not None]  # type: ignore[arg-type]
+    sizes = [numel(s.dims) * pairs for s in (*site.inputs, *site.outputs) if s is not None and is_concrete(s.dims)]
     index = index_type(numel([a.size for a in axes]), *sizes)
     work = Move(name, tuple(axes), offset * pairs, fill, tuple(extras), index)
     arguments = (source, target, *[e.argument for e in extras])

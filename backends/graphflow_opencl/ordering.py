@@ -17,7 +17,7 @@ from graphflow.spec import numel
 from graphflow_opencl.axes import Axis, Extra, each_launch, index_type, plain, word
 from graphflow_opencl.checking import STATUS, checked, numbers, outside, report
 from graphflow_opencl.keys import key_function, key_type, sortable
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.moving import move
 from graphflow_opencl.registers import held, load, storage_type
 from graphflow_opencl.table import Launch, Scratch, Site, Status, on_the_host, rule
@@ -29,9 +29,9 @@ OWNER = 0  # the number of scratch memory
 
 @rule("InTopK")
 def _in_top_k(site: Site) -> Launches:
-    count, classes = dims_in(site)
+    count, classes = site.dims_in()
     dtype = site.inputs[0].dtype
-    if not held(dtype) or dims_in(site, 1) != (count,):
+    if not held(dtype) or site.dims_in(1) != (count,):
         return None
     if not count:
         return []
@@ -61,17 +61,17 @@ def _in_top_k(site: Site) -> Launches:
 
 @rule("SearchSorted")
 def _search_sorted(site: Site) -> Launches:
-    *outer, size = dims_in(site)
+    *outer, size = site.dims_in()
     dtype, made = site.inputs[0].dtype, site.outputs[0]
-    if not sortable(dtype) or site.inputs[1].dtype is not dtype or dims_in(site, 1)[:-1] != tuple(outer):
+    if not sortable(dtype) or site.inputs[1].dtype is not dtype or site.dims_in(1)[:-1] != tuple(outer):
         return None
-    count = numel(dims_in(site, 1))
+    count = numel(site.dims_in(1))
     if not count:
         return []
     assert made is not None
     kind, index = key_type(dtype), index_type(numel(outer) * size, count)
     sign = "<=" if site.attrs["side"] == "right" else "<"
-    body = f"""const {index} base = id / {dims_in(site, 1)[-1]} * {size};
+    body = f"""const {index} base = id / {site.dims_in(1)[-1]} * {size};
     const {kind} key = KERNEL_key(values, id);
     {index} low = 0, high = {size};
     while (low < high) {{
@@ -94,7 +94,7 @@ def _search_sorted(site: Site) -> Launches:
 
 @rule("InvertPermutation")
 def _invert_permutation(site: Site) -> Launches:
-    size = dims_in(site)[0]
+    size = site.dims_in()[0]
     if not size:
         return []
     kind = storage_type(site.inputs[0].dtype)
@@ -123,7 +123,7 @@ def _invert_permutation(site: Site) -> Launches:
 def _dynamic_stitch(site: Site) -> Launches:
     """With known indices alone: otherwise the shape of the result depends on them."""
     half = len(site.inputs) // 2
-    out, dtype = dims_out(site), site.inputs[half].dtype
+    out, dtype = site.dims_out(), site.inputs[half].dtype
     found = word(dtype)
     indices = [None if c is None else np.ravel(c) for c in site.constants[:half]]
     if found is None or any(i is None for i in indices):
@@ -160,7 +160,7 @@ def _dynamic_stitch(site: Site) -> Launches:
 
 @rule("DynamicStitchGrad")
 def _dynamic_stitch_grad(site: Site) -> Launches:
-    dims, dtype = dims_in(site), site.inputs[0].dtype
+    dims, dtype = site.dims_in(), site.inputs[0].dtype
     if not dims[0]:
         return None
     owner = Scratch(OWNER, 4 * dims[0])
@@ -169,7 +169,7 @@ def _dynamic_stitch_grad(site: Site) -> Launches:
     moves: list[Launch] = []
     start, inner = 0, numel(dims[1:])
     for k in range(1, len(site.inputs)):
-        count = numel(dims_in(site, k))
+        count = numel(site.dims_in(k))
         indices: list[Any] = [
             numbers(site.inputs[k].dtype, "indices", site.ins.inputs[k]), report(outside(site, k, dims[0]))
         ]  # fmt: skip

@@ -15,7 +15,7 @@ from graphflow.dtypes import DType
 from graphflow.spec import numel
 from graphflow_opencl.axes import each_launch, index_type, plain, strides, unravelled
 from graphflow_opencl.expressions import load, register_type, storage_type, store
-from graphflow_opencl.movement import Launches, dims_in, dims_out, paddings_of, plain_move
+from graphflow_opencl.movement import Launches, paddings_of, plain_move
 from graphflow_opencl.registers import held
 from graphflow_opencl.table import Launch, Scratch, Site, rule
 
@@ -26,7 +26,7 @@ def _each(
     site: Site, dtype: DType, count: int, body: str, arguments: Sequence[Any], names: Sequence[str], title: str
 ) -> Launch:
     """A launch of statements for each `id` of a result; the last argument is what is written."""
-    index = index_type(count, *[numel(s.dims) for s in site.inputs if s.dims is not None])  # type: ignore[arg-type]
+    index = index_type(count, *[numel(site.dims_in(i)) for i in range(len(site.inputs))])
     kind = storage_type(dtype)
     declared = [*[f"__global const {kind} *restrict {n}" for n in names[:-1]], f"__global {kind} *restrict {names[-1]}"]
     written = [a for a in arguments[-1:] if isinstance(a, int)]
@@ -36,7 +36,7 @@ def _each(
 
 @rule("TileGrad")
 def _tile_grad(site: Site) -> Launches:
-    dims, out, dtype = dims_in(site), dims_out(site), site.inputs[0].dtype
+    dims, out, dtype = site.dims_in(), site.dims_out(), site.inputs[0].dtype
     if not held(dtype) or 0 in dims and 0 not in out:
         return None
     if not numel(out):
@@ -62,7 +62,7 @@ def _tile_grad(site: Site) -> Launches:
 
 @rule("MirrorPadGrad")
 def _mirror_pad_grad(site: Site) -> Launches:
-    pairs, dims, dtype, out = paddings_of(site, 2), list(dims_in(site)), site.inputs[0].dtype, dims_out(site)
+    pairs, dims, dtype, out = paddings_of(site, 2), list(site.dims_in()), site.inputs[0].dtype, site.dims_out()
     edge = int(site.attrs["mode"] == "REFLECT")
     if pairs is None or not held(dtype) or any(n + a + b != d for n, (a, b), d in zip(out, pairs, dims, strict=True)):
         return None
@@ -77,7 +77,7 @@ def _mirror_pad_grad(site: Site) -> Launches:
         dims[k] = out[k]
         last = k == padded[-1]
         target: Any = site.ins.outputs[0] if last else Scratch(number % 2, numel(dims) * int(dtype.size))
-        body = _folded(dtype, out[k], pairs[k], numel(dims[k + 1 :]), edge, index_type(numel(dims_in(site))))
+        body = _folded(dtype, out[k], pairs[k], numel(dims[k + 1 :]), edge, index_type(numel(site.dims_in())))
         launches.append(_each(site, dtype, numel(dims), body, (source, target), ("x", "y"), "fold mirrors"))
         source = target
     return _of_one_size(launches)
@@ -122,8 +122,8 @@ def _folded(dtype: DType, size: int, pair: tuple[int, int], inner: int, edge: in
 @rule("LinearRecurrence")
 def _recurrence(site: Site) -> Launches:
     """`y[0] = 0, y[i + 1] = a[i] * y[i] + b[i]` along an axis, or the same backwards."""
-    dims, dtype = dims_in(site, 1), site.inputs[1].dtype
-    if not held(dtype) or site.inputs[0].dtype is not dtype or dims_in(site) != dims:
+    dims, dtype = site.dims_in(1), site.inputs[1].dtype
+    if not held(dtype) or site.inputs[0].dtype is not dtype or site.dims_in() != dims:
         return None
     if not numel(dims):
         return []

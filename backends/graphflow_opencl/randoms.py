@@ -22,11 +22,11 @@ from graphflow.spec import numel
 from graphflow_opencl import philox_source
 from graphflow_opencl.axes import Extra, each_launch, index_type
 from graphflow_opencl.checking import numbers, report
-from graphflow_opencl.halves import moved_as, store_block
 from graphflow_opencl.index_space import offset, strides_in
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, literal, load, storage_type, truth
 from graphflow_opencl.table import PerRun, Site, on_the_host, rule
+from graphflow_opencl.tails import store_block
 
 FUNCTIONS = (philox_source,)  # its functions in C are in the library once it is imported
 COST = 256  # making a block costs about as much as moving so many bytes
@@ -54,13 +54,13 @@ def _stream(site: Site) -> Extra:
 
 def _launch(site: Site, dtype: DType, each: int, body: Sequence[str], extras: Sequence[Extra], title: str) -> Launches:
     """The launch of statements for each block `id`, of which the first one may use `words` or `halves`."""
-    count = numel(dims_out(site))
+    count = numel(site.dims_out())
     given = [_stream(site), *extras]
     if each == WORD:
         drawn = "const ulong4 words = gf_random_words(stream, id);"
     else:
         drawn = "const uint8 halves = gf_random_halves(stream, id);"
-    declared = [*[e.declaration for e in given], f"__global {storage_type(moved_as(dtype))} *restrict y"]
+    declared = [*[e.declaration for e in given], f"__global {storage_type(dtype)} *restrict y"]
     arguments = [*[e.argument for e in given], site.ins.outputs[0]]
     text = "\n    ".join([drawn, *body])
     return [
@@ -73,7 +73,7 @@ def _launch(site: Site, dtype: DType, each: int, body: Sequence[str], extras: Se
 
 def _vector(site: Site, dtype: DType, each: int, value: str, title: str) -> Launches:
     """The launch that stores a register for each block."""
-    count = numel(dims_out(site))
+    count = numel(site.dims_out())
     whole, tail = store_block(dtype, each, 0, "y", f"id * {each}", value), count % each
     body = [whole]
     if tail:
@@ -108,7 +108,7 @@ TITLES = {UNIFORM: "uniform", NORMAL: "normal", TRUNCATED: "truncated normal"}
 def _floats(site: Site) -> Launches:
     kind, made = site.ins.type, site.outputs[0]
     assert made is not None
-    if not numel(dims_out(site)):
+    if not numel(site.dims_out()):
         return []
     if not held(made.dtype) or kind == TRUNCATED and not site.traits.doubles:
         return None
@@ -126,15 +126,15 @@ def _known(site: Site, which: int) -> Any:
 
 def _place(site: Site, which: int) -> str:
     """C text: where the element of a parameter stands that belongs to element `at`."""
-    dims = dims_out(site)
-    return offset("at", dims, strides_in(dims_in(site, which), dims))
+    dims = site.dims_out()
+    return offset("at", dims, strides_in(site.dims_in(which), dims))
 
 
 def _elements(site: Site, each: int, statements: Sequence[str]) -> list[str]:
     """Statements for each element `at` of a block, of which `drawn[k]` is the word, or half of one."""
     kind, name = ("ulong", "words") if each == WORD else ("uint", "halves")
-    index = index_type(numel(dims_out(site)) + each)
-    inside = [f"const {index} at = id * {each} + k;", f"if (at >= {numel(dims_out(site))}) break;", *statements]
+    index = index_type(numel(site.dims_out()) + each)
+    inside = [f"const {index} at = id * {each} + k;", f"if (at >= {numel(site.dims_out())}) break;", *statements]
     return [
         f"{kind} drawn[{each}];",
         f"vstore{each}({name}, 0, drawn);",
@@ -148,7 +148,7 @@ def _elements(site: Site, each: int, statements: Sequence[str]) -> list[str]:
 def _integers(site: Site) -> Launches:
     """An empty range of nothing is refused, too, which is left to the host."""
     dtype, low, high = site.inputs[1].dtype, _known(site, 1), _known(site, 2)
-    if not numel(dims_out(site)) or low is not None and high is not None and low >= high:
+    if not numel(site.dims_out()) or low is not None and high is not None and low >= high:
         return None
 
     def explain(position: int) -> Exception:
@@ -172,7 +172,7 @@ def _integers(site: Site) -> Launches:
 @rule("RandomBernoulli")
 def _mask(site: Site) -> Launches:
     keep, dtype = _known(site, 1), site.inputs[1].dtype
-    if not numel(dims_out(site)) or not held(dtype) or keep is not None and not 0 <= float(keep) <= 1:
+    if not numel(site.dims_out()) or not held(dtype) or keep is not None and not 0 <= float(keep) <= 1:
         return None
     if keep is not None:
         threshold = math.ceil(float(keep) * 2.0**32)

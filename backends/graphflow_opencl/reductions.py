@@ -36,7 +36,7 @@ def _reads(site: Site, count: int, dims: Mapping[int, Dims] | None = None) -> di
         known = site.inputs[i]
         if not held(known.dtype) or known.dtype.name == "float64" and not site.traits.doubles:
             return None
-        out[site.ins.inputs[i]] = Read(site.ins.inputs[i], known.dtype, (dims or {}).get(i, known.dims))  # type: ignore[arg-type]
+        out[site.ins.inputs[i]] = Read(site.ins.inputs[i], known.dtype, (dims or {}).get(i, site.dims_in(i)))
     return out
 
 
@@ -45,19 +45,21 @@ def _dtypes(reads: Mapping[int, Read]) -> dict[int, DType]:
 
 
 def _kept(dims: Dims, axis: Sequence[int] | None) -> Dims:
-    return spec.reduced(dims, axis, True)  # type: ignore[return-value]
+    kept = spec.reduced(dims, axis, True)
+    assert spec.is_concrete(kept)
+    return kept
 
 
 def _reduced(site: Site, type: str, axis: Sequence[int] | None) -> Sequence[Launch] | None:
     """The first input over some of its axes."""
-    reads, dims, output = _reads(site, 1), site.inputs[0].dims, site.outputs[0]
-    if reads is None or dims is None or output is None:
+    reads, dims, output = _reads(site, 1), site.dims_in(), site.outputs[0]
+    if reads is None or output is None:
         return None
     v = site.ins.inputs[0]
-    fold = fold_of(type, v, site.inputs[0].dtype, dims, axis, site.ins.outputs[0], output.dtype)  # type: ignore[arg-type]
+    fold = fold_of(type, v, site.inputs[0].dtype, dims, axis, site.ins.outputs[0], output.dtype)
     if fold is None:
         return None
-    return launches_of(Work(dims, reads, (), _dtypes(reads), (), (fold,), site.ins.type), site.traits)  # type: ignore[arg-type]
+    return launches_of(Work(dims, reads, (), _dtypes(reads), (), (fold,), site.ins.type), site.traits)
 
 
 @rule(*REDUCTIONS)
@@ -67,16 +69,14 @@ def _(site: Site) -> Sequence[Launch] | None:
 
 @rule("BiasAddGrad")
 def _(site: Site) -> Sequence[Launch] | None:
-    rank = len(site.inputs[0].dims or ())
+    rank = len(site.dims_in())
     axes = range(rank - 1) if site.attrs["channels"] == "last" else (0, *range(2, rank))
     return _reduced(site, "Sum", tuple(axes))
 
 
 @rule("SumTo")
 def _(site: Site) -> Sequence[Launch] | None:
-    own, wanted = site.inputs[0].dims, site.outputs[0].dims if site.outputs[0] else None
-    if own is None or wanted is None:
-        return None
+    own, wanted = site.dims_in(), site.dims_out()
     lead = len(own) - len(wanted)
     axes = tuple(i for i in range(len(own)) if i < lead or own[i] != wanted[i - lead])
     return _reduced(site, "Sum", axes)
@@ -84,47 +84,46 @@ def _(site: Site) -> Sequence[Launch] | None:
 
 @rule("L2Loss")
 def _(site: Site) -> Sequence[Launch] | None:
-    reads, dims, output = _reads(site, 1), site.inputs[0].dims, site.outputs[0]
-    if reads is None or dims is None or output is None:
+    reads, dims, output = _reads(site, 1), site.dims_in(), site.outputs[0]
+    if reads is None or output is None:
         return None
     (v,) = reads
     square = _step(site, "Square", (v,), -1)
-    fold = fold_of("Sum", -1, output.dtype, dims, None, site.ins.outputs[0], output.dtype)  # type: ignore[arg-type]
+    fold = fold_of("Sum", -1, output.dtype, dims, None, site.ins.outputs[0], output.dtype)
     assert fold is not None
     dtypes = {**_dtypes(reads), -1: output.dtype}
     half = fold._replace(divisor=2)
-    return launches_of(Work(dims, reads, (square,), dtypes, (), (half,), "L2Loss"), site.traits)  # type: ignore[arg-type]
+    return launches_of(Work(dims, reads, (square,), dtypes, (), (half,), "L2Loss"), site.traits)
 
 
 @rule("Spread")
 def _(site: Site) -> Sequence[Launch] | None:
-    output = site.outputs[0]
-    if output is None or output.dims is None:
-        return None
-    kept = _kept(output.dims, site.attrs["axis"])  # type: ignore[arg-type]
+    output, dims = site.outputs[0], site.dims_out()
+    assert output is not None
+    kept = _kept(dims, site.attrs["axis"])
     reads = _reads(site, 1, {0: kept})
     if reads is None:
         return None
     (v,) = reads
     last = site.ins.outputs[0]
-    type, inputs = "Identity", (v,)
+    type, inputs = "Identity", [v]
     if site.attrs["mean"]:
         if not output.dtype.is_floating:
             return None
-        count = spec.numel(output.dims) // max(1, spec.numel(kept))  # type: ignore[arg-type]
+        count = spec.numel(dims) // max(1, spec.numel(kept))
         reads[-1] = Read(None, output.dtype, (), count)
-        type, inputs = "RealDiv", (v, -1)  # type: ignore[assignment]
+        type, inputs = "RealDiv", [v, -1]
     dtypes = {**_dtypes(reads), last: output.dtype}
     step = _step(site, type, inputs, last)
-    return launches_of(Work(output.dims, reads, (step,), dtypes, ((last, last),), (), "Spread"), site.traits)  # type: ignore[arg-type]
+    return launches_of(Work(dims, reads, (step,), dtypes, ((last, last),), (), "Spread"), site.traits)
 
 
 @rule("ExtremumGrad")
 def _(site: Site) -> Sequence[Launch] | None:
-    dims, output, axis = site.inputs[0].dims, site.outputs[0], site.attrs["axis"]
-    if output is None or dims is None or not output.dtype.is_floating:
+    dims, output, axis = site.dims_in(), site.outputs[0], site.attrs["axis"]
+    if output is None or not output.dtype.is_floating:
         return None
-    kept = _kept(dims, axis)  # type: ignore[arg-type]
+    kept = _kept(dims, axis)
     reads = _reads(site, 3, {1: kept, 2: kept})
     if reads is None or len(reads) < 3:
         return None
@@ -134,7 +133,7 @@ def _(site: Site) -> Sequence[Launch] | None:
     counts = Scratch(1000, spec.numel(kept) * counter.size)
     dtypes = {**_dtypes(reads), -1: bool_, -2: counter, -3: counter, -4: counter, -5: counter, -6: output.dtype}
     fold = Fold("Sum", -2, kept, counts, counter, counter)
-    first = Work(dims, reads, (chosen, one), dtypes, (), (fold,), "ExtremumGrad counts").needed()  # type: ignore[arg-type]
+    first = Work(dims, reads, (chosen, one), dtypes, (), (fold,), "ExtremumGrad counts").needed()
     last = site.ins.outputs[0]
     dtypes[last] = output.dtype
     steps = (
@@ -145,6 +144,6 @@ def _(site: Site) -> Sequence[Launch] | None:
         _step(site, "ZeroUnless", (-1, -6), last, holds=True),
     )
     known = {**reads, -3: Read(counts, counter, kept)}
-    second = Work(dims, known, steps, dtypes, ((last, last),), (), "ExtremumGrad")  # type: ignore[arg-type]
-    made = [launches_of(work, site.traits) for work in (first, second)]
-    return None if None in made else list(itertools.chain.from_iterable(made))  # type: ignore[arg-type]
+    second = Work(dims, known, steps, dtypes, ((last, last),), (), "ExtremumGrad")
+    made = [found for work in (first, second) if (found := launches_of(work, site.traits)) is not None]
+    return list(itertools.chain.from_iterable(made)) if len(made) == 2 else None

@@ -28,7 +28,7 @@ def _norm(attrs: dict[str, Any], dtype: DType, total: str) -> str:
 
 def _shape(site: Site) -> tuple[int, int, int]:
     """Pixels, channels, and the radius as far as there are channels."""
-    dims = [int(d or 0) for d in site.outputs[0].dims]  # type: ignore[union-attr]
+    dims = list(site.dims_out())
     pixels = 1
     for d in dims[:-1]:
         pixels *= d

@@ -17,10 +17,9 @@ from graphflow.dtypes import DType, float32, float64
 from graphflow_opencl import polynomials
 from graphflow_opencl.axes import cpu_launch, index_type, shares
 from graphflow_opencl.checking import STATUS, checked
-from graphflow_opencl.halves import load_block, moved_as, store_block
 from graphflow_opencl.registers import broadcast_scalar, literal, register_type, storage_type
 from graphflow_opencl.table import Launch, Status, Traits
-from graphflow_opencl.tails import only_first
+from graphflow_opencl.tails import load_block, only_first, store_block
 
 FUNCTIONS = (polynomials,)  # its functions in C are in the library once it is imported
 SHARES = "shares"  # the labels are a distribution over the classes
@@ -172,12 +171,12 @@ class Passes:
     def launch_parts(self) -> tuple[list[str], list[Any], list[int]]:
         """Parameters, arguments, and what is written."""
         rows = self.rows
-        stored = storage_type(moved_as(rows.dtype))
+        stored = storage_type(rows.dtype)
         table: list[tuple[bool, str, Any]] = [
             (True, f"__global const {stored} *restrict x", rows.x),
             (
                 rows.labels >= 0,
-                f"__global const {storage_type(moved_as(rows.labels_dtype))} *restrict labels",
+                f"__global const {storage_type(rows.labels_dtype)} *restrict labels",
                 rows.labels,
             ),
             (rows.loss >= 0, f"__global {stored} *restrict loss", rows.loss),

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held
 from graphflow_opencl.row_text import NUMBERS, SHARES, RowOp, Rows, cpu_rows, gpu_rows
 from graphflow_opencl.table import Site, rule
@@ -57,16 +57,16 @@ def _launches(site: Site, op: RowOp, rows: Rows) -> Launches:
 
 @rule("Softmax", "LogSoftmax")
 def _softmax(site: Site) -> Launches:
-    dims = dims_out(site)
+    dims = site.dims_out()
     rows = Rows(prod(dims[:-1]), dims[-1], site.inputs[0].dtype, site.ins.inputs[0], slope=site.ins.outputs[0])
     return _launches(site, OPS[site.ins.type], rows)
 
 
 @rule("SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits")
 def _cross_entropy(site: Site) -> Launches:
-    op, dims = OPS[site.ins.type], dims_in(site)
+    op, dims = OPS[site.ins.type], site.dims_in()
     logits, labels = site.inputs
-    if dims_in(site, 1) != (dims if op.labels == SHARES else dims[:-1]):
+    if site.dims_in(1) != (dims if op.labels == SHARES else dims[:-1]):
         return None
     if op.labels == SHARES and labels.dtype != logits.dtype:
         return None

@@ -122,13 +122,13 @@ class _Running(NamedTuple):
 
 @rule("Cumsum", "Cumprod")
 def _(site: Site) -> Sequence[Launch] | None:
-    if not _computable(site) or not site.inputs[0].dims:
+    if not _computable(site) or not site.dims_in():
         return None
     known, output = site.inputs[0], site.outputs[0]
-    assert output is not None and known.dims is not None
-    if 0 in known.dims:
+    assert output is not None
+    if 0 in site.dims_in():
         return []
-    lines = _lines(known.dims, site.attrs["axis"])  # type: ignore[arg-type]
+    lines = _lines(site.dims_in(), site.attrs["axis"])
     cpu = site.traits.schedule == "cpu"
     many = lines.outer * lines.inner >= ENOUGH * site.traits.units or lines.length <= BLOCK
     wide = float32 if known.dtype.is_floating and known.dtype.size == 2 else known.dtype
@@ -222,13 +222,13 @@ def _better(dtype: DType, sign: str, best: str) -> str:
 
 @rule("ArgMax", "ArgMin")
 def _(site: Site) -> Sequence[Launch] | None:
-    if not _computable(site) or not site.inputs[0].dims:
+    if not _computable(site) or not site.dims_in():
         return None
     known, output = site.inputs[0], site.outputs[0]
-    assert output is not None and known.dims is not None
-    if 0 in known.dims:
+    assert output is not None
+    if 0 in site.dims_in():
         return []
-    lines = _lines(known.dims, site.attrs["axis"])  # type: ignore[arg-type]
+    lines = _lines(site.dims_in(), site.attrs["axis"])
     sign = ">" if site.ins.type == "ArgMax" else "<"
     width, cpu = site.traits.width, site.traits.schedule == "cpu"
     common: dict[str, Any] = {

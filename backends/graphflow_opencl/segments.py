@@ -19,7 +19,7 @@ from graphflow.spec import numel
 from graphflow_opencl.axes import Extra
 from graphflow_opencl.checking import checked, numbers, outside, report, wrapped
 from graphflow_opencl.indexing import coordinates
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, literal, load, storage_type
 from graphflow_opencl.table import Site, rule
 from graphflow_opencl.walking import Walk, combination, sums_of, walk_launch
@@ -34,11 +34,11 @@ def _launch(site: Site, walk: Walk, updates: Any, extras: Sequence[Extra], title
 
 @rule("GatherGrad")
 def _gather_grad(site: Site) -> Launches:
-    out, dtype = dims_out(site), site.inputs[0].dtype
+    out, dtype = site.dims_out(), site.inputs[0].dtype
     if not held(dtype):
         return None
     axis = site.attrs["axis"] % len(out)
-    count = numel(dims_in(site, 1))
+    count = numel(site.dims_in(1))
     extras = (numbers(site.inputs[1].dtype, "indices", site.ins.inputs[1]), report(outside(site, 1, out[axis])))
     walk = Walk(
         numel(out[:axis]), out[axis], numel(out[axis + 1 :]), count, dtype, checked("indices[k]", out[axis], "k"),
@@ -49,9 +49,9 @@ def _gather_grad(site: Site) -> Launches:
 
 def _nd(site: Site, which: int, updates: int, combine: str, start: str, title: str, more: Sequence[Extra]) -> Launches:
     """Updates of slices that vectors of coordinates choose."""
-    out, shape, dtype = dims_out(site), dims_in(site, which), site.inputs[updates].dtype
+    out, shape, dtype = site.dims_out(), site.dims_in(which), site.inputs[updates].dtype
     depth = shape[-1]
-    if not held(dtype) or depth > len(out) or dims_in(site, updates) != (*shape[:-1], *out[depth:]):
+    if not held(dtype) or depth > len(out) or site.dims_in(updates) != (*shape[:-1], *out[depth:]):
         return None
     if 0 in out[:depth] and numel(shape[:-1]):
         return None  # no coordinates are right: the host says so
@@ -80,9 +80,9 @@ def _tensor_scatter_update(site: Site) -> Launches:
 
 @rule("PutAlongAxis")
 def _put_along(site: Site) -> Launches:
-    out, shape, dtype = dims_out(site), dims_in(site, 1), site.inputs[0].dtype
+    out, shape, dtype = site.dims_out(), site.dims_in(1), site.inputs[0].dtype
     axis = site.attrs["axis"] % len(out)
-    if not held(dtype) or dims_in(site) != shape:
+    if not held(dtype) or site.dims_in() != shape:
         return None
     if any(a != b for k, (a, b) in enumerate(zip(out, shape, strict=True)) if k != axis):
         return None
@@ -112,7 +112,7 @@ KINDS = {"Sum": ("add", 0), "Prod": ("mul", 1), "Max": ("max", None), "Min": ("m
 
 def _segments(site: Site, kind: str, ids: int, place: str, explain: Any, in_order: bool, first: int) -> Launches:
     """The rows of each segment combined."""
-    dtype, out = site.inputs[0].dtype, dims_out(site)
+    dtype, out = site.inputs[0].dtype, site.dims_out()
     combine, neutral = KINDS[kind]
     sums = sums_of(dtype)
     acting = sums or dtype
@@ -130,8 +130,8 @@ def _segments(site: Site, kind: str, ids: int, place: str, explain: Any, in_orde
 
 @rule("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin")
 def _unsorted(site: Site) -> Launches:
-    out, shape = dims_out(site), dims_in(site, 1)
-    if not held(site.inputs[0].dtype) or dims_in(site)[: len(shape)] != shape or not out[0] and numel(shape):
+    out, shape = site.dims_out(), site.dims_in(1)
+    if not held(site.inputs[0].dtype) or site.dims_in()[: len(shape)] != shape or not out[0] and numel(shape):
         return None
 
     def explain(position: int) -> Exception:
@@ -145,8 +145,8 @@ def _unsorted(site: Site) -> Launches:
 
 @rule("SegmentSum", "SegmentProd", "SegmentMax", "SegmentMin")
 def _sorted(site: Site) -> Launches:
-    out, count = dims_out(site), numel(dims_in(site, 1))
-    if not held(site.inputs[0].dtype) or dims_in(site)[0] != count or not out[0] and count:
+    out, count = site.dims_out(), numel(site.dims_in(1))
+    if not held(site.inputs[0].dtype) or site.dims_in()[0] != count or not out[0] and count:
         return None
 
     def explain(position: int) -> Exception:
@@ -164,7 +164,7 @@ def _sorted(site: Site) -> Launches:
 def _bincount(site: Site) -> Launches:
     made = site.outputs[0]
     assert made is not None
-    rows, count, dtype = dims_out(site)[0], numel(dims_in(site)), made.dtype
+    rows, count, dtype = site.dims_out()[0], numel(site.dims_in()), made.dtype
     weighted = len(site.inputs) > 1
     if not rows or not held(dtype) or weighted and not site.traits.doubles:
         return [] if not rows else None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from graphflow.errors import InvalidArgumentError
 from graphflow_opencl.axes import Axis, Extra, plain, strides, window
 from graphflow_opencl.checking import checked, numbers, report, wrapped
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.moving import move
 from graphflow_opencl.table import Site, rule
 
@@ -76,7 +76,7 @@ def _extras(site: Site, first: int, bounds: Sequence[int]) -> list[Extra]:
 
 @rule("StridedSlice")
 def _strided_slice(site: Site) -> Launches:
-    dims = dims_in(site)
+    dims = site.dims_in()
     cuts = _cuts(_key(site), dims, site.constants[1:])
     if cuts is None:
         return None
@@ -101,7 +101,7 @@ def _strided_slice(site: Site) -> Launches:
 
 @rule("StridedSliceGrad")
 def _strided_slice_grad(site: Site) -> Launches:
-    dims = dims_out(site)
+    dims = site.dims_out()
     if 0 in dims:
         return []
     cuts = _cuts(_key(site), dims, site.constants[2:])
@@ -147,7 +147,7 @@ def _starts(site: Site, limits: Sequence[int]) -> tuple[list[str], list[Extra]] 
 
 @rule("Slice")
 def _slice(site: Site) -> Launches:
-    dims, out = dims_in(site), dims_out(site)
+    dims, out = site.dims_in(), site.dims_out()
     found = _starts(site, [d - n for d, n in zip(dims, out, strict=True)])
     if found is None:
         return None
@@ -166,7 +166,7 @@ def _slice(site: Site) -> Launches:
 
 @rule("SliceGrad")
 def _slice_grad(site: Site) -> Launches:
-    dims, out = dims_in(site), dims_out(site)
+    dims, out = site.dims_in(), site.dims_out()
     found = _starts(site, [n - d for d, n in zip(dims, out, strict=True)])
     if found is None:
         return None

@@ -16,7 +16,7 @@ from graphflow.dtypes import DType
 from graphflow.spec import numel
 from graphflow_opencl.axes import GPU_GROUP, WORD_BYTES, cpu_launch, each_launch, index_type, shares
 from graphflow_opencl.keys import key_function, key_type, sortable
-from graphflow_opencl.movement import Launches, dims_in, dims_out
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.table import Launch, Scratch, Site, rule
 
 FEW = 32  # up to so many elements are found by insertion
@@ -42,7 +42,7 @@ class Lines(NamedTuple):
 
 @rule("Sort")
 def _sort(site: Site) -> Launches:
-    dims = dims_in(site)
+    dims = site.dims_in()
     axis = site.attrs["axis"] % len(dims) if dims else 0
     size = dims[axis] if dims else 1
     inner = numel(dims[axis + 1 :])
@@ -52,9 +52,9 @@ def _sort(site: Site) -> Launches:
 
 @rule("TopK")
 def _top_k(site: Site) -> Launches:
-    *outer, size = dims_in(site)
+    *outer, size = site.dims_in()
     made = 0 if site.outputs[0] is not None else 1
-    wanted = dims_out(site, made)[-1]
+    wanted = site.dims_out(made)[-1]
     known = site.constants[1]
     if known is not None and int(known) != wanted or wanted > size:
         return None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from graphflow.program import Instruction
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, is_concrete
 
 
 class Traits(NamedTuple):
@@ -80,6 +80,18 @@ class Site(NamedTuple):
     def attrs(self) -> dict[str, Any]:
         """The attributes of the instruction."""
         return self.ins.attrs
+
+    def dims_in(self, which: int = 0) -> tuple[int, ...]:
+        """The dims of an input."""
+        dims = self.inputs[which].dims
+        assert is_concrete(dims)
+        return dims
+
+    def dims_out(self, which: int = 0) -> tuple[int, ...]:
+        """The dims of an output that somebody reads."""
+        found = self.outputs[which]
+        assert found is not None and is_concrete(found.dims)
+        return found.dims
 
 
 Rule = Callable[[Site], "Sequence[Launch] | None"]

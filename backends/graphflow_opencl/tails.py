@@ -47,3 +47,13 @@ def only_first(dtype: DType, width: int, count: int, value: str, other: str) -> 
     parts = [f"({value}).s{DIGITS[begin : begin + w]}" for begin, w in _pieces(count, width)]
     parts += [broadcast_scalar(dtype, w, other) for _, w in _pieces(width - count, width)]
     return f"({register_type(dtype, width)})({', '.join(parts)})"
+
+
+def load_block(dtype: DType, width: int, tail: int, pointer: str, index: str) -> str:
+    """A register of elements, of which only the first `tail` are there, unless it is 0."""
+    return load_tail(dtype, width, tail, pointer, index) if tail else load(dtype, width, pointer, index)
+
+
+def store_block(dtype: DType, width: int, tail: int, pointer: str, index: str, value: str) -> str:
+    """Statements that store a register, or its first `tail` elements."""
+    return store_tail(dtype, tail, pointer, index, value) if tail else store(dtype, width, pointer, index, value)

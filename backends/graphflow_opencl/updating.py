@@ -17,7 +17,7 @@ from graphflow.errors import InvalidArgumentError
 from graphflow.spec import numel
 from graphflow_opencl.axes import Extra, strides
 from graphflow_opencl.checking import STATUS, numbers
-from graphflow_opencl.movement import Launches, dims_in
+from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, storage_type
 from graphflow_opencl.table import Launch, Scratch, Site, Status, rule
 from graphflow_opencl.walking import FLAG, UNTOUCHED, Walk, combination, walk_launch
@@ -27,13 +27,13 @@ GROUP = 256
 
 @rule("Scatter")
 def _scatter(site: Site) -> Launches:
-    dims = dims_in(site)
-    return _update(site, dims, dims[:1], numel(dims_in(site, 1)), dims_in(site, 1), dims[1:]) if dims else None
+    dims = site.dims_in()
+    return _update(site, dims, dims[:1], numel(site.dims_in(1)), site.dims_in(1), dims[1:]) if dims else None
 
 
 @rule("ScatterNdVariable")
 def _scatter_nd(site: Site) -> Launches:
-    dims, shape = dims_in(site), dims_in(site, 1)
+    dims, shape = site.dims_in(), site.dims_in(1)
     if not shape or shape[-1] > len(dims):
         return None
     depth = shape[-1]
@@ -45,7 +45,7 @@ def _update(
 ) -> Launches:
     """`count` rows are updated, each chosen by one number below each of the bounds."""
     dtype, kind = site.inputs[0].dtype, site.attrs["kind"]
-    given = dims_in(site, 2)
+    given = site.dims_in(2)
     if not held(dtype) or dtype.is_bool or site.inputs[2].dtype is not dtype or given not in ((), (*places, *row)):
         return None
     if not count * numel(dims):
@@ -71,7 +71,7 @@ def _check(site: Site, count: int, bounds: Sequence[int], divisors: int, indices
         if position >= count:
             return InvalidArgumentError("Integer division by zero", op=site.ins.op, got=f"update {position - count}")
         size = bounds[position % len(bounds)]
-        shape = dims_in(site, 1)
+        shape = site.dims_in(1)
         where = [int(i) for i in np.unravel_index(position, shape)] if shape else ""
         return InvalidArgumentError(f"indices{where} is out of range", op=site.ins.op, expected=f"0 <= index < {size}")
 

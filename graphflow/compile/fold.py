@@ -39,24 +39,14 @@ def specialise(program: Program, evaluate: Evaluate, doubted: frozenset[int] = f
         if (  # most instructions of a large graph: nothing new is known of their inputs
             inputs
             and inputs[0] not in constants
-            and work.is_plain[ins.type]
-            and not (alias or doubted or ins.after)
+            and (d := OPS[ins.type]).pure
+            and not (d.known_value or d.noop or alias or doubted or ins.after)
             and fresh.isdisjoint(inputs)
         ):
             kept.append(ins)
         else:
             work.visit(ins)
     return work.finish()
-
-
-class _Plain(dict[str, bool]):
-    """Whether instructions of a type, without control edges, are pure, and known by no more than folding."""
-
-    def __missing__(self, type: str) -> bool:
-        d = OPS[type]
-        found = not (d.stateful or d.effect or d.control_flow or d.known_value or d.noop)
-        self[type] = found
-        return found
 
 
 class _Specialiser:
@@ -71,7 +61,6 @@ class _Specialiser:
         self.replaced: dict[int, int | None] = {}  # key of a dropped instruction -> key to wait for instead
         self.folded: list[str] = []
         self.removed: list[str] = []
-        self.is_plain = _Plain()
         self._producer: dict[int, int] = {}
         self._noted = 0  # of how many kept instructions the outputs are in there
         self.fresh = set(program.feeds)  # values whose specs differ from what the graph knew
@@ -88,7 +77,7 @@ class _Specialiser:
         in_doubt = bool(self.doubted) and not self.doubted.isdisjoint(ins.inputs)
         if in_doubt or not self.fresh.isdisjoint(ins.inputs):
             self._infer(definition, ins, in_doubt)
-        pure = not (definition.stateful or definition.effect or definition.control_flow or ins.after)
+        pure = definition.pure and not ins.after
         if pure and (self._known(definition, ins) or self._fold(ins) or definition.noop and self._drop(ins)):
             return
         self.kept.append(ins)

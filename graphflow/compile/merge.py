@@ -25,7 +25,6 @@ def merge_common(program: Program) -> Program:
     table: dict[Any, Instruction] = {}
     kept: list[Instruction] = []
     merged: list[tuple[str, str]] = []
-    pure = _Pure()
     for ins in program.instructions:
         if alias:
             inputs = tuple([alias.get(i, i) for i in ins.inputs])
@@ -33,7 +32,7 @@ def merge_common(program: Program) -> Program:
                 ins = ins._replace(inputs=inputs)
         if replaced and ins.after:
             ins = ins._replace(after=tuple(dict.fromkeys(replaced.get(k, k) for k in ins.after)))
-        key = _key(ins) if pure[ins.type] and not ins.after else None
+        key = _key(ins) if OPS[ins.type].pure and not ins.after else None
         if key is None:
             kept.append(ins)
             continue
@@ -50,15 +49,6 @@ def merge_common(program: Program) -> Program:
         instructions=tuple(kept),
         fetches=tuple(alias.get(v, v) for v in program.fetches),
     )
-
-
-class _Pure(dict[str, bool]):
-    """Whether what instructions of a type compute depends on their inputs and attributes alone."""
-
-    def __missing__(self, type: str) -> bool:
-        definition = OPS[type]
-        self[type] = found = not (definition.stateful or definition.effect or definition.control_flow)
-        return found
 
 
 def _key(ins: Instruction) -> Any:
