@@ -401,7 +401,9 @@ if _typing.TYPE_CHECKING:
 
 # What building a graph does not need, and takes as long to import as all the rest, comes when it is first asked for.
 # Type checkers read the imports above; tests/test_import_time.py holds them and these tables together.
-_LATER_MODULES = ("backend", "checkpoint", "durable", "logging", "runtime", "session", "train")
+_LATER_MODULES = (
+    "backend", "checkpoint", "durable", "inspection", "logging", "plans", "runtime", "session", "train",
+)  # fmt: skip
 _LATER_NAMES = {
     "RegisterKernel": "graphflow.backend",
     "ConfigProto": "graphflow.runtime.config",

@@ -10,7 +10,7 @@ State: the loaded backends, and the kernel rows that users registered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Protocol
 
@@ -76,8 +76,40 @@ class Executable(Protocol):
         """The code of native kernels, if the program has some."""
 
 
+class Observer(Protocol):
+    """Looks on while one program runs, perhaps several times at once and in several threads.
+
+    A step of the backend may stand for several instructions.  Values are keyed by their numbers in the program; who
+    wants to keep one copies it, for its memory may be used again.
+    """
+
+    def before(self, instructions: Sequence[Instruction], inputs: Mapping[int, Any]) -> None:
+        """A step is about to be done; what is raised here fails the run."""
+
+    def after(
+        self, instructions: Sequence[Instruction], made: Mapping[int, Any], started: float, ended: float
+    ) -> Mapping[int, Any] | None:
+        """A step was done, between these readings of `time.perf_counter`; returns what to go on with instead."""
+
+    def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
+        """A step raised this."""
+
+
+class Watch(Protocol):
+    """What traces, profiles and debuggers are to a session: it gives each program an observer."""
+
+    wants_values: bool  # if not, `inputs` and `made` may be empty: a backend need not wait for them
+
+    def observe(self, program: Program) -> Observer:
+        """The observer of a program, or of a branch or loop body."""
+
+
 class Context(Protocol):
     """What a session offers a backend while it compiles."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """Who looks on when the program runs."""
 
     @property
     def workers(self) -> int:

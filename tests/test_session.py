@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import graphflow as tf
-from graphflow.session import MAX_ENTRIES, MAX_SHAPES
+from graphflow.plans import MAX_ENTRIES, MAX_SHAPES
 
 Pair = collections.namedtuple("Pair", ["a", "b"])
 
@@ -30,13 +30,13 @@ def sess() -> Any:
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Grows by one with each compilation."""
     seen: list[Any] = []
-    compile_ = tf.Session._compile
+    compile_ = tf.Session.compile
 
     def counting(self: Any, *args: Any) -> Any:
         seen.append(args)
         return compile_(self, *args)
 
-    monkeypatch.setattr(tf.Session, "_compile", counting)
+    monkeypatch.setattr(tf.Session, "compile", counting)
     return seen
 
 

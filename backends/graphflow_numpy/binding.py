@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphflow.backend import Context, Run, user_kernels
+from graphflow.backend import Context, Run, Watch, user_kernels
 from graphflow.errors import UnimplementedError
 from graphflow.program import Instruction, Program
 from graphflow.runtime.recycling import LARGE, Recycled
 from graphflow.spec import TensorSpec, nbytes
+from graphflow_numpy.observing import observed
 from graphflow_numpy.regions import Regions, enter, leave
 from graphflow_numpy.results import as_number, copying, hand_copy, hand_over, poisoning
+from graphflow_numpy.steps import Step
 from graphflow_numpy.table import TABLE, Constant, Fitted, Row, fitted
 
 OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source is written with them
@@ -42,17 +44,6 @@ OPERATORS: dict[Callable[..., Any], str] = {  # on NumPy scalars, and how source
     operator.or_: "({} | {})",
     operator.xor: "({} ^ {})",
 }
-
-
-class Step(NamedTuple):
-    """One call."""
-
-    function: Callable[..., Any]
-    inputs: tuple[int, ...]  # slots; what the results are written into comes last
-    outputs: tuple[int, ...]  # slots; -1 where nobody reads that output
-    drops: tuple[int, ...]  # slots that no later step reads
-    several: bool  # the function returns a tuple
-    instruction: Instruction
 
 
 # A named tuple's own constructor takes three times as long, and a large program has very many steps.
@@ -123,6 +114,8 @@ class Bound:
         self.planned: frozenset[int] = frozenset(program.memory.offsets) if program.memory else frozenset()
         self._freed = (program.memory.freed if program.memory is not None else None) or {}
         self._context = _Binding(context, program)
+        self._seen: dict[int, tuple[tuple[Instruction, ...], tuple[int, ...]]] = {}  # step -> what it does, and of what
+        self._watch = context.watch
         self._replaced = {r.begin: r for r in replacements}
         self._in_arena = set(self.planned)  # values that are in the arena, or may be views of it
         self._owned: set[int] = set()
@@ -186,6 +179,9 @@ class Bound:
         for (at, _), members in self._runs.items():
             if len(members) > 1:
                 self.steps[at] = self._in_one_call(members)
+                self._see(tuple([ins for ins, _ in members]), (), at)
+        if self._watch is not None:
+            self._let_look_on(self._watch)
 
     def _bind_in_region(
         self, position: int, ins: Instruction, row: Row, replacement: Replacement | None, regions: Regions
@@ -220,6 +216,7 @@ class Bound:
             self._owned.update(outputs)
             if function in OPERATORS:
                 self._scalars.update(outputs)
+        self._see((ins,), ins.inputs)
         self.steps.append(_step((function, ins.inputs, outputs, (), False, ins)))
         return True
 
@@ -261,15 +258,18 @@ class Bound:
         own = planned.isdisjoint(outputs)
         if kernel.into is not None and not (own and self._fetched.isdisjoint(outputs)) and self._gets_memory(ins):
             inputs = self._as_arrays(kernel.into, inputs)
+            self._see((ins,), ins.inputs)
             self.steps.append(Step(kernel.into, (*inputs, *outputs), (), drops, True, ins))
         elif not own:
             places = [i for i, v in enumerate(outputs) if v in planned]
             function = copying(kernel.function, len(inputs), places, len(outputs) == 1)
             given = tuple(outputs[i] for i in places)
             others = tuple(v if v not in planned else -1 for v in outputs)
+            self._see((ins,), ins.inputs)
             self.steps.append(Step(function, (*inputs, *given), others, drops, True, ins))
         else:
             inputs = self._as_arrays(kernel.function, inputs)
+            self._see((ins,), ins.inputs)
             self.steps.append(_step((kernel.function, inputs, outputs, drops, len(outputs) != 1, ins)))
 
     def _joins_a_run(self, position: int, ins: Instruction, function: Callable[..., Any]) -> bool:
@@ -344,7 +344,18 @@ class Bound:
         for v in r.results:
             if v not in self.planned:
                 self._add_memory(v, ins)
+        self._see(self.program.instructions[r.begin : r.end], r.inputs)
         self.steps.append(Step(r.function, (*r.inputs, *r.results), r.outputs, tuple(drops), True, ins))
+
+    def _see(self, instructions: tuple[Instruction, ...], inputs: tuple[int, ...], at: int = -1) -> None:
+        """Note what a step does, by default the next one, if someone looks on."""
+        if self._watch is not None:
+            self._seen[len(self.steps) if at < 0 else at] = instructions, inputs
+
+    def _let_look_on(self, watch: Watch) -> None:
+        observer = watch.observe(self.program)
+        for at, (instructions, inputs) in self._seen.items():
+            self.steps[at] = observed(self.steps[at], instructions, inputs, self.run_slot, observer)
 
     def _is_rank_0(self, v: int) -> bool:
         known = self.program.values[v]
@@ -407,6 +418,7 @@ class _Binding:
 
     def __init__(self, context: Context, program: Program) -> None:
         self.cell = context.cell
+        self.watch = context.watch
         self.compile_function = context.compile_function
         self.is_closed = context.is_closed
         self._values = program.values

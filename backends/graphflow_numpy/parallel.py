@@ -15,11 +15,12 @@ from typing import Any
 from graphflow.backend import Run
 from graphflow.program import Instruction, Schedule
 from graphflow.runtime import drivers, states
-from graphflow_numpy.binding import Bound, MemberFailed, Step, row_of
+from graphflow_numpy.binding import Bound, MemberFailed, row_of
 from graphflow_numpy.first_failure import Failure, first_failure
 from graphflow_numpy.regions import let_go
 from graphflow_numpy.sharing import THREADS
 from graphflow_numpy.steploop import StepLoop
+from graphflow_numpy.steps import Step
 
 Cancelled = Callable[[], bool]
 

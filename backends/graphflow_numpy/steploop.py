@@ -15,9 +15,10 @@ from typing import Any
 
 from graphflow.backend import Run
 from graphflow.program import Instruction
-from graphflow_numpy.binding import Bound, MemberFailed, Step
+from graphflow_numpy.binding import Bound, MemberFailed
 from graphflow_numpy.first_failure import Failure, first_failure
 from graphflow_numpy.regions import let_go
+from graphflow_numpy.steps import Step
 
 Slots = list[Any]
 Body = Callable[..., list[Any]]

@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import Any
 
 from graphflow.program import Instruction
-from graphflow_numpy.binding import OPERATORS, Bound, Step
+from graphflow_numpy.binding import OPERATORS, Bound
 from graphflow_numpy.steploop import StepLoop, settling
+from graphflow_numpy.steps import Step
 
 FILE = "<graphflow program>"
 

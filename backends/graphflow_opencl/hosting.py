@@ -111,6 +111,7 @@ class _HostContext:
         self.workers = context.workers
         self.threads = context.threads
         self.soft_placement = context.soft_placement
+        self.watch = None  # the task as a whole is a step of the plan
         self.is_closed: Callable[[], bool] = context.is_closed
 
     def cell(self, variable: Any) -> Any:

@@ -76,7 +76,7 @@ def session_of(graph: Any, way: Way) -> Session:
     """A session that works in this way."""
     config = ConfigProto(inter_op_parallelism_threads=way.workers) if way.workers else None
     session = Session(graph=graph, config=config)
-    session._options = Options(way.level, way.disabled, way.order)
+    session.options = Options(way.level, way.disabled, way.order)
     if way.rewrite is not None:
         session._backend = cast(Backend, RewritingBackend(session._backend, way.rewrite))
     return session

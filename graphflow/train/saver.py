@@ -32,6 +32,7 @@ from graphflow.errors import (
 )
 from graphflow.graph import Graph, get_default_graph
 from graphflow.keys import GraphKeys
+from graphflow.plans import closed_error
 from graphflow.session import BaseSession
 from graphflow.train import meta_graph
 from graphflow.train.checkpoint_state import (
@@ -147,7 +148,7 @@ class Saver:
                 hint = "make the Saver under the same graph as the session"
                 raise GraphError(f"variable {v.op.name!r} is not of the session's graph", op=v.op, hint=hint)
         if sess._closed:
-            raise sess._closed_error()
+            raise closed_error()
         return sess
 
     def _write_graph(self, graph: Graph, path: str) -> None:
