@@ -16,6 +16,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,12 +121,12 @@ def _answer(child: Child, request: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "failed": f"{type(error).__name__}: {str(error).strip()[:300]}"}
 
 
-def main() -> None:
+def main(make: Callable[[str], Child] = Child) -> None:
     """Answer until the pipe is closed."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        child = Child(sys.argv[1])
+        child = make(sys.argv[1])
     except Exception as error:
         traceback.print_exc()
         print(json.dumps({"ok": False, "failed": f"{type(error).__name__}: {error}"}), file=pipe, flush=True)

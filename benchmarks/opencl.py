@@ -1,9 +1,10 @@
-"""The OpenCL backend against NumPy on one machine: `python -m benchmarks.opencl [--quick] [--json FILE]`.
+"""The OpenCL backend against NumPy and tinygrad on one machine: `python -m benchmarks.opencl [--quick] [--json FILE]`.
 
-Each row compares two or three ways of computing one thing, in one process, rounds interleaved, results checked equal
-before anything is timed: plain NumPy as one would write it, graphflow on NumPy (at its default level), graphflow on
-OpenCL.  Floors come from the same device: the stream rate of `a * b + c`, and OpenBLAS.  Ratios are printed as how many
-times faster than NumPy, and for floors as the share that was reached.
+Each row compares some ways of computing one thing, rounds interleaved, results checked equal before anything is timed:
+plain NumPy as one would write it, graphflow on NumPy (at its default level), graphflow on OpenCL, and, where
+`--peers-python` has it, tinygrad on its CPU and its OpenCL device, in processes of their own.  The floor of
+chains is a stream on the same device, written by hand; that of products is NumPy's column, which is OpenBLAS.  Ratios
+are printed as how many times faster than NumPy, and for the stream as the share of its rate that was reached.
 
 Policy: medians over blocks of runs in interleaved rounds; absolute times are for orientation.
 
@@ -20,17 +21,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyopencl as cl
+from graphflow_opencl import stages
+from graphflow_opencl.devices import open_device
 
 import graphflow as tf
 from benchmarks import data, graphs
+from benchmarks.opencl_peers import DEVICES, Tinygrad, started
+from benchmarks.peers import LeftOut
+from benchmarks.processes import Gone
 
 Way = Callable[[], Any]
 ROUNDS = 5
+STREAMED = 1 << 16  # elements from which on a chain is held against the stream; fewer take a launch's time
 
 
 class Row(NamedTuple):
@@ -39,14 +47,18 @@ class Row(NamedTuple):
     name: str
     ways: dict[str, Way]
     tolerance: float = 1e-4
-    bytes: int = 0  # moved at least, to be compared with the stream rate
+    bytes: int = 0  # moved at least, to be compared with the rate of the stream
     stream: int = 0  # elements of the arrays of that
+    task: str = ""  # what peers call it
+    arrays: Sequence[Any] = ()  # for peers
 
 
-def timed(ways: dict[str, Way], seconds: float) -> dict[str, float]:
+def timed(ways: dict[str, Way], peers: Sequence[Tinygrad], seconds: float) -> dict[str, float]:
     """The median seconds of each way: blocks of runs, the blocks of all ways in turn."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[float]] = {name: [] for name in ways} | {p.peer: [] for p in peers}
     for _ in range(ROUNDS):
+        for peer in peers:
+            found[peer.peer] += peer.block(seconds / ROUNDS)
         for name, way in ways.items():
             way()  # the first of a block finds the others' data in the caches
             until = time.perf_counter() + seconds / ROUNDS
@@ -57,15 +69,23 @@ def timed(ways: dict[str, Way], seconds: float) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def same(row: Row) -> None:
-    """Raise if the ways do not compute the same."""
+def same(row: Row, peers: Sequence[Tinygrad]) -> list[Tinygrad]:
+    """Raise if the ways do not compute the same; the peers that take part."""
     results = {name: _flat(way()) for name, way in row.ways.items()}
     first = next(iter(results.values()))
+    taking_part = []
+    for peer in peers if row.task else ():
+        try:
+            results[peer.peer] = _flat(peer.prepare(row.task, row.arrays))
+            taking_part.append(peer)
+        except (LeftOut, Gone) as reason:
+            print(f"{row.name}: {peer.peer} is left out: {reason}")
     for name, result in results.items():
         for got, wanted in zip(result, first, strict=True):
             error = np.linalg.norm(np.asarray(got, np.float64) - wanted) / max(np.linalg.norm(wanted), 1e-30)
             if not error <= row.tolerance:
                 raise SystemExit(f"{row.name}: {name} is off by {error:.2g}")
+    return taking_part
 
 
 def _flat(x: Any) -> list[Any]:
@@ -112,7 +132,9 @@ def chain(size: int, gradient: bool) -> Row:
     plain = both if gradient else forward
     moved = 4 * size * (8 if gradient else 4)
     name = f"chain {size:,}{' and its gradient' if gradient else ''}"
-    return Row(name, {"numpy": lambda: plain(*arrays), **sessions(build)}, 1e-3, moved, size)
+    task = f"elementwise_4m_{'grad' if gradient else 'fwd'}"  # of any size
+    ways = {"numpy": lambda: plain(*arrays), **sessions(build)}
+    return Row(name, ways, 1e-3, moved, size if size >= STREAMED else 0, task, arrays)
 
 
 def cross_entropy() -> Row:
@@ -134,7 +156,9 @@ def cross_entropy() -> Row:
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits_v2(labels=t, logits=x))
         return [loss, tf.gradients(loss, x)[0]], {x: logits, t: labels}
 
-    return Row("softmax cross-entropy 4096 x 1000, with gradient", {"numpy": plain, **sessions(build)}, 1e-4)
+    ways = {"numpy": plain, **sessions(build)}
+    name = "softmax cross-entropy 4096 x 1000, with gradient"
+    return Row(name, ways, 1e-4, task="cross_entropy", arrays=(logits, labels))
 
 
 def rows(kind: str) -> Row:
@@ -146,7 +170,8 @@ def rows(kind: str) -> Row:
         p = tf.placeholder(tf.float32, x.shape)
         return {"sum": tf.reduce_sum, "max": tf.reduce_max}[kind](p, 1), {p: x}
 
-    return Row(f"{kind} of each row, 4096 x 1000", {"numpy": lambda: plain(1), **sessions(build)})
+    ways = {"numpy": lambda: plain(1), **sessions(build)}
+    return Row(f"{kind} of each row, 4096 x 1000", ways, task=kind, arrays=(x,))
 
 
 def matmul(size: int) -> Row:
@@ -158,10 +183,11 @@ def matmul(size: int) -> Row:
         x, y = tf.placeholder(tf.float32, a.shape), tf.placeholder(tf.float32, b.shape)
         return tf.matmul(x, y), {x: a, y: b}
 
-    return Row(f"matmul {size}", {"numpy": lambda: a @ b, **sessions(build)})
+    ways = {"numpy": lambda: a @ b, **sessions(build)}
+    return Row(f"matmul {size}", ways, task="matmul", arrays=(a, b))
 
 
-def training(family: str, options: dict[str, Any], name: str) -> Row:
+def training(family: str, options: dict[str, Any], name: str, task: str = "") -> Row:
     """A training step of the benchmark's networks: graphflow on NumPy against OpenCL."""
     arrays = data.arrays(family)
 
@@ -170,7 +196,7 @@ def training(family: str, options: dict[str, Any], name: str) -> Row:
         updates = [] if model.update is None else [model.update]
         return [*model.outputs, *updates], model.feeds
 
-    return Row(name, {n: _loss(way) for n, way in sessions(build).items()}, 1e-2)
+    return Row(name, {n: _loss(way) for n, way in sessions(build).items()}, 1e-2, task=task)
 
 
 def _loss(way: Way) -> Way:
@@ -233,14 +259,24 @@ def compiling() -> dict[str, float]:
 
 
 def stream(size: int) -> Way:
-    """`a * b + c` of so many elements on the same device: 16 bytes are moved for each."""
-    arrays = [np.full(size, 0.5, np.float32) for _ in range(3)]
-    with tf.Graph().as_default():
-        a, b, c = (tf.placeholder(tf.float32, [size]) for _ in range(3))
-        y = a * b + c
-        session = tf.Session(device="opencl")
-    feeds = dict(zip((a, b, c), arrays, strict=True))
-    return lambda: session.run(y, feeds)
+    """The doctor's stream, written by hand, over about so many elements: two are read and one is written for each."""
+    device = open_device()
+    queue, flags = device.queue(0), cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    memory = [cl.Buffer(device.context, flags, hostbuf=np.full(size, 0.5, np.float32)) for _ in range(3)]
+    program = cl.Program(device.context, stages.SOURCE).build(options=["-cl-std=CL1.2"], cache_dir=False)
+    kernel = cl.Kernel(program, "stream")
+    vectors = size // 8
+    each = max(1, min(512, vectors // 64)) if device.kind == "cpu" else 8  # vectors of an item
+    items = vectors // each
+    steps = (each, 1) if device.kind == "cpu" else (1, items)
+    kernel.set_args(*memory, *(np.int32(n) for n in (*steps, each)))
+
+    def run() -> None:
+        cl.enqueue_nd_range_kernel(queue, kernel, (items,), None)
+        queue.finish()
+        assert memory  # a kernel does not keep what it is bound to
+
+    return run
 
 
 TABLE: dict[str, Callable[[], Row]] = {
@@ -253,14 +289,38 @@ TABLE: dict[str, Callable[[], Row]] = {
     "max rows": lambda: rows("max"),
     "matmul 1024": lambda: matmul(1024),
     "matmul 256": lambda: matmul(256),
-    "mlp sgd": lambda: training("mlp", {"optimizer": "sgd"}, "training step, perceptron, SGD"),
-    "mlp adam": lambda: training("mlp", {"optimizer": "adam"}, "training step, perceptron, Adam"),
-    "cnn": lambda: training("cnn", {"train": True}, "training step, CNN"),
-    "cnn inference": lambda: training("cnn", {"train": False}, "inference, CNN"),
-    "wide": lambda: training("wide", {}, "16 branches of 6 (matmul 256, tanh)"),
+    "mlp sgd": lambda: training("mlp", {"optimizer": "sgd"}, "training step, perceptron, SGD", "mlp_sgd"),
+    "mlp adam": lambda: training("mlp", {"optimizer": "adam"}, "training step, perceptron, Adam", "mlp_adam"),
+    "cnn": lambda: training("cnn", {"train": True}, "training step, CNN", "cnn_train"),
+    "cnn inference": lambda: training("cnn", {"train": False}, "inference, CNN", "cnn_infer"),
+    "wide": lambda: training("wide", {}, "16 branches of 6 (matmul 256, tanh)", "wide"),
     "lanes": lanes,
     "lstm": lambda: training("lstm", {}, "training step, LSTM"),
 }
+
+
+COLUMNS = ("numpy", "graphflow", "opencl")
+STREAM_BYTES = 12  # for each element of the doctor's stream: two are read, one is written
+
+
+def measured(row: Row, peers: Sequence[Tinygrad], seconds: float) -> dict[str, float]:
+    """The times of a row, which is printed."""
+    peers = same(row, peers)
+    more = {"stream": stream(row.stream)} if row.stream else {}
+    times = timed({**row.ways, **more}, peers, seconds)
+    measure = times["numpy" if "numpy" in times else "graphflow"]
+    names = (*COLUMNS, *DEVICES)
+    cells = "".join(f"{times[n] * 1e3:>12.3f}ms" if n in times else f"{'':>14}" for n in names)
+    print(f"{row.name:<52}{cells}{measure / times['opencl']:>7.2f}x{_share(row, times)}", flush=True)
+    return times
+
+
+def _share(row: Row, times: dict[str, float]) -> str:
+    """How much of the stream's rate was reached."""
+    if not row.stream:
+        return ""
+    rate = STREAM_BYTES * row.stream / times["stream"]
+    return f"{row.bytes / times['opencl'] / rate:8.0%} of {rate / 1e9:.0f} GB/s"
 
 
 def main() -> None:
@@ -269,29 +329,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the time")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     parser.add_argument("--only", default="", help="rows whose key has this in it: " + ", ".join(TABLE))
+    parser.add_argument(
+        "--peers-python", default=sys.executable, metavar="PYTHON", help="the interpreter with tinygrad"
+    )
     options = parser.parse_args()
-    seconds = 0.1 if options.quick else 1.0
     with tf.Session(device="opencl") as session:
         name = session.explain(tf.constant(1.0) + tf.placeholder_with_default(1.0, [])).code.partition(" (")[0]
-    print(f"{name}\n{'':<52}{'numpy':>11}{'graphflow':>11}{'opencl':>11}  faster   stream")
+    peers = started(options.peers_python, print)
+    print(f"{name}\n{'':<52}" + "".join(f"{n:>14}" for n in (*COLUMNS, *DEVICES)) + "  faster  stream")
     figures: dict[str, Any] = {"device": name}
-    for key, make in TABLE.items():
-        if options.only not in key:
-            continue
-        row = make()
-        same(row)
-        more = {"stream": stream(row.stream)} if row.stream else {}
-        times = timed({**row.ways, **more}, seconds)
-        measure = times["numpy" if "numpy" in times else "graphflow"]
-        cells = "".join(
-            f"{times[w] * 1e3:>9.3f}ms" if w in times else f"{'':>11}" for w in ("numpy", "graphflow", "opencl")
-        )
-        share = ""
-        if more:
-            rate = 16 * row.stream / times["stream"]
-            share = f"{row.bytes / times['opencl'] / rate:8.0%} of {rate / 1e9:.0f} GB/s"
-        print(f"{row.name:<52}{cells}{measure / times['opencl']:>7.2f}x{share}", flush=True)
-        figures[row.name] = times
+    try:
+        for key, make in TABLE.items():
+            if options.only in key:
+                row = make()
+                figures[row.name] = measured(row, peers, 0.1 if options.quick else 1.0)
+    finally:
+        for peer in peers:
+            peer.end()
     if "compil" in options.only or not options.only:
         figures["compiling"] = found = compiling()
         print(f"first step of the CNN: {found['cold']:.2f} s, with stored programs {found['stored']:.2f} s")

@@ -4,7 +4,7 @@
 
 Six steps: (1) derive the gradients, once, as more graph; (2) initialise the parameters; (3) choose an example;
 (4) feed it forward; (5) substitute into the gradients that were derived already; (6) update, and go on from (3).
-Every number below is asserted.  `--picture graph.png` draws the graph.
+Every number below is asserted.  `--picture graph.png` draws them, each beside its formula.
 """
 
 import argparse
@@ -18,7 +18,7 @@ SLOPES_BY_HAND = {"z": -10.0, "p": 10.0, "b": 10.0, "q": 10.0, "w": 20.0, "x": 3
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--quick", action="store_true", help="changes nothing: this takes no time")
-    options.add_argument("--picture", metavar="FILE", help="draw the graph into a .png, .svg or .dot file")
+    options.add_argument("--picture", metavar="FILE", help="draw it all into a .png, .svg or .html file")
     arguments = options.parse_args()
 
     x = tf.placeholder(tf.float32, [], name="x")
@@ -60,10 +60,13 @@ def main() -> None:
         print(f"after {updates} updates, the later ones with x = 1 and y = -2: w + b = {w_end + b_end:g}")
         assert abs(w_end + b_end + 2.0) < 1e-4
 
-    if arguments.picture:
-        from graphflow import render
+        if arguments.picture:
+            from graphflow import render
 
-        print(f"the graph: {render.write(tf.get_default_graph(), arguments.picture)}")
+            session.run(tf.global_variables_initializer())  # w and b as in step 2, for the numbers in the picture
+            graph = tf.get_default_graph()
+            numbers = session.run(render.numbers_of(graph), feed_dict=example)
+            print(f"the graph: {graph.render(arguments.picture, 'gradients', values=numbers)}")
 
 
 if __name__ == "__main__":

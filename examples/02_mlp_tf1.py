@@ -2,6 +2,7 @@
 
 The data are Fisher's irises, with all three species and two lengths.  What the program claims is checked at the end:
 the first losses are those of the same training written by hand in NumPy, and most held-out flowers are told right.
+`--pictures FOLDER` draws the graph, the training with what was learned, and the network with its weights.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from graphflow.demo import iris
 
 options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 options.add_argument("--quick", action="store_true", help="train for 60 epochs instead of 300")
+options.add_argument("--pictures", metavar="FOLDER", help="write three pictures into this folder")
 arguments = options.parse_args()
 
 # -- data ----------------------------------------------------------------------------------------------------------
@@ -53,6 +55,27 @@ with tf.Session() as sess:
         if (epoch + 1) % (n_epochs // 6) == 0:
             print(f"epoch {epoch + 1:3d}: loss {np.mean(losses[-5:]):.4f}")
     answers = sess.run(layer_2, feed_dict={X: held_out}).argmax(axis=1)
+
+    if arguments.pictures:
+        from functools import partial
+        from pathlib import Path
+
+        from graphflow import plot
+
+        def predict(petals):
+            return sess.run(layer_2, feed_dict={X: (petals - mean) / deviation}).argmax(axis=1)
+
+        folder = Path(arguments.pictures)
+        sess.graph.render(folder / "02_graph.png")
+        plot.sheet(
+            folder / "02_training.png",
+            partial(plot.curves, losses, steps_per_epoch=len(inputs) // batch_size, label="mean squared error"),
+            partial(plot.regions, predict, train.petals, train.species, names=iris.SPECIES, axis_names=iris.FEATURES),
+        )
+        tf.draw_mlp(
+            sess, [(w1, b1), (w2, b2)], folder / "02_network.png", inputs=iris.FEATURES, outputs=iris.SPECIES,
+            title="What it learned: weights, and biases inside the neurons",
+        )  # fmt: skip
 
 
 # -- the same by hand ----------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 By hand, somebody has to derive the gradient and write it down: from the Bernoulli likelihood follows dL/dz = a - y,
 and from that dL/dw_j = (a - y) x_j.  The graph derives it.  Both are trained by stochastic gradient descent on the same
 batches, from the same start, in float64, and end with the same parameters.  A graph also computes a factor that
-several derivatives share once: that is counted.
+several derivatives share once: that is counted.  `--pictures FOLDER` draws the line that separates the species.
 """
 
 import argparse
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 import graphflow as tf
+from graphflow import plot
 from graphflow.demo import iris
 
 RATE, BATCH = 0.1, 10
@@ -54,10 +57,22 @@ def build(features):
     return x, y, w, b, z, loss
 
 
+def draw(folder, likelihood, inputs, labels):
+    """The two regions, and how sure the model is over the plane."""
+    limits = np.stack([inputs.min(axis=0) - 0.5, inputs.max(axis=0) + 0.5], axis=1)
+    plot.sheet(
+        Path(folder) / "03_regions.png",
+        partial(plot.regions, likelihood, inputs, labels, names=iris.SPECIES[1:], title="Logistic regression"),
+        partial(plot.surface, likelihood, limits, points=inputs, title="How likely virginica is"),
+    )
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--quick", action="store_true", help="train for 20 epochs instead of 200")
-    epochs = 20 if options.parse_args().quick else 200
+    options.add_argument("--pictures", metavar="FOLDER", help="write a picture into this folder")
+    arguments = options.parse_args()
+    epochs = 20 if arguments.quick else 200
 
     inputs, labels = data()
     theta, bias = train_by_hand(inputs, labels, epochs)
@@ -80,6 +95,8 @@ def main() -> None:
         for rows in batches(len(inputs), epochs):
             session.run(update, feed_dict={x: inputs[rows], y: labels[rows]})
         found_w, found_b, final, a = session.run([w, b, loss, tf.sigmoid(z)], feed_dict=everything)
+        if arguments.pictures:
+            draw(arguments.pictures, lambda points: session.run(tf.sigmoid(z), feed_dict={x: points}), inputs, labels)
     print(f"by hand   w = {theta}, b = {bias:.12f}")
     print(f"by graph  w = {found_w.ravel()}, b = {found_b:.12f}")
     right = np.mean((a > 0.5) == (labels == 1))

@@ -1,12 +1,14 @@
 """One script on three devices: NumPy, OpenCL on the CPU, OpenCL on a GPU, as far as they are here.
 
-A small network is trained for some steps on each; the losses must agree.  Then the table: seconds for the first run
-(compiling included) and for a later one, launches of kernels and tasks of the host in one step, and, with `--source`,
-the kernels.  Without a GPU, or without pyopencl, the missing rows say why.
+A small network is trained for some steps on each; the losses must agree.  Then a table: seconds for the first step
+(compiling included) and for a later one, and how many kernels a step is.  Below it stand the steps on the last device,
+each with the ops that it does, and the source of its smallest kernel, or of all with `--source`.  Rows of devices that
+are missing say why.
 """
 
 import argparse
 import itertools
+import platform
 import re
 import statistics
 import time
@@ -14,8 +16,10 @@ import time
 import numpy as np
 
 import graphflow as tf
+from graphflow import devices
 
 SIZES = (64, 128, 10)
+WIDTH = 150  # of what is told of a step
 
 
 def network(batch: int) -> tuple[dict, tf.Tensor, tf.Operation]:
@@ -50,32 +54,60 @@ def train(device: str, steps: int, batch: int) -> tuple[list[float], float, floa
     return losses, seconds[0], statistics.median(seconds[1:]), explanation.code, explanation.native
 
 
+def found_devices() -> list[tuple[str, str, str]]:
+    """A row for each: what to call it, the name that a session takes, and either its hardware or why it is missing."""
+    rows = [("NumPy", "cpu", platform.processor() or platform.machine())]
+    reports = {report["backend"]: report for report in devices.examine(doctor=False)}
+    report = reports.get("opencl", {"devices": [], "checks": []})
+    failed = next((check["advice"] for check in report["checks"] if check["state"] == "failed"), None)
+    for title, kind in (("OpenCL CPU", "cpu"), ("OpenCL GPU", "gpu")):
+        record = next((d for d in report["devices"] if d["type"] == kind), None)
+        rows.append(
+            (title, record["name"] if record else "", record["device"] if record else failed or "there is none")
+        )
+    return rows
+
+
+def smallest(sources: str) -> str:
+    """The shortest of the kernels, which are apart by empty lines; each begins with the ops that it computes."""
+    kernels = [text for text in re.split(r"\n\n+(?=// )", sources.strip()) if "__kernel" in text]
+    return min(kernels, key=len)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--quick", action="store_true", help="fewer steps, a smaller batch")
-    options.add_argument("--source", action="store_true", help="print the kernels, too")
+    options.add_argument("--source", action="store_true", help="print all kernels")
     arguments = options.parse_args()
     steps, batch = (8, 32) if arguments.quick else (200, 256)
 
     reference: list[float] = []
-    sources = ""
-    print(f"{'device':<12}{'first step':>12}{'later step':>12}{'last loss':>12}  what a step is")
-    for name, device in (("NumPy", "cpu"), ("OpenCL", "opencl"), ("OpenCL GPU", "gpu")):
-        try:
-            losses, first, later, code, native = train(device, steps, batch)
-        except (tf.errors.NotFoundError, tf.errors.UnavailableError) as error:
-            print(f"{name:<12}not here: {error.summary}")
+    listing = sources = ""
+    print(f"{'device':<12}{'first step':>13}{'later step':>13}{'last loss':>12}  a step is")
+    for title, name, hardware in found_devices():
+        if not name:
+            print(f"{title:<12}  not here: {hardware}")
             continue
+        losses, first, later, code, native = train(name, steps, batch)
         counts = re.search(r"\d+ kernel launches, \d+ tasks? of the host", code)
-        what = counts.group(0) if counts else "generated Python over NumPy"
-        print(f"{name:<12}{first * 1e3:>9.1f} ms{later * 1e3:>9.3f} ms{losses[-1]:>12.6f}  {what}")
+        what = counts.group(0) if counts else "one generated Python function"
+        print(f"{title:<12}{first * 1e3:>10.1f} ms{later * 1e3:>10.3f} ms{losses[-1]:>12.6f}  {what}, on {hardware}")
         reference = reference or losses
         np.testing.assert_allclose(losses, reference, rtol=1e-3)
         assert losses[-1] < 0.9 * losses[0], "nothing was learned"
-        sources = native or sources
-    if arguments.source and sources:
-        print(f"\nThe kernels of the last device:\n\n{sources}")
-    print(f"\nall devices agree on {steps} losses, from {reference[0]:.4f} to {reference[-1]:.4f}")
+        if counts:
+            listing, sources = code, native
+    print(f"\nAll devices agree on {steps} losses, from {reference[0]:.4f} to {reference[-1]:.4f}.")
+    if not listing:
+        print(
+            'For OpenCL on this CPU: pip install "pyopencl[pocl]"; what is wrong: python -m graphflow devices --doctor'
+        )
+        return
+    print("A first step compiles its kernels, unless they are stored from an earlier run of this script.")
+    print("\nThe steps, each with its ops and their lines in this file:\n")
+    print("\n".join(line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in listing.splitlines()))
+    shown = sources if arguments.source else smallest(sources)
+    print(f"\n{'The kernels' if arguments.source else 'The smallest kernel (--source shows all)'}:\n\n{shown}")
 
 
 if __name__ == "__main__":

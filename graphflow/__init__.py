@@ -36,9 +36,11 @@ from graphflow.dtypes import uint8 as uint8
 from graphflow.dtypes import uint16 as uint16
 from graphflow.dtypes import uint32 as uint32
 from graphflow.dtypes import uint64 as uint64
+from graphflow.errors import bind_picture as _bind_picture
 from graphflow.gradients import gradients as gradients
 from graphflow.graph import Graph as Graph
 from graphflow.graph import bind_export as _bind_export
+from graphflow.graph import bind_pictures as _bind_pictures
 from graphflow.graph import get_default_graph as get_default_graph
 from graphflow.graph import reset_default_graph as reset_default_graph
 from graphflow.higher_order import hessians as hessians
@@ -383,9 +385,12 @@ from graphflow.variables import variables_initializer as initialize_variables
 from graphflow.variables import variables_initializer as variables_initializer
 
 if _typing.TYPE_CHECKING:
+    from graphflow import debug as debug
     from graphflow import logging as logging
+    from graphflow import timeline as timeline
     from graphflow import train as train
     from graphflow.backend import RegisterKernel as RegisterKernel
+    from graphflow.render.schematics import draw_mlp as draw_mlp
     from graphflow.runtime.config import ConfigProto as ConfigProto
     from graphflow.runtime.config import GPUOptions as GPUOptions
     from graphflow.runtime.config import GraphOptions as GraphOptions
@@ -402,7 +407,8 @@ if _typing.TYPE_CHECKING:
 # What building a graph does not need, and takes as long to import as all the rest, comes when it is first asked for.
 # Type checkers read the imports above; tests/test_import_time.py holds them and these tables together.
 _LATER_MODULES = (
-    "backend", "checkpoint", "durable", "inspection", "logging", "plans", "runtime", "session", "train",
+    "backend", "checkpoint", "debug", "durable", "inspection", "logging", "plans", "plot", "render", "runtime",
+    "session", "summary", "timeline", "train",
 )  # fmt: skip
 _LATER_NAMES = {
     "RegisterKernel": "graphflow.backend",
@@ -414,6 +420,7 @@ _LATER_NAMES = {
     "RunOptions": "graphflow.runtime.config",
     "InteractiveSession": "graphflow.session",
     "Session": "graphflow.session",
+    "draw_mlp": "graphflow.render.schematics",
     "import_graph_def": "graphflow.train.graph_import",
     "GraphDef": "graphflow.train.graph_json",
     "NodeDef": "graphflow.train.graph_json",
@@ -439,6 +446,15 @@ def _to_def(graph: _typing.Any) -> _typing.Any:
 
 
 _bind_export(_to_def)
+_bind_pictures(lambda: _import_module("graphflow.render"))
+
+
+def _draw_failure(error: errors.Error, path: _typing.Any, hops: int) -> str:
+    drawn: str = _import_module("graphflow.runtime.watching.pictures").draw_failure(error, path, hops)
+    return drawn
+
+
+_bind_picture(_draw_failure)
 
 
 def __dir__() -> list[str]:

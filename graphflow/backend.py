@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from graphflow.errors import AlreadyExistsError, BackendUnavailable, NotFoundError
+from graphflow.errors import AlreadyExistsError, BackendUnavailable, Error, NotFoundError
 from graphflow.program import Group, Instruction, Program, Storage
+from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation
 
 GROUP = "graphflow.backends"
@@ -76,6 +77,14 @@ class Executable(Protocol):
         """The code of native kernels, if the program has some."""
 
 
+@runtime_checkable
+class PlacingExecutable(Executable, Protocol):
+    """One that does not do all of its instructions in the same place."""
+
+    def placements(self) -> Mapping[int, tuple[str, str]]:
+        """Instruction's key -> the device, such as "/device:GPU:0" ("": none), and why, if that needs a reason."""
+
+
 class Observer(Protocol):
     """Looks on while one program runs, perhaps several times at once and in several threads.
 
@@ -83,8 +92,8 @@ class Observer(Protocol):
     wants to keep one copies it, for its memory may be used again.
     """
 
-    def before(self, instructions: Sequence[Instruction], inputs: Mapping[int, Any]) -> None:
-        """A step is about to be done; what is raised here fails the run."""
+    def before(self, instructions: Sequence[Instruction], inputs: Mapping[int, Any]) -> Mapping[int, Any] | None:
+        """A step is about to be done; returns what it is to read instead.  What is raised here fails the run."""
 
     def after(
         self, instructions: Sequence[Instruction], made: Mapping[int, Any], started: float, ended: float
@@ -93,6 +102,14 @@ class Observer(Protocol):
 
     def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
         """A step raised this."""
+
+
+@runtime_checkable
+class QueueObserver(Observer, Protocol):
+    """One that also takes the times of what a device did by itself while Python went on."""
+
+    def queued(self, instructions: Sequence[Instruction], queue: str, started: float, ended: float) -> None:
+        """A device's queue did a step between these times, of the clock `time.perf_counter`; there is no `after`."""
 
 
 class Watch(Protocol):
@@ -153,6 +170,16 @@ class Backend(Protocol):
 
     def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
         """Compute one instruction on NumPy values (constant folding)."""
+
+    def kernel(self, ins: Instruction, values: Sequence[TensorSpec]) -> tuple[Callable[..., Any], bool] | None:
+        """What computes one instruction outside a program: `(arrays...) -> array, or a tuple of several`.
+
+        `values` are the specs of its inputs and outputs, whose numbers are places in it.  With it comes whether results
+        may share memory with inputs.  None where a program must be made of it, because it needs a session or a run.
+        """
+
+    def explained(self, error: Exception, ins: Instruction, inputs: Sequence[Any]) -> Error:
+        """What such a kernel raised, as an error of ours."""
 
     def storage(self, program: Program, ins: Instruction) -> Storage:
         """Where the kernel of an instruction puts its results, for the memory plan."""

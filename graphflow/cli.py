@@ -23,8 +23,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 import graphflow
-from graphflow import demo, devices
+from graphflow import demo, devices, looking
 from graphflow.backend import available_backends
+from graphflow.debug import terminal
 from graphflow.errors import Error, NotFoundError
 from graphflow.opdef import OPS, OpDef, gradient_of
 
@@ -188,6 +189,16 @@ COMMANDS: dict[str, Command] = {
         "train a small network on real data and draw it: two pictures in this folder",
         demo.add_arguments, demo.run, demo.PACKAGES,
     ),
+    "show": Command("what the graph of a script, or of a file, consists of", looking.show_arguments, looking.show, {}),
+    "render": Command("draw the graph of a script, or of a file", looking.render_arguments, looking.draw, {}),
+    "explain": Command(
+        "what the compiler made of a script's runs: passes, order, memory, code",
+        looking.explain_arguments, looking.explain, {},
+    ),
+    "trace": Command(
+        "run a script and write its timeline, for ui.perfetto.dev", looking.trace_arguments, looking.trace, {}
+    ),
+    "debug": Command("run a script under the step debugger", terminal.add_arguments, terminal.run, {}),
     "ops": Command("list the op types: gradient or not, and what each does", _ops_arguments, _ops, {}),
     "devices": Command(
         "list what programs can run on; --doctor tries each and tells how to mend what fails",

@@ -5,11 +5,14 @@ would expect (`InvalidArgumentError` is a `ValueError`, `NotFoundError` a `Looku
 one short sentence; what was expected, what came, the op, the user's own line and a hint follow, one line each and
 only where they are known.  No raw NumPy, graphviz or pyopencl exception leaves the library.
 
-State: none.  Errors hold names and text, never arrays, so that a kept traceback keeps no memory alive.
+State: what draws the surroundings of an error, bound once from above.  Errors hold names and text and a weak reference
+to the graph, never arrays, so that a kept traceback keeps no memory alive.
 """
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from graphflow.source import user_frame
@@ -72,12 +75,15 @@ class Error(Exception):
         place: str | None = source or getattr(op, "source", None)
         self._of_an_op = place is not None
         self.source: str = place or str(user_frame())
+        self.unbuilt: tuple[str, ...] | None = None  # the inputs of an op that could not be built
+        self._graph = _reference(getattr(op, "graph", None))
 
     def attach(self, op: Any) -> Error:
         """Name the op in an error that was raised where the op was not known; the first op named stays."""
         if self.op_name is None and op is not None:
             self.op_name = op.name
             self.op_type = op.type
+            self._graph = _reference(op.graph)
             if not self._of_an_op:
                 self.source, self._of_an_op = op.source, True
         return self
@@ -85,7 +91,27 @@ class Error(Exception):
     def about(self, other: Error) -> Error:
         """Take over the op and the line that another error names."""
         self.op_name, self.op_type, self.source = other.op_name, other.op_type, other.source
+        self._graph, self.unbuilt = other._graph, other.unbuilt
         return self
+
+    def not_built(self, name: str, type: str, place: str, graph: Any, inputs: tuple[str, ...]) -> Error:
+        """Name the op that was about to be built, and the tensors that it was given."""
+        self.op_name, self.op_type, self.source = name, type, place
+        self._graph, self.unbuilt = _reference(graph), inputs
+        return self
+
+    @property
+    def graph(self) -> Any:
+        """The graph of the op; None if the error is about no op, or if the graph is gone."""
+        return self._graph() if self._graph is not None else None
+
+    def render(self, path: Any, hops: int = 2) -> str:
+        """Draw the op that failed, in red, and what is at most `hops` edges away from it; returns the path."""
+        return _draw[0](self, path, hops)
+
+    def __reduce__(self) -> Any:
+        plain: Any = super().__reduce__()
+        return *plain[:2], {**plain[2], "_graph": None}  # a reference to a graph of this process goes nowhere else
 
     @property
     def message(self) -> str:
@@ -107,6 +133,18 @@ class Error(Exception):
 
 
 OpError = Error
+
+
+def _reference(graph: Any) -> weakref.ref[Any] | None:
+    return weakref.ref(graph) if graph is not None else None
+
+
+_draw: list[Callable[[Error, Any, int], str]] = []
+
+
+def bind_picture(draw: Callable[[Error, Any, int], str]) -> None:
+    """Tell how the surroundings of an error are drawn; called once by who can."""
+    _draw[:] = [draw]
 
 
 class CancelledError(Error, RuntimeError):
@@ -141,6 +179,10 @@ class FeedError(InvalidArgumentError, TypeError):
 
 class FetchError(InvalidArgumentError, TypeError):
     """Something in the fetches that cannot be fetched."""
+
+
+class NumericsError(InvalidArgumentError):
+    """A NaN or an infinity where numbers are looked at: `Session.check_numerics`."""
 
 
 class GraphError(InvalidArgumentError):
@@ -219,6 +261,12 @@ class InternalError(Error, RuntimeError):
     """A broken invariant of graphflow itself; please report it."""
 
     error_code = INTERNAL
+
+
+class RewriteError(InternalError):
+    """An optimised program computes something else than the graph as it was written; `tf.debug.DebugMode` found it."""
+
+    pass_name: str | None = None  # the pass of the compiler that is wrong
 
 
 class UnavailableError(Error, RuntimeError):

@@ -57,13 +57,14 @@ def gradients(
     stops = set(_sources([] if stop_gradients is None else stop_gradients)[1])
     with get_default_graph().name_scope(name), CollectorPaused():
         _check_one_graph(targets, keys)
-        walk = _Walk(targets, keys, stops)
-        walk.seed(targets, _given(targets, grad_ys))
+        walk = Walk(targets, keys, stops)
+        walk.seed(targets, given_or_ones(targets, grad_ys))
         walk.run()
         found = [walk.total(key) for key in keys]
         _complain_if_cut(found, targets, sources, walk)
         if unconnected_gradients == "zero":
             found = [array.zeros_like(x) if g is None else g for g, x in zip(found, sources, strict=True)]
+    get_default_graph().store.setdefault("derivatives", []).append((targets, walk.parts))  # for pictures
     return found
 
 
@@ -111,7 +112,7 @@ def _root(graph: Any) -> Any:
     return graph
 
 
-def _given(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
+def given_or_ones(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
     given = [None] * len(ys) if grad_ys is None else listed(grad_ys)
     if len(given) != len(ys):
         raise InvalidArgumentError("grad_ys needs one entry for each of ys", expected=str(len(ys)), got=str(len(given)))
@@ -134,7 +135,7 @@ def _given(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
     return out
 
 
-class _Walk:
+class Walk:
     """The reverse walk: contributions to each tensor, and the ops between xs and ys."""
 
     def __init__(self, ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> None:
@@ -187,7 +188,7 @@ class _Walk:
             wanted = [x in reached and x not in stops and x.dtype.kind in DIFFERENTIABLE for x in inputs]
             if True not in wanted:
                 continue
-            for x, g in zip(inputs, self._apply(op, dys, wanted), strict=True):
+            for x, g in zip(inputs, self.apply(op, dys, wanted), strict=True):
                 if g is not None and x in reached and x not in stops:
                     found = parts.get(x)
                     if found is None:
@@ -195,7 +196,7 @@ class _Walk:
                     else:
                         found.append(g)
 
-    def _apply(self, op: Operation, dys: list[Any], wanted: list[bool]) -> Sequence[Any]:
+    def apply(self, op: Operation, dys: list[Any], wanted: list[bool]) -> Sequence[Any]:
         """The contributions of one op to its inputs."""
         if op.type == "Arg":
             return dys  # inside a branch or loop body: the same tensor, outside
@@ -315,7 +316,7 @@ def _sum(parts: list[Any]) -> Any:
     return math.add(dense[0], dense[1]) if len(dense) == 2 else math.add_n(dense)
 
 
-def _complain_if_cut(found: list[Any], ys: list[Tensor], xs: list[Any], walk: _Walk) -> None:
+def _complain_if_cut(found: list[Any], ys: list[Tensor], xs: list[Any], walk: Walk) -> None:
     """Where no gradient at all came out, and an op without gradient is the reason, say which."""
     if not found or any(g is not None for g in found) or not walk.blocked:
         return

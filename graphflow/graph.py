@@ -42,6 +42,8 @@ class _Here(threading.local):
 class Graph:
     """A set of operations that can be extended, inspected, differentiated and run."""
 
+    computes = False  # whether ops are computed at once instead of being kept
+
     def __init__(self) -> None:
         self._operations: list[Operation] = []
         self._by_name: dict[str, Operation] = {}
@@ -109,11 +111,15 @@ class Graph:
         if before not in after.control_inputs:
             after.control_inputs = (*after.control_inputs, before)
             self._late_edges = self._late_edges or late
-            graph: Graph = self
+            self.outdate_plans()
+
+    def outdate_plans(self) -> None:
+        """What sessions compiled before this moment is not to be used any more."""
+        graph: Graph = self
+        graph.mutations += 1
+        while isinstance(graph, FuncGraph):  # sessions watch the outermost
+            graph = graph.outer
             graph.mutations += 1
-            while isinstance(graph, FuncGraph):  # sessions watch the outermost
-                graph = graph.outer
-                graph.mutations += 1
 
     def _reaches(self, start: Operation, goal: Operation) -> bool:
         """Whether `goal` depends on `start`."""
@@ -132,6 +138,8 @@ class Graph:
         """The tensor as an input for ops of this graph; a plain graph takes only its own."""
         if tensor.graph is self:
             return tensor
+        if tensor.graph.computes:
+            return _adopt[0](self, tensor)
         raise GraphError(
             f"tensor {tensor.name!r} belongs to another graph",
             op=tensor.op,
@@ -260,6 +268,20 @@ class Graph:
         """The graph as a GraphDef: plain data that `tf.import_graph_def` builds again."""
         return _export[0](self)
 
+    def render(self, path: Any, view: str = "graph", **options: Any) -> str:
+        """Draw the graph into a .png, .svg, .pdf, .html, .dot, .mermaid or .json file; options as in `tf.render`."""
+        return str(_pictures[0]().render(self, path, view, **options))
+
+    def to_networkx(self) -> Any:
+        """The graph as an analysed `networkx.DiGraph`: depth, width and critical path are attributes of it."""
+        return _pictures[0]().to_networkx(self)
+
+    def _repr_svg_(self) -> Any:
+        return _pictures[0]().notebook.svg(self)
+
+    def _repr_html_(self) -> Any:
+        return _pictures[0]().notebook.html(self)
+
     def operations_after(self, id: int) -> list[Operation]:
         """The ops built after the one with that id."""
         return self._operations[id + 1 :]
@@ -376,12 +398,28 @@ class Graph:
         self._collections.pop(name, None)
 
 
+_adopt: list[Callable[[Graph, Tensor], Tensor]] = []
+
+
+def bind_adoption(function: Callable[[Graph, Tensor], Tensor]) -> None:
+    """Tell what a tensor that has its value already is inside a graph; called once by the eager engine."""
+    _adopt[:] = [function]
+
+
 _export: list[Callable[[Graph], Any]] = []
 
 
 def bind_export(function: Callable[[Graph], Any]) -> None:
     """Tell how a graph becomes a GraphDef; called once by the module that owns the format."""
     _export[:] = [function]
+
+
+_pictures: list[Callable[[], Any]] = []
+
+
+def bind_pictures(module: Callable[[], Any]) -> None:
+    """Tell how to come by the module that draws graphs, which stands above this one; called once."""
+    _pictures[:] = [module]
 
 
 class FuncGraph(Graph):

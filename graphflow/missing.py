@@ -11,7 +11,6 @@ from collections.abc import Sequence
 _INSTEAD = {
     "layers": "tf.nn and tf.get_variable build layers; the examples show how",
     "contrib": "tf.initializers.xavier_initializer is there; most of the rest is in tf.nn and tf.train",
-    "summary": "fetch the values and keep them in a list",
     "app": "call main() yourself; argparse reads flags",
     "flags": "argparse reads flags",
     "data": "feed batches through feed_dict",

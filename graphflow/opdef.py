@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypedDict,
 
 from graphflow import source
 from graphflow.constants import convert_to_tensor
+from graphflow.defaults import stacks
 from graphflow.dtypes import DType, resource
 from graphflow.errors import (
     AlreadyExistsError,
@@ -250,19 +251,17 @@ def gradient_of(type: str) -> Gradient | None:
 
 def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: dict[str, Any]) -> Any:
     """Check the inputs, infer the outputs, add the op to the graph; the one way in which ops come to be."""
-    graph = get_default_graph()
+    graph: Any = get_default_graph()
+    if graph.computes:
+        return graph.compute(definition, inputs, name, attrs)
     for x in inputs:
         if type(x) is not Tensor or x.graph is not graph or x.dtype is resource:
             graph, inputs = as_inputs(definition, graph, inputs)
+            if graph.computes:
+                return graph.compute(definition, inputs, name, attrs)
             break
     place = source.user_frame()
-    try:
-        group = definition.same_dtype
-        if group is not None and len(inputs) > 1:
-            _check_one_dtype(inputs, group)
-        known = definition.infer(*inputs, **attrs)
-    except Exception as error:
-        raise _build_error(error, definition, graph, name, place) from (None if isinstance(error, Error) else error)
+    known = check_inputs(definition, graph, inputs, name, attrs, place)
     if type(known) is TensorSpec:
         op = graph.add_operation(definition.type, inputs, attrs, (known,), name, place)
         return op.outputs[0]
@@ -270,6 +269,20 @@ def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: d
     if definition.result is not None:
         return definition.result(*op.outputs)
     return op.outputs if op.outputs else op
+
+
+def check_inputs(
+    definition: OpDef, graph: Graph, inputs: tuple[Any, ...], name: str | None, attrs: dict[str, Any], place: Any
+) -> Known:
+    """What the op will make of inputs of these dtypes and shapes; or the error that names it."""
+    try:
+        group = definition.same_dtype
+        if group is not None and len(inputs) > 1:
+            _check_one_dtype(inputs, group)
+        return definition.infer(*inputs, **attrs)
+    except Exception as error:
+        told = _build_error(error, definition, graph, name, place, inputs)
+        raise told from (None if isinstance(error, Error) else error)
 
 
 def _check_one_dtype(inputs: tuple[Tensor, ...], group: tuple[int, ...]) -> None:
@@ -285,7 +298,14 @@ def _check_one_dtype(inputs: tuple[Tensor, ...], group: tuple[int, ...]) -> None
             )
 
 
-def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | None, place: source.Source) -> Error:
+def _build_error(
+    error: Exception,
+    definition: OpDef,
+    graph: Graph,
+    name: str | None,
+    place: source.Source,
+    inputs: Sequence[Tensor],
+) -> Error:
     """The error with the op that was about to be built in it."""
     if not isinstance(error, Error):
         kind = DTypeError if isinstance(error, TypeError) else InvalidArgumentError
@@ -294,9 +314,8 @@ def _build_error(error: Exception, definition: OpDef, graph: Graph, name: str | 
         error.summary = f"{definition.type}: {error.summary}"
     if error.op_name is None:
         whole = isinstance(name, str) and name.endswith("/")  # the scope's own name, to be used as it is
-        error.op_name = name[:-1] if name and whole else f"{graph.scope.name}{name or definition.type}"
-        error.op_type = definition.type
-        error.source = str(place)
+        full = name[:-1] if name and whole else f"{graph.scope.name}{name or definition.type}"
+        error.not_built(full, definition.type, str(place), graph, tuple([x.name for x in inputs]))
     return error
 
 
@@ -331,6 +350,11 @@ def as_inputs(definition: OpDef, graph: Graph, inputs: tuple[Any, ...]) -> tuple
 def _graph_of(inputs: tuple[Any, ...], graph: Graph) -> Graph:
     """The graph of the first tensor among the inputs, which `graph` must be able to see if it is a function's."""
     first = next((x for x in inputs if hasattr(x, "graph")), None)
+    if first is not None and first.graph.computes:
+        symbolic = next((x for x in inputs if hasattr(x, "graph") and not x.graph.computes), None)
+        if symbolic is None:
+            return graph if stacks.graphs else first.graph  # inside `with graph.as_default():` a graph is being built
+        first = symbolic
     if first is None or first.graph is graph or graph.encloses(first.graph):
         return graph
     if isinstance(graph, FuncGraph):

@@ -46,6 +46,10 @@ class Operators:
     __slots__ = ()
     __array_priority__ = 100
 
+    def on_value(self, function: Callable[[Any], Any]) -> Any:
+        """Call `function(value)` whenever a run computes this; returns a handle with `remove()`.  Also a decorator."""
+        return _table["on_value"](self, function)
+
     def __add__(self, other: Any) -> Any:
         return _table["add"](self, other)
 

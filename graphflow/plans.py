@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,9 @@ from graphflow.tensor import Operation, Tensor
 MAX_ENTRIES = 512
 MAX_SHAPES = 16
 MAX_WATCHED = 64
+
+
+Enclose = Callable[[Callable[[Watch], Executable]], Executable]
 
 
 class Entry:
@@ -99,7 +102,7 @@ class Plans:
         self._cells: dict[str, Cell] = {}
         self._entries: dict[Any, Entry] = {}
         self._watched: dict[Any, Executable] = {}  # plans that someone looks on at
-        self._onlooker: Onlooker | None = None  # who looks on at all runs, for now
+        self._looking: tuple[Enclose, int | None] | None = None  # how plans are made while someone looks on at all runs
         self._mutations = self.graph.mutations
         self._runs = itertools.count()
         self._entropy = secrets.randbits(64)  # where random ops without a seed draw from
@@ -159,14 +162,27 @@ class Plans:
                 return found
             general = len(entry.plans) >= MAX_SHAPES
             dims: list[spec.Dims] = [t.dims if general else s for t, s in zip(entry.feeds, shapes, strict=True)]
-            wanted = entry.fetches
-            executable = self.compile(wanted.tensors, wanted.operations, entry.feeds, dims, self._onlooker)
+            executable = self._compiled(entry, dims)
             if general:
                 entry.any_shape = executable
                 entry.plans.clear()
             else:
                 entry.plans[shapes] = executable
             return executable
+
+    def _compiled(self, entry: Entry, dims: Sequence[spec.Dims]) -> Executable:
+        """Compile for feeds of these shapes, as whoever looks on at all runs wants it."""
+        wanted = entry.fetches
+        if self._looking is None:
+            return self.compile(wanted.tensors, wanted.operations, entry.feeds, dims)
+        enclose, level = self._looking
+
+        def compiled(watch: Watch) -> Executable:
+            with self._lock:
+                onlooker = Onlooker(self, watch, level)
+                return self.compile(wanted.tensors, wanted.operations, entry.feeds, dims, onlooker)
+
+        return enclose(compiled)
 
     def compile(
         self,
@@ -230,19 +246,25 @@ class Plans:
     @contextmanager
     def looking_on(self, watch: Watch, level: int | None = None) -> Iterator[None]:
         """For the length of this context `watch` looks on at every run, at this optimisation level."""
+        with self.enclosing(lambda compiled: compiled(watch), level):
+            yield
+
+    @contextmanager
+    def enclosing(self, enclose: Enclose, level: int | None = None) -> Iterator[None]:
+        """For the length of this context runs call what `enclose` makes of the function that compiles for a watch."""
         with self._lock:
-            if self._onlooker is not None:
+            if self._looking is not None:
                 raise FailedPreconditionError(
                     "someone looks on at this session already", hint="one trace or debugger at a time"
                 )
             unwatched = [(entry, dict(entry.plans), entry.any_shape) for entry in set(self._entries.values())]
             self._forget_plans()
-            self._onlooker = Onlooker(self, watch, level)
+            self._looking = enclose, level
         try:
             yield
         finally:
             with self._lock:
-                self._onlooker = None
+                self._looking = None
                 self._forget_plans()
                 for entry, plans, any_shape in unwatched:
                     entry.plans.update(plans)
@@ -255,11 +277,17 @@ class Plans:
 
     def watched_run(self, watch: Watch, fetches: Any, feed_dict: Any = None, level: int | None = None) -> Any:
         """What `run` returns, computed apart from all other runs while `watch` looks on."""
-        entry = self._prepare(fetches, feed_dict)
-        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
-        executable = self._watched_plan(entry, tuple([v.shape for v in values]), watch, level)
+        entry, executable, values = self._watched_call(watch, fetches, feed_dict, level)
         out = executable(values, Run(next(self._runs), self._entropy))
         return out[0] if entry.single else entry.fetches.rebuild(out)
+
+    def _watched_call(
+        self, watch: Watch, fetches: Any, feed_dict: Any, level: int | None = None
+    ) -> tuple[Entry, Executable, list[Any]]:
+        """What `watched_run` calls, and with what."""
+        entry = self._prepare(fetches, feed_dict)
+        values = [convert(v) for convert, v in zip(entry.converters, (feed_dict or {}).values(), strict=True)]
+        return entry, self._watched_plan(entry, tuple([v.shape for v in values]), watch, level), values
 
     def _watched_plan(self, entry: Entry, shapes: tuple[Any, ...], watch: Watch, level: int | None) -> Executable:
         key = (entry, shapes, watch, level)
@@ -272,6 +300,12 @@ class Plans:
                 found = self.compile(wanted.tensors, wanted.operations, entry.feeds, shapes, onlooker)
                 self._watched[key] = found
             return found
+
+    def forget(self, watch: Watch) -> None:
+        """Drop the plans that were made for a watch which will not come again."""
+        with self._lock:
+            for key in [key for key in self._watched if key[2] is watch]:
+                del self._watched[key]
 
     # -- what the backend asks for -------------------------------------------------------------------------------
 

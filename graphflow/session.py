@@ -68,6 +68,8 @@ class BaseSession(Inspection):
         """
         if options is not None or run_metadata is not None:
             check_options(options, run_metadata)
+            if options is not None and (options.trace_level or options.timeout_in_ms):
+                return self._recorded_run(fetches, feed_dict, options, run_metadata, device_arrays)
         try:
             kind = type(fetches)
             key = (tuple(fetches), kind) if kind is list or kind is tuple else fetches

@@ -3,13 +3,19 @@
 Needs pyopencl and the oclgrind wheel.  oclgrind interprets kernels and tells of accesses outside a buffer and of data
 races; values are held against NumPy's besides.  Sizes are small, with those around the widths of vectors and groups.
 
+With the word `unwritten` it looks for values from private or local memory that nobody has written instead, for people
+and not for CI: oclgrind's check for that finds the planted faults, but it also tells of a few graphs that are right,
+others in each run, and mostly in the GPU schedule.  Only a kernel's line that is told of in every run is a fault.
+
 Policy: any word of oclgrind is a failure.  Each value gets a buffer of exactly its size, where a plan would cut it from
 an arena, so that an access beyond it is seen; and memory that nobody has written is full of ones, which is NaN or -1,
-so that reading it shows in the values.  The check that oclgrind has for it is not used: it takes what an earlier kernel
-wrote for unwritten.  Kernels are not optimised, since oclgrind makes 255 of a true that comes as a single bit.  Not
-seen: reads of unwritten local memory, and accesses to the word beside a word that a plan keeps.
+so that reading it shows in the values.  The check that oclgrind has for it takes what an earlier kernel wrote for
+unwritten, so all buffers are written anew before each launch; and it dies on vector literals, which are taken apart
+(`oclgrind_vectors`).  Kernels are not optimised, since oclgrind makes 255 of a true that comes as a single bit.  Not
+seen by CI: reads of unwritten local memory, and accesses to the word beside a word that a plan keeps.
 
-State: `pyopencl.Buffer` is replaced; the stream of errors goes into a file, to be read after each graph.
+State: `pyopencl.Buffer` is replaced, and for the check of unwritten memory how programs are written and launched; the
+stream of errors goes into a file, to be read after each graph.
 """
 
 from __future__ import annotations
@@ -20,11 +26,12 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ["OCLGRIND_DATA_RACES"] = "1"
+os.environ["OCLGRIND_UNINITIALIZED" if "unwritten" in sys.argv else "OCLGRIND_DATA_RACES"] = "1"
 os.environ["GRAPHFLOW_OCL_PRODUCTS"] = "device"
 os.environ["GRAPHFLOW_OCL_LANES"] = "1"  # oclgrind has no locks
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -37,12 +44,15 @@ from graphflow_opencl.devices import open_device
 import graphflow as tf
 from graphflow.testing import Arg, OpCase
 from tests.cases import CASES
+from tests.oclgrind_vectors import taken_apart
 from tests.opencl_graphs import Rows, complaints, run_on_device, together
 
-SIZES = 0, 1, 7, 8, 9, 63, 65
+UNWRITTEN = "unwritten" in sys.argv  # look for reads of unwritten private and local memory, and for nothing else
+SIZES = (0, 1, 7, 9) if UNWRITTEN else (0, 1, 7, 8, 9, 63, 65)
 EACH = 2  # rows of each op type in the table of cases
 MOST = 16  # rows in a graph
 WORD = 4  # bytes: what a kernel refuses is told in parts of one buffer
+BUFFERS: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class Buffer(cl.Buffer):
@@ -53,6 +63,7 @@ class Buffer(cl.Buffer):
         if hostbuf is None:
             flags, hostbuf = flags | cl.mem_flags.COPY_HOST_PTR, np.full(size, 0xFF, np.uint8)
         super().__init__(context, flags, 0, hostbuf)
+        BUFFERS.add(self)
 
     def get_sub_region(self, origin: int, size: int, flags: int = 0) -> Any:
         """Memory elsewhere, unless it is a single word."""
@@ -156,7 +167,7 @@ FAMILIES: dict[str, tuple[Callable[..., Any], Callable[[int], Sequence[tuple[int
     "ordered": (_ordered, lambda n: [(2, n)], 1),
     "drawn": (_drawn, lambda n: [(n,)], 0),
 }
-LONG = "a chain", "casts", "drawn"  # cheap enough for a thousand
+LONG = () if UNWRITTEN else ("a chain", "casts", "drawn")  # cheap enough for a thousand
 
 
 def swept() -> Iterator[list[OpCase]]:
@@ -191,13 +202,26 @@ class Reports:
 
 # -- faults that must be seen --------------------------------------------------------------------------------------
 
-BEYOND = "__kernel void fault(__global int *a) { a[get_global_id(0) + 1] = 1; }"
-RACE = """__kernel void fault(__global int *a) {
+BEYOND = "__kernel void KERNEL(__global int *a) { a[get_global_id(0) + 1] = 1; }"
+RACE = """__kernel void KERNEL(__global int *a) {
     __local int shared[8];
     shared[get_local_id(0)] = get_global_id(0);
     a[get_global_id(0)] = shared[7 - get_local_id(0)];
 }"""
-FAULTS = (BEYOND, "Invalid write"), (RACE, "data race")
+LOCAL = """__kernel void KERNEL(__global int *a) {
+    __local int shared[8];
+    if (get_local_id(0) < 7) shared[get_local_id(0)] = 3;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    a[get_global_id(0)] = shared[get_local_id(0)];
+}"""
+PRIVATE = """__kernel void KERNEL(__global int *a) {
+    int4 part[2];
+    part[get_global_id(0) & 1] = vload4(0, a);
+    int4 whole = (int4)(part[1].s01, 5, 6);
+    a[get_global_id(0)] = whole.s1;
+}"""
+ACCESSES = (BEYOND, "Invalid write"), (RACE, "data race")
+FAULTS = ((LOCAL, "ninitialized"), (PRIVATE, "ninitialized")) if UNWRITTEN else ACCESSES
 
 
 def overlooked(reports: Reports) -> list[str]:
@@ -205,8 +229,10 @@ def overlooked(reports: Reports) -> list[str]:
     device = open_device()
     out = []
     for source, words in FAULTS:
-        program = cl.Program(device.context, source).build(list(building.OPTIONS), cache_dir=False)
-        kernel = cl.Kernel(program, "fault")
+        program = cl.Program(device.context, building.whole_source([source], False)[0]).build(
+            list(building.OPTIONS), cache_dir=False
+        )
+        kernel = cl.Kernel(program, "k0")
         memory = Buffer(device.context, cl.mem_flags.READ_WRITE, 32)
         kernel.set_args(memory)
         cl.enqueue_nd_range_kernel(device.queue(0), kernel, (8,), (8,))
@@ -230,11 +256,37 @@ def check(cases: Sequence[OpCase], reports: Reports) -> list[str]:
     return [*bad, *(["oclgrind says\n" + text[:3000]] if text else [])]
 
 
+def without_literals(whole_source: Callable[..., tuple[str, list[str]]]) -> Callable[..., tuple[str, list[str]]]:
+    """How programs are written for the check of unwritten memory."""
+
+    def whole(sources: Sequence[str], doubles: bool) -> tuple[str, list[str]]:
+        text, names = whole_source(sources, doubles)
+        return taken_apart(text), names
+
+    return whole
+
+
+def rewritten_before(enqueue: Callable[..., Any]) -> Callable[..., Any]:
+    """A launch before which the host writes all buffers anew, with what is in them: nothing is unwritten then."""
+
+    def launch(queue: Any, *arguments: Any) -> Any:
+        for buffer in list(BUFFERS):
+            contents = np.empty(buffer.size, np.uint8)
+            cl.enqueue_copy(queue, contents, buffer)
+            cl.enqueue_copy(queue, buffer, contents)
+        return enqueue(queue, *arguments)
+
+    return launch
+
+
 def main() -> int:
     """Everything; the exit status."""
     faulthandler.enable(sys.stdout)
     cl.Buffer = Buffer
     building.OPTIONS += ("-cl-opt-disable",)
+    if UNWRITTEN:
+        building.whole_source = without_literals(building.whole_source)
+        cl.enqueue_nd_range_kernel = rewritten_before(cl.enqueue_nd_range_kernel)
     reports = Reports()
     np.seterr(all="ignore")
     if missing := overlooked(reports):
@@ -251,7 +303,8 @@ def main() -> int:
                 failed += 1
                 print(f"FAILED, {schedule} schedule, {', '.join(map(str, cases))}\n" + "\n".join(bad[:4]), flush=True)
         print(f"{schedule} schedule: {time.process_time() - started:.0f} s of CPU time", flush=True)
-    print(f"{count} graphs under oclgrind, {failed} failed")
+    what = "unwritten memory" if UNWRITTEN else "accesses and races"
+    print(f"{count} graphs under oclgrind for {what}, {failed} failed", flush=True)
     return 1 if failed else 0
 
 

@@ -106,6 +106,30 @@ def drawn(*shape: int, dtype: str = "float32", low: float = -2.0, high: float = 
     return np.asarray(generator.uniform(low, high, shape)).astype(as_dtype(dtype).np)
 
 
+def _middling(g: Group, dims: tuple[int, ...]) -> tuple[int, int]:
+    """A chain of some steps, with its sum over the innermost dim."""
+    x, y = g.input(drawn(*dims)), g.input(drawn(*dims)[..., ::-1])
+    v = g.add("Mul", g.add("Tanh", g.add("Add", g.add("Mul", x, y), x)), g.add("Exp", g.add("Neg", g.add("Mul", y, y))))
+    return v, g.reduce("Sum", v, [len(dims) - 1])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_several_vectors_at_once_leave_no_element_out(schedule: str) -> None:
+    for dims in ((255,), (256,), (257,), (512,), (1023,), (4096,), (5003,), (70_000,), (3, 700), (2, 33_000)):
+        g = Group()
+        v, total = _middling(g, dims)
+        g.check([v, total], schedule)
+        g.check([total], schedule)
+
+
+def test_a_long_run_is_done_two_vectors_at_a_time_and_leaves_none_over() -> None:
+    for size, copies in ((1 << 16, 2), ((1 << 16) + 8, 3), (64, 1)):  # of the text: two vectors, and what is left over
+        g = Group()
+        _, total = _middling(g, (size,))
+        source = g.launches([total], traits_of("cpu")._replace(width=8))[0].source
+        assert source.count("gf_tanh") == copies
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_sizes_of_a_chain_with_a_sum(schedule: str) -> None:
     for size in SIZES:

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("pyopencl")
 
 from graphflow_numpy.state import _scatter_rows
-from graphflow_opencl import filling, indexing, segments, slicing, updating
+from graphflow_opencl import filling, indexing, segments, slicing, sorted_walks, updating
 from graphflow_opencl.devices import open_device
 from graphflow_opencl.single import run_launches
 from graphflow_opencl.table import RULES
 
+import graphflow as tf
 from graphflow.dtypes import float32, int32
 from graphflow.errors import InvalidArgumentError
 from graphflow.program import Instruction
@@ -29,6 +30,15 @@ KINDS = "update", "add", "sub", "mul", "div", "min", "max"
 def device(request: Any, monkeypatch: Any) -> Any:
     found = open_device()
     monkeypatch.setattr(found, "traits", found.traits._replace(schedule=request.param))
+    return found
+
+
+@pytest.fixture
+def sorting_device(monkeypatch: Any) -> Any:
+    """Updates are sorted by their rows, however few they are."""
+    found = open_device()
+    monkeypatch.setattr(sorted_walks, "MANY", 1)
+    monkeypatch.setattr(found, "traits", found.traits._replace(schedule="gpu"))
     return found
 
 
@@ -104,6 +114,24 @@ def test_indices_out_of_range(device: Any) -> None:
     refuses(device, "Bincount", [np.array([1, -2])], "not negative", np.zeros(2, int), low=0, high=None, dtype=int32)
 
 
+def test_indices_of_rows_without_elements() -> None:
+    """Nothing is moved, but a bad index is refused all the same."""
+    x, dy = tf.placeholder(tf.float32, (3, 0)), tf.placeholder(tf.float32, (1, 0))
+    index = tf.placeholder(tf.int32, (1,))
+    made = [
+        tf.gather(x, index),
+        tf.convert_to_tensor(tf.gradients(tf.gather(x, index), x)[0]),
+        tf.scatter_nd(index[:, None], dy, [3, 0]),
+        tf.unsorted_segment_sum(dy, index, 3),
+    ]
+    feeds = {x: np.zeros((3, 0)), dy: np.zeros((1, 0)), index: [7]}
+    with tf.Session(device="opencl") as session:
+        for fetch in made:
+            with pytest.raises(InvalidArgumentError, match=r"7\]? is out of range"):
+                session.run(fetch, feeds)
+            assert session.run(fetch, {**feeds, index: [2]}).size == 0
+
+
 # -- sums by index ---------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +146,36 @@ def test_sums_take_rows_in_order(dims: tuple[int, int], device: Any) -> None:
     check(device, "ScatterNd", [places[:, None], updates, np.array(dims)], (2,))
     check(device, "UnsortedSegmentSum", [updates, places - 1, np.int32(rows)])
     check(device, "TensorScatterUpdate", [some(*dims), places[:, None], updates])
+
+
+@pytest.mark.parametrize("dims", [(9, 1), (1000, 3)])
+def test_sorted_updates_keep_their_order(dims: tuple[int, int], sorting_device: Any) -> None:
+    rows, width = dims
+    random = np.random.default_rng(rows)
+    places = random.integers(0, rows, 3 * rows).astype(np.int32)
+    updates = (random.standard_normal((3 * rows, width)) * 10.0 ** random.integers(-6, 6, (3 * rows, 1))).astype("f4")
+    check(sorting_device, "GatherGrad", [updates, places, np.array(dims)], (2,), axis=0)
+    check(sorting_device, "UnsortedSegmentSum", [updates, places - 1, np.int32(rows + 2)])
+    check(sorting_device, "TensorScatterUpdate", [some(*dims), places[:, None], updates])
+
+
+def test_sorted_updates_of_every_kind(sorting_device: Any) -> None:
+    x = np.array([[3, np.nan], [-0.5, 2], [np.inf, 1], [4, -np.inf], [7, 0]], np.float32)
+    check(sorting_device, "UnsortedSegmentMax", [x, np.array([3, 0, -1, 3, 1])[:5], np.int32(5)])
+    check(sorting_device, "UnsortedSegmentSum", [x.astype(np.float16), np.array([2, 2, 0, 2, 2]), np.int32(4)])
+    check(sorting_device, "Bincount", [np.array([3, 1, 3, 0, 9])], low=12, high=None, dtype=int32)
+    dy = some(2, 4, 3) + np.float32(0.1)
+    check(sorting_device, "GatherGrad", [dy, np.array([4, 0, 4, 1]), np.array([2, 5, 3])], (2,), axis=1)
+    check(sorting_device, "ScatterNd", [np.array([[1, 2], [0, 0], [1, 2]]), np.int8([100, 1, 100]), np.array([2, 3])],
+          (2,))  # fmt: skip
+    words = "segment id 3"
+    refuses(sorting_device, "UnsortedSegmentSum", [x, np.array([0, 1, 2, 7, 7]), np.int32(3)], words, some(3, 2))
+    variable = some(9, 5)
+    indices, many, wanted = np.array([8, 0, 8, 3]), some(4, 5), variable.copy()
+    _scatter_rows(wanted, indices, many, "sub")
+    np.testing.assert_array_equal(updated(sorting_device, "sub", variable, indices, many), wanted)
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        updated(sorting_device, "sub", variable, np.array([8, 9, 8, 3]), many)
 
 
 def test_segments(device: Any) -> None:

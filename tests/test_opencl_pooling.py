@@ -69,6 +69,9 @@ WINDOWS = [  # images and windows: tiles, overlaps, gaps, padding, channels firs
     ((2, 65, 4), window((9,), (7,), "SAME", "NWC")),
     ((1, 4, 5, 3, 2), window((2, 2, 2), (1, 2, 1), "SAME", "NDHWC")),
     ((0, 4, 4, 2), window((2, 2), (2, 2), "SAME")),
+    ((2, 7, 8, 16), window((2, 3), (2, 3), "SAME")),
+    ((2, 3, 5, 8), window((2, 3), (2, 3), ((1, 0), (2, 2)), "NCHW")),
+    ((2, 7, 8, 5), window((2, 3), (2, 3), "VALID")),
     ((1, 1, 1, 1), window((1, 1), (1, 1), "VALID")),
 ]
 

@@ -98,6 +98,19 @@ def test_many_rows_and_long_ones(device: Any) -> None:
         check(device, kind, *inputs_of(kind, numbers(2, 3001)))
 
 
+def test_short_rows_side_by_side(device: Any) -> None:
+    """As many as a vector has places, some more and some less; labels that count as bad name their own row."""
+    width = device.traits.width
+    for height in (1, width - 1, width, 2 * width + 3):
+        check(device, SPARSE, *inputs_of(SPARSE, numbers(height, 10)))
+    check(device, DENSE, *inputs_of(DENSE, numbers(width + 1, 3)))
+    labels = np.full(width + 2, 3)
+    labels[width] = 10
+    logits = numbers(width + 2, 10)
+    words = rf"the label at \[{width}\] is no class"
+    opencl_kernels.refuses(device, SPARSE, [logits, labels], words, logits[:, 0], logits)
+
+
 def test_no_row_and_no_class(device: Any) -> None:
     for kind in TYPES:
         check(device, kind, *inputs_of(kind, numbers(0, 4)))

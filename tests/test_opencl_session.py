@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -386,12 +387,172 @@ def test_a_forked_child_is_told_what_to_do() -> None:
     assert "fork" in message and "spawn" in message
 
 
-def _driver_error(kind: Any, code: int) -> Exception:
+def _driver_error(kind: Any, code: int, routine: str = "clStaged") -> Exception:
     """What pyopencl raises for a status code."""
     from pyopencl import _cl
 
-    error: Exception = kind(_cl._ErrorRecord("clStaged", code, "staged"))
+    error: Exception = kind(_cl._ErrorRecord(routine, code, "staged"))
     return error
+
+
+@pytest.fixture
+def inline() -> Any:
+    """The queue that does launches in the calling thread; where there is none there is nothing to test."""
+    from graphflow_opencl.execution import backend
+
+    if backend.device.inline is None:
+        pytest.skip("this device has no queue for short programs")
+    return backend.device.inline
+
+
+@pytest.mark.usefixtures("inline")
+class TestShortPrograms:
+    """Programs that the calling thread computes by itself."""
+
+    @staticmethod
+    def told(session: tf.Session, fetches: Any, feeds: Any) -> bool:
+        return "in the thread that runs the session" in session.explain(fetches, feeds).code
+
+    def test_short_ones_alone_stay_in_the_calling_thread(self) -> None:
+        x = tf.placeholder(tf.float32, [None])
+        square = tf.placeholder(tf.float32, [None, None])
+        y, product = tf.reduce_mean(tf.tanh(x) * 2.0), tf.matmul(square, square)
+        with tf.Session(device="opencl") as session:
+            assert self.told(session, y, {x: np.zeros(1000)})
+            assert not self.told(session, y, {x: np.zeros(10_000_000)})
+            assert self.told(session, product, {square: np.zeros((16, 16))})
+            assert not self.told(session, product, {square: np.zeros((300, 300))})
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+    def test_where_it_is_computed_changes_no_bit(self, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = []
+        for setting in ("0", "1"):
+            monkeypatch.setenv("GRAPHFLOW_OCL_INLINE", setting)
+            found.append(both(network(OPTIMIZERS[optimizer]), runs=5))
+            close(*found[-1])
+        assert [x.tobytes() for x in _flat(found[0][0])] == [x.tobytes() for x in _flat(found[1][0])]
+
+    @pytest.mark.parametrize("schedule", ["cpu", "gpu"])
+    def test_large_programs_can_be_sent_there(self, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def build() -> tuple[Any, dict[Any, Any]]:
+            x = tf.placeholder(tf.float32, [300, 301])
+            y = tf.nn.softmax(x * 2.0)
+            return [tf.matmul(y, x, transpose_b=True), tf.sort(x), tf.gradients(y * x, x)[0]], {x: value}
+
+        value = np.random.default_rng(0).standard_normal((300, 301)).astype(np.float32)
+        monkeypatch.setenv("GRAPHFLOW_OCL_SCHEDULE", schedule)
+        monkeypatch.setenv("GRAPHFLOW_OCL_INLINE", "1")
+        close(*both(build))
+
+    def test_they_share_variables_with_long_ones(self) -> None:
+        v = tf.Variable(np.zeros(200_000, np.float32))
+        x = tf.placeholder(tf.float32, [200_000])
+        heavy = tf.assign(v, tf.tanh(tf.sin(tf.exp(v * 0.5) * x) * tf.cos(v)) + x)
+        light = tf.scatter_update(v, [3], [7.0])
+        end = tf.reduce_sum(v[:4])
+        rng = np.random.default_rng(0)
+        arrays = [rng.standard_normal(200_000).astype(np.float32) for _ in range(20)]
+        results = []
+        for device in ("opencl", "cpu"):
+            with tf.Session(device=device) as session:
+                session.run(v.initializer)
+                found = []
+                for array in arrays:
+                    session.run(heavy.op, {x: array})
+                    session.run(light.op)
+                    found.append(session.run([end, v]))
+                results.append(found)
+                if device == "opencl":
+                    assert not self.told(session, heavy.op, {x: arrays[0]}) and self.told(session, end, {})
+        close(*results)
+
+    def test_they_share_arrays_of_the_device_with_long_ones(self) -> None:
+        x = tf.placeholder(tf.float32, [None])
+        y = tf.tanh(x) * 0.5 + tf.sin(x)
+        small = tf.placeholder(tf.float32, [None])
+        part = small[:10] * 3.0
+        value = np.random.default_rng(0).standard_normal(3_000_000).astype(np.float32)
+        with tf.Session(device="opencl") as session:
+            for _ in range(5):
+                large = session.run(y, {x: value}, device_arrays=True)
+                few = session.run(part, {small: large}, device_arrays=True)
+                again = session.run(y, {x: few})
+                wanted = 3 * (np.tanh(value[:10]) * np.float32(0.5) + np.sin(value[:10]))
+                close(few.numpy(), wanted)
+                close(again, np.tanh(wanted) * np.float32(0.5) + np.sin(wanted))
+
+    @pytest.mark.parametrize("body", [40, 400_000])
+    @pytest.mark.parametrize("around", [40, 400_000])
+    def test_loops_around_and_in_long_ones(self, body: int, around: int) -> None:
+        def build() -> tuple[Any, dict[Any, Any]]:
+            x, z = tf.placeholder(tf.float32, [body]), tf.placeholder(tf.float32, [around])
+            start = tf.reduce_mean(tf.sin(z * 2.0))
+            ends = tf.while_loop(
+                lambda i, y: i < 6.0 + start * 0.0,
+                lambda i, y: (i + 1.0, tf.tanh(y * 1.1 + i) + tf.cond(i > 3.0, lambda: y * 0.5, lambda: -y)),
+                [tf.constant(0.0), x * start],
+            )
+            return [ends[0], ends[1], tf.exp(z * 0.1) * ends[1][0], tf.reduce_sum(ends[1]) + start], {
+                x: np.linspace(-1, 1, body, dtype=np.float32),
+                z: np.linspace(-3, 2, around, dtype=np.float32),
+            }
+
+        ours, theirs = both(build, runs=3)
+        for a, b in zip(_flat(ours), _flat(theirs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+class TestTheCallingThreadsDevice:
+    """How PoCL is asked for the device behind it."""
+
+    def test_the_user_decides_which_devices_there_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from graphflow_opencl import callers
+
+        for name, value in (("POCL_DEVICES", "pthread"), ("GRAPHFLOW_OCL_INLINE", "0"), ("OCL_ICD_VENDORS", "/x")):
+            with monkeypatch.context() as patch:
+                patch.setattr(callers, "_asked", False)
+                patch.setenv(name, value)
+                before = os.environ.get("POCL_DEVICES")
+                with callers.offered():
+                    assert os.environ.get("POCL_DEVICES") == before
+                assert not callers._asked
+
+    def test_another_pocl_is_not_asked(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+        from graphflow_opencl import callers
+
+        monkeypatch.setattr(callers, "_asked", False)
+        monkeypatch.delenv("POCL_DEVICES", raising=False)
+        monkeypatch.setattr(callers, "VENDORS", tmp_path)
+        monkeypatch.setattr(callers.metadata, "version", lambda name: "3.0")
+        (tmp_path / "nvidia.icd").write_text("libnvidia-opencl.so.1\n")
+        with callers.offered():
+            assert os.environ["POCL_DEVICES"] == "pthread basic"
+        assert callers._asked and "POCL_DEVICES" not in os.environ  # children do not see it
+        (tmp_path / "other.icd").write_text("libpocl.so.2\n")
+        with callers.offered():
+            assert "POCL_DEVICES" not in os.environ
+        (tmp_path / "other.icd").unlink()
+        monkeypatch.setattr(callers.metadata, "version", lambda name: "5.0")
+        with callers.offered():
+            assert "POCL_DEVICES" not in os.environ
+
+    def test_it_is_hidden(self, inline: Any) -> None:
+        from graphflow_opencl.devices import candidates
+
+        names = [device.name for _, device in candidates()]
+        assert inline.cl.name not in names and not any(name.startswith("basic") for name in names)
+
+
+def test_addresses_are_those_of_numpy() -> None:
+    from graphflow_opencl.devices import address
+
+    frozen = np.zeros(5)
+    frozen.flags.writeable = False
+    for array in (np.zeros((3, 4), np.float32), np.zeros(8)[3:], np.zeros((2, 2), np.float16), frozen):
+        assert address(array) == array.ctypes.data
+    if (bfloat16 := tf.bfloat16.np) is not None:
+        array = np.zeros(4, bfloat16)
+        assert address(array) == array.ctypes.data
 
 
 class TestTheDriver:
@@ -423,12 +584,65 @@ class TestTheDriver:
         with tf.Session(device="opencl") as session, pytest.raises(tf.errors.UnavailableError, match="checkpoint"):
             session.run(tf.placeholder_with_default(np.float32([1]), [1]) * 2.0)
 
+    @pytest.mark.parametrize(
+        ("routine", "kind", "words"),
+        [
+            ("clCreateBuffer", tf.errors.ResourceExhaustedError, "not enough memory"),
+            ("clEnqueueNDRangeKernel", tf.errors.InternalError, "cannot launch this kernel"),
+            ("clFinish", tf.errors.UnavailableError, "a kernel crashed"),
+            ("clEnqueueReadBuffer", tf.errors.UnavailableError, "a kernel crashed"),
+        ],
+    )
+    def test_no_resources_may_mean_many_things(
+        self, routine: str, kind: Any, words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import pyopencl as cl
+        from graphflow_opencl.driver_errors import explained
+        from graphflow_opencl.execution import backend
+
+        device = backend.device
+        monkeypatch.setattr(device, "lost", "")
+        with pytest.raises(kind, match=words), explained(device):
+            raise _driver_error(cl.RuntimeError, cl.status_code.OUT_OF_RESOURCES, routine)
+        assert bool(device.lost) is (kind is tf.errors.UnavailableError)
+
+    def test_a_wait_after_each_kernel_names_the_op_that_crashed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import pyopencl as cl
+        from graphflow_opencl import clblast, observing
+        from graphflow_opencl.execution import backend
+
+        class Crashing:
+            """A queue on which the first kernel crashes."""
+
+            def __init__(self, queue: Any) -> None:
+                self.int_ptr = queue.int_ptr
+
+            def finish(self) -> None:
+                raise _driver_error(cl.RuntimeError, cl.status_code.OUT_OF_RESOURCES, "clFinish")
+
+        def frame(*arguments: Any) -> Any:
+            made = real(*arguments)
+            made.queue, queue = Crashing(made.queue), made.queue
+            monkeypatch.setattr(clblast, "enqueuer", lambda queue, kernel, launch: lambda waits=None: None)
+            made._steps = made._bound(arguments[4])
+            made.queue = queue
+            return made
+
+        real = observing.Frame
+        monkeypatch.setattr(observing, "Frame", frame)
+        monkeypatch.setattr(backend.device, "lost", "")
+        monkeypatch.setenv("GRAPHFLOW_SYNC", "1")  # read when a plan is bound, not when the module is
+        x = tf.placeholder(tf.float32, [7])
+        y = tf.tanh(x, name="the_culprit")
+        with tf.Session(device="opencl") as session, pytest.raises(tf.errors.UnavailableError, match="the_culprit"):
+            session.run(y, {x: np.zeros(7)})
+
     def test_memory_is_asked_for_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import pyopencl as cl
-        from graphflow_opencl import execution
+        from graphflow_opencl import observing
 
         calls = []
-        real = execution.Frame
+        real = observing.Frame
 
         def refusing(*arguments: Any) -> Any:
             calls.append(1)
@@ -436,7 +650,7 @@ class TestTheDriver:
                 raise _driver_error(cl.MemoryError, cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE)
             return real(*arguments)
 
-        monkeypatch.setattr(execution, "Frame", refusing)
+        monkeypatch.setattr(observing, "Frame", refusing)
         x = tf.placeholder(tf.float32, [7])
         y = tf.tanh(x, name="large_one")
         with tf.Session(device="opencl") as session:

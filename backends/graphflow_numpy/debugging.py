@@ -52,9 +52,19 @@ def _print(context: Context, ins: Instruction) -> Callable[..., Any]:
 def _assert(condition: Any, *data: Any, summarize: int) -> tuple[()]:
     if not np.all(condition):
         raise errors.InvalidArgumentError(
-            "assertion failed: " + " ".join(_shown(d, summarize) for d in data), expected="a condition that holds"
+            "assertion failed: " + " ".join(_shown(d, summarize) for d in data),
+            expected="a condition that holds",
+            got=_not_so(np.asarray(condition)),
         )
     return ()
+
+
+def _not_so(condition: Any) -> str:
+    """Where a condition does not hold."""
+    if not condition.ndim:
+        return "False"
+    lost = np.argwhere(~condition)
+    return f"{len(lost)} of {condition.size} elements are False, the first at {lost[0].tolist()}"
 
 
 @kernel("CheckNumerics", view=True)
@@ -81,7 +91,7 @@ _PYTHON_ERRORS: tuple[tuple[type[BaseException], type[errors.Error]], ...] = (
 @kernel("PyFunc", bound=True, view=True, user=True)
 def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
     function, wanted = ins.attrs["function"], ins.attrs["out"]
-    name = getattr(function, "__name__", repr(function))
+    name = getattr(function, "called", None) or f"py_func {getattr(function, '__name__', repr(function))}"
 
     def call_python(*inputs: Any) -> tuple[Any, ...]:
         try:
@@ -91,7 +101,7 @@ def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
             raise
         except Exception as error:
             kind = next((ours for theirs, ours in _PYTHON_ERRORS if isinstance(error, theirs)), errors.UnknownError)
-            raise kind(f"{type(error).__name__} in py_func {name}: {error}", op=ins.op) from error
+            raise kind(f"{type(error).__name__} in {name}: {error}", op=ins.op) from error
         results = list(found) if isinstance(found, (list, tuple)) and len(wanted) != 1 else [found]
         if not wanted:
             return ()
@@ -99,7 +109,8 @@ def _py_func(context: Context, ins: Instruction) -> Callable[..., Any]:
             results = list(found)
         if len(results) != len(wanted):
             raise errors.InvalidArgumentError(
-                f"py_func {name} returned {len(results)} values", expected=f"{len(wanted)}, one for each of Tout"
+                f"{name} returned {len(results)} value{'' if len(results) == 1 else 's'}",
+                expected=f"{len(wanted)}, one for each of Tout",
             )
         checked = [_checked(v, dtype, i, name) for i, (v, dtype) in enumerate(zip(results, wanted, strict=True))]
         return checked[0] if len(checked) == 1 else tuple(checked)
@@ -115,16 +126,16 @@ def _checked(value: Any, dtype: Any, number: int, name: str) -> Any:
         literal = python and (array.dtype.kind, dtype.kind) in {("f", "float"), ("i", "int"), ("i", "float")}
         if not literal:
             raise errors.InvalidArgumentError(
-                f"result {number} of py_func {name} has the wrong dtype",
+                f"result {number} of {name} has the wrong dtype",
                 expected=dtype.name,
-                got=str(array.dtype),
-                hint=f"return value.astype(numpy.{dtype.name})",
+                got=errors.shown(value) if python else str(array.dtype),
+                hint="is `return` missing?" if value is None else f"return value.astype(numpy.{dtype.name})",
             )
         as_promised = array.astype(dtype.np)
         lost = as_promised != array if dtype.is_integer else np.isfinite(array) & ~np.isfinite(as_promised)
         if lost.any():
             raise errors.InvalidArgumentError(
-                f"result {number} of py_func {name} does not fit {dtype.name}", got=errors.shown(value)
+                f"result {number} of {name} does not fit {dtype.name}", got=errors.shown(value)
             )
         array = as_promised
     if dtype.name == "string":

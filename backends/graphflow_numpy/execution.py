@@ -13,7 +13,6 @@ Its code is replaced, as a whole, once native code or generated source is ready;
 from __future__ import annotations
 
 import contextvars
-import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,16 +24,15 @@ from graphflow.backend import Context, Executable, Run, user_kernels
 from graphflow.errors import (
     Error,
     FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
     ResourceExhaustedError,
     UnimplementedError,
 )
 from graphflow.program import Group, Instruction, Program, Storage
-from graphflow.spec import describe, is_concrete, nbytes, numel
-from graphflow_numpy import blas
+from graphflow.spec import TensorSpec, describe, nbytes
+from graphflow_numpy import at_once, blas, products
 from graphflow_numpy.binding import Bound, MemberFailed, Replacement, row_of
 from graphflow_numpy.cells import NumpyCell
+from graphflow_numpy.failures import described, explained, outside
 from graphflow_numpy.native import background
 from graphflow_numpy.parallel import Parallel
 from graphflow_numpy.regions import let_go
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 STRAIGHT_LINE_LIMIT = 512  # steps; a line of generated source costs about 10 us to compile and saves 0.1 us a run
 HOT_LIMIT = 4096  # steps of a program that becomes source once it has proved to be run often
 RUNS_BEFORE_SOURCE = 100
-WORTH_THREADS = 1 << 22  # multiplications from which on a product is worth a second thread of BLAS
 ALIGNMENT = 64  # bytes: a cache line
 Body = Callable[..., list[Any]]
 _Executor = StraightLine | StepLoop | Parallel
@@ -107,6 +104,14 @@ class NumpyBackend:
                 lease.release()
         return result if isinstance(result, tuple) else (result,)
 
+    def kernel(self, ins: Instruction, values: Sequence[TensorSpec]) -> tuple[Callable[..., Any], bool] | None:
+        """What computes one instruction outside a program, and whether its results may share memory with inputs."""
+        return at_once.kernel(ins, values)
+
+    def explained(self, error: Exception, ins: Instruction, inputs: Sequence[Any]) -> Error:
+        """What such a kernel raised, as an error of ours."""
+        return explained(error, ins, inputs)
+
     def compile(self, program: Program, context: Context) -> Executable:
         """Make a program executable."""
         return NumpyExecutable(program, context)
@@ -122,7 +127,7 @@ class NumpyExecutable:
         bound = Bound(program, context, self._tiled)
         self.needs_run = bound.needs_run
         self._calls_user = bound.calls_user
-        self._blas_threads = _blas_threads(bound, context.threads)
+        self._blas_threads = products.blas_threads(bound, context.threads)
         self._segments: list[Segment] = []
         self._runs_left = RUNS_BEFORE_SOURCE
         self._bodies: list[_Executor] = []
@@ -267,19 +272,15 @@ class NumpyExecutable:
         if isinstance(error, MemberFailed):
             ins, values, error = error.instruction, error.inputs, error.cause
         if ins is None:
-            return _outside(error)
-        got = ", ".join(_describe_value(v) for v in values) or None
+            return outside(error)
+        got = ", ".join(described(v) for v in values) or None
         if isinstance(error, FailedPreconditionError) and error.op_name is None:
             self._name_all_uninitialized(error)
         if isinstance(error, Error):
             if error.op_name is None and error.got is None:
                 error.got = got
             return error.attach(ins.op)
-        if isinstance(error, MemoryError):
-            return ResourceExhaustedError(f"out of memory in {ins.type}", op=ins.op, got=got)
-        known = (ValueError, TypeError, ArithmeticError, LookupError)
-        kind = InvalidArgumentError if isinstance(error, known) else InternalError
-        return kind(f"{ins.type}: {error}", op=ins.op, got=got)
+        return explained(error, ins, values)
 
     def _name_all_uninitialized(self, error: Error) -> None:
         cells = [self._context.cell(op) for op in self.program.handles.values()]
@@ -297,39 +298,6 @@ def _tiled_groups(program: Program) -> list[Replacement]:
     """The groups that are evaluated in tiles."""
     found = [tiled(program, group) for group in program.groups]
     return [r for r in found if r is not None]
-
-
-def _blas_threads(bound: Bound, threads: int) -> int:
-    """How many threads BLAS gets in a run of this program; 0 if no product is large enough to matter.
-
-    With several, OpenBLAS rounds otherwise than with one: so it gets one, but at O2, where rounding is free, if no
-    kernel shares out work of its own and a product is worth waking a thread for.
-    """
-    program = bound.program
-    works = [_work(program, ins) for ins in bound.products]
-    if not any(may_thread for _, may_thread in works):
-        return 0
-    side_by_side = program.schedule is not None and program.schedule.workers > 1
-    alone = all(row_of(ins).blas != "pieces" for ins in bound.products) and not side_by_side
-    return threads if program.level >= 2 and alone and max(works)[0] >= WORTH_THREADS else 1
-
-
-def _work(program: Program, ins: Instruction) -> tuple[float, bool]:
-    """About how many multiplications a product takes, and whether BLAS might use threads for them.
-
-    Infinitely many where its shapes are not known.
-    """
-    shapes = []
-    for v in (*ins.inputs[:2], *ins.outputs[:1]):
-        dims = program.values[v].dims if v >= 0 else ()
-        if not is_concrete(dims):
-            return math.inf, True
-        shapes.append(dims)
-    work = math.sqrt(math.prod(map(numel, shapes)))  # of two matrices (m k) (k n) (m n), which is (m k n) squared
-    if row_of(ins).blas == "matrices" and all(len(dims) == 2 for dims in shapes):
-        m, n = shapes[2]
-        return work, blas.may_thread(m, round(work) // max(1, m * n), n)
-    return work, work > blas.VECTOR_THREADS_FROM
 
 
 def _buffers(bound: Bound) -> dict[int, Any]:
@@ -358,20 +326,3 @@ def _too_large(program: Program) -> ResourceExhaustedError:
         op=ins.op,
         got=f"{program.values[largest].dtype.name}{describe(program.values[largest].dims)}",
     )
-
-
-def _outside(error: Exception) -> Error:
-    """An error that no instruction raised: while the results were handed over."""
-    if isinstance(error, Error):
-        return error
-    if isinstance(error, MemoryError):
-        return ResourceExhaustedError("out of memory while copying what was fetched")
-    return InternalError(f"a program failed outside its steps: {type(error).__name__}: {error}")
-
-
-def _describe_value(value: Any) -> str:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return f"{value.dtype}{describe(value.shape)}"
-    if isinstance(value, NumpyCell):
-        return f"variable {value.name!r}"
-    return type(value).__name__

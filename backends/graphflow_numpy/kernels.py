@@ -17,6 +17,7 @@ from graphflow_numpy import (
     softmax,
     special,
     state,
+    summaries,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "softmax",
     "special",
     "state",
+    "summaries",
 ]

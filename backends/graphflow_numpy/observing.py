@@ -29,7 +29,10 @@ def observed(
     returned = [(i, v) for i, v in enumerate(step.outputs) if v >= 0]
 
     def call(*arguments: Any) -> Any:
-        observer.before(instructions, dict(zip(inputs, arguments[first:last], strict=True)))
+        instead = observer.before(instructions, dict(zip(inputs, arguments[first:last], strict=True)))
+        if instead:
+            read = [instead.get(v, value) for v, value in zip(inputs, arguments[first:last], strict=True)]
+            arguments = (*arguments[:first], *read, *arguments[last:])
         started = time.perf_counter()
         try:
             result = function(*arguments)

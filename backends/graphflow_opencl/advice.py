@@ -54,6 +54,7 @@ ROWS: tuple[Row, ...] = (
     Row("devices", r"", SEE_DEVICE + "; may this user open it? ls -l /dev/dri /dev/nvidia*"),
     Row("pocl cache", r"", POCL_FOLDER + "   (PoCL has no device without)"),
     Row("cache", r"", "export GRAPHFLOW_CACHE=/a/folder/that/can/be/written   (until then every start compiles anew)"),
+    Row("clblast", r"", "export GRAPHFLOW_CLBLAST=0   (products are computed by our own kernels then)"),
     Row("choice", r"", "unset GRAPHFLOW_DEVICE, or set it to one of: {names}"),
     Row("", r"Not enough memory to run on this device|hwloc",
         "mount /sys into the container (PoCL reads the machine from it), or export POCL_MEMORY_LIMIT=2"),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from graphflow.dtypes import DType
 from graphflow_opencl.registers import storage_type
 from graphflow_opencl.table import Launch, Scratch
+from graphflow_opencl.text import BODY
 
 INT32 = 2**31 - 1
 
@@ -133,17 +134,22 @@ class Epilogue(NamedTuple):
 NOTHING = Epilogue()
 
 
-def parameters(operands: tuple[Operand, Operand, Operand], epilogue: Epilogue) -> tuple[str, list[Any]]:
-    """The parameters a, b, c and, if there is one, bias of a product's kernel, and their arguments."""
-    listed = [
-        f"__global {const}{storage_type(x.dtype)} *restrict {name}"
-        for x, name, const in zip(operands, "abc", ("const ", "const ", ""), strict=True)
-    ]
-    arguments: list[Any] = [x.argument for x in operands]
+Parameters = list[tuple[str, str, Any]]  # of a kernel: type of the pointer, name, argument
+
+
+def pointer(name: str, argument: Any, dtype: DType, written: bool = False) -> tuple[str, str, Any]:
+    """A parameter for the elements of an argument."""
+    return f"__global {'' if written else 'const '}{storage_type(dtype)} *", name, argument
+
+
+def parameters(operands: tuple[Operand, Operand, Operand], epilogue: Epilogue) -> Parameters:
+    """The parameters a, b, c and, if there is one, bias of a product's kernel."""
+    a, b, c = operands
+    found = [pointer("a", a.argument, a.dtype), pointer("b", b.argument, b.dtype)]
+    found.append(pointer("c", c.argument, c.dtype, True))
     if epilogue.bias is not None:
-        listed.append(f"__global const {storage_type(operands[2].dtype)} *restrict bias")
-        arguments.append(epilogue.bias)
-    return ", ".join(listed), arguments
+        found.append(pointer("bias", epilogue.bias, c.dtype))
+    return found
 
 
 def rounded_up(number: int, step: int) -> int:
@@ -151,23 +157,30 @@ def rounded_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def halved_until(group: Sequence[int], counts: Sequence[int], least: int) -> tuple[int, ...]:
-    """A work-group as large as given, or smaller, so that there are `least` groups where possible."""
-    found = list(group)
-    while max(found) > 1 and prod(-(-n // g) for n, g in zip(counts, found, strict=True)) < least:
-        found[found.index(max(found))] //= 2
-    return tuple(found)
-
-
 def launch(
-    source: str,
-    counts: Sequence[int],
-    group: Sequence[int],
-    arguments: Sequence[Any],
+    statements: str,
+    units: int,
+    group: int,
+    listed: Parameters,
     writes: Sequence[Any],
     title: str,
+    local_bytes: int = 0,
 ) -> Launch:
-    """A launch of at least `counts` items; `writes` may name scratch, which needs no mention."""
-    items = tuple(rounded_up(max(1, n), g) for n, g in zip(counts, group, strict=True))
+    """A launch whose items do the statements, in which `unit` is an item's number, at least `units` times.
+
+    `writes` may name scratch, which needs no mention.  With `local_bytes` there are so many bytes of local memory at
+    `tile`, and `units` must be a multiple of the group, all of which comes to each barrier.
+    """
+    assert not local_bytes or units % group == 0
+    items = rounded_up(max(1, units), group)
+    number = "int" if items < INT32 else "long"
+    inside = ["__local long *tile"] if local_bytes else []
+    head = ", ".join(f"{kind}restrict {name}" for kind, name, _ in listed)
+    declared = ", ".join([f"const {number} unit", *inside, head])
+    passed = ", ".join(["get_global_id(0)", *["tile"] * len(inside), *(name for _, name, _ in listed)])
+    guard = f"  if (unit >= {units}) return;\n" if items != units else ""
+    local = f"  __local long tile[{-(-local_bytes // 8)}];\n" if local_bytes else ""
+    text = f"static void {BODY}({declared}) {{\n{guard}{statements}\n}}\n"
+    text += f"__kernel void KERNEL({head}) {{\n{local}  {BODY}({passed});\n}}\n"
     written = tuple(w for w in writes if isinstance(w, int))
-    return Launch(source, items, tuple(group), tuple(arguments), written, title)
+    return Launch(text, (items,), (group,), tuple(argument for _, _, argument in listed), written, title)

@@ -25,8 +25,9 @@ from graphflow_opencl.tails import only_first
 from graphflow_opencl.text import block, launch_of
 
 RUN = 32  # vectors of a lane that are added up before they join the rest
-UNROLLED = 4  # accumulators, where a step costs less than the addition's latency
-LIGHT = 2  # steps up to which that is so
+LIGHT, MIDDLING = 2, 24  # steps: of a pass that waits for each addition, and of the longest that has registers to spare
+# How many vectors are done at once in passes of up to so many steps, and the fewest turns for which that is worth it.
+UNROLLED = (LIGHT, 4, 2), (MIDDLING, 2, 8)
 FEW = 2  # vectors of a line, below which lines are not worth a loop of their own
 
 
@@ -153,11 +154,7 @@ class _Writer:
         if not self.work.folds:
             head = f"for ({self.number} j = first; j < last; j += {self.width})"
             return block(head, self._place(0, "last - j"))
-        unrolled = (
-            UNROLLED
-            if sizing.lanes == 1 and len(self.work.steps) <= LIGHT and sizing.run >= 2 * UNROLLED * self.step
-            else 1
-        )
+        unrolled = self._unrolled()
         run = RUN * self.step * unrolled
         out = [self._accumulator(f"b{i}_{u}", f) for i, f in enumerate(self.work.folds) for u in range(unrolled)]
         lane = f" + lane * {self.width}" if sizing.lanes > 1 else ""
@@ -169,8 +166,9 @@ class _Writer:
                 copies += ["{", f"    const {self.number} j = i + {u * self.width};"]
                 copies += [f"    {s}" for s in self._place(u)] + ["}"]
             out += block(f"for (; i + {unrolled * self.step} <= stop; i += {unrolled * self.step})", copies)
-        rest = [f"const {self.number} j = i;", *self._place(0, "stop - j")]
-        out += block(f"for (; i < stop; i += {self.step})", rest)
+        if unrolled == 1 or sizing.run % (unrolled * self.step) or self.lines.length % (unrolled * self.step):
+            rest = [f"const {self.number} j = i;", *self._place(0, "stop - j")]
+            out += block(f"for (; i < stop; i += {self.step})", rest)
         for i, f in enumerate(self.work.folds):
             for u in range(unrolled):
                 out.append(f"a{i} = {f.combined(f'a{i}', f'b{i}_{u}', self.width)};")
@@ -178,6 +176,16 @@ class _Writer:
             return [f"const {self.number} start = first, stop = last;", *out]
         head = f"for ({self.number} start = first; start < last; start += {run})"
         return block(head, [f"const {self.number} stop = min(start + {run}, last);", *out])
+
+    def _unrolled(self) -> int:
+        """How many vectors are done at once: more of them hide how long each takes, if it is worth the text."""
+        steps, sizing = len(self.work.steps), self.sizing
+        if sizing.lanes > 1 or self.traits.schedule != "cpu" and steps > LIGHT:
+            return 1
+        for most, wanted, turns in UNROLLED:
+            if steps <= most:
+                return wanted if sizing.run >= turns * wanted * self.step else 1
+        return 1
 
     def _place(self, unrolled: int, left: str = "") -> list[str]:
         """What is done at one place; `left` is how many elements there are, if they may be less than a vector."""

@@ -1,8 +1,9 @@
 """The order of the nodes: launches that do not depend on one another become one, and the host is kept waiting little.
 
 Policy: nodes as late as each other, counted from the end of the run, are independent, so their launches may be merged
-into one whose work-groups are shared out among them; an optimiser's updates of all variables are one launch.  Of the
-nodes that are ready, launches go before what the host does, since they only have to be queued.
+into one whose work-groups are shared out among them; an optimiser's updates of all variables are one launch.  Memory
+between launches that would be made twice from the same values is made once.  Of the nodes that are ready, launches go
+before what the host does, since they only have to be queued.
 
 State: none.
 """
@@ -11,39 +12,83 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphflow_opencl.plan import KERNELS, Node, depends
 from graphflow_opencl.table import Launch, Scratch
 
+Written = Callable[[Launch], "set[Scratch]"]
 Merge = Callable[[Sequence[Launch]], Sequence[Launch]]
 
 
 def arranged(
-    nodes: Sequence[Node], home: Callable[[int], int], mergeable: Callable[[Launch], bool], merge: Merge
+    nodes: Sequence[Node],
+    home: Callable[[int], int],
+    mergeable: Callable[[Launch], bool],
+    merge: Merge,
+    written: Written,
 ) -> list[Node]:
-    """The nodes, some merged, in an order that satisfies all dependencies."""
+    """The nodes, some merged, in an order that satisfies all dependencies; `written` tells what scratch is written."""
     numbers = itertools.count()
-    pieces = [piece for node in nodes for piece in _split(node, home, numbers)]
+    pieces = [piece for node in nodes for piece in _split(node, numbers)]
+    pieces = [_placed(piece, home, written) for piece in _made_once(pieces, home, written)]
     joined = _merged(pieces, mergeable, merge)
     return _ordered(joined)
 
 
-def _split(node: Node, home: Callable[[int], int], numbers: Iterator[int]) -> list[Node]:
+def _split(node: Node, numbers: Iterator[int]) -> list[Node]:
     """A node for each launch.  Memory that launches share gets a number of its own in the whole plan."""
-    if not node.launches:
-        return [node]
     scratch: dict[int, int] = {}
     out = []
     for launch in node.launches:
         arguments = tuple([_numbered(a, scratch, numbers) for a in launch.arguments])
-        shared = tuple(shared_home(a) for a in arguments if isinstance(a, Scratch))
-        values = [home(a) for a in arguments if type(a) is int]
-        reads = tuple(dict.fromkeys((*values, *shared)))
-        writes = tuple(dict.fromkeys((*map(home, launch.writes), *shared)))
-        out.append(Node(node.kind, node.instructions, reads, writes, (launch._replace(arguments=arguments),)))
+        out.append(node._replace(launches=(launch._replace(arguments=arguments),)))
+    return out or [node]
+
+
+def _placed(node: Node, home: Callable[[int], int], written: Written) -> Node:
+    """A node of one launch, with what that reads and writes."""
+    if not node.launches:
+        return node
+    (launch,) = node.launches
+    values = [home(a) for a in launch.arguments if type(a) is int]
+    shared = [shared_home(a) for a in launch.arguments if isinstance(a, Scratch)]
+    changed = [shared_home(a) for a in launch.arguments if isinstance(a, Scratch) and a in written(launch)]
+    writes = dict.fromkeys((*map(home, launch.writes), *changed))
+    return node._replace(reads=tuple(dict.fromkeys((*values, *shared))), writes=tuple(writes))
+
+
+def _made_once(nodes: Sequence[Node], home: Callable[[int], int], written: Written) -> list[Node]:
+    """Without launches that only make scratch that an earlier one makes already, from the same values."""
+    makers: dict[int, int] = {}  # how many launches write a piece of memory
+    for launch in (launch for node in nodes for launch in node.launches):
+        for piece in written(launch):
+            makers[piece.number] = makers.get(piece.number, 0) + 1
+    writes: dict[int, int] = {}  # how often a home was written so far
+    made: dict[Any, list[Scratch]] = {}
+    instead: dict[int, Scratch] = {}
+    out = []
+    for node in nodes:
+        for launch in node.launches:
+            pieces = [a for a in launch.arguments if isinstance(a, Scratch)]
+            values = [a for a in launch.arguments if type(a) is int]
+            alone = {p for p in written(launch) if makers[p.number] == 1} >= set(pieces)
+            if pieces and alone and not launch.writes and len(pieces) + len(values) == len(launch.arguments):
+                key = launch.source, launch.items, *((home(v), writes.get(home(v), 0)) for v in values)
+                first = made.setdefault(key, pieces)
+                instead.update((p.number, q) for p, q in zip(pieces, first, strict=True) if p != q)
+        if not any(p.number in instead for launch in node.launches for p in written(launch)):
+            out.append(node._replace(launches=tuple([_instead(launch, instead) for launch in node.launches])))
+        for v in node.writes:
+            writes[v] = writes.get(v, 0) + 1
     return out
+
+
+def _instead(launch: Launch, instead: Mapping[int, Scratch]) -> Launch:
+    """A launch that reads other memory."""
+    arguments = [instead.get(a.number, a) if isinstance(a, Scratch) else a for a in launch.arguments]
+    return launch._replace(arguments=tuple(arguments))
 
 
 def _numbered(argument: Any, scratch: dict[int, int], numbers: Iterator[int]) -> Any:

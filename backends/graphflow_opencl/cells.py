@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyopencl as cl
 
 from graphflow.dtypes import DType
 from graphflow.errors import FailedPreconditionError, ShapeError
 from graphflow.spec import Dims, compatible, describe, is_concrete, numel
+from graphflow_opencl import staging
 from graphflow_opencl.devices import Device
 from graphflow_opencl.memory import Piece, Store
 
@@ -56,7 +56,7 @@ class DeviceCell:
                 return self.host.copy() if self.dims else self.host[()]
             out = np.empty(self.dims, self.dtype.np)
             if out.nbytes:
-                cl.enqueue_copy(self.device.queue(0), out, self.piece.buffer)
+                staging.read(self.device, self.piece.buffer, out)
             return out if self.dims else out[()]
 
     def assign(self, value: Any, validate_shape: bool = True) -> Any:
@@ -73,7 +73,7 @@ class DeviceCell:
             if self.host is not None:
                 np.copyto(self.host, array.reshape(self.dims))
             elif array.nbytes:
-                cl.enqueue_copy(self.device.queue(0), self.piece.buffer, array)
+                staging.write(self.device, self.piece.buffer, array)
             self.initialized = True
         return value
 

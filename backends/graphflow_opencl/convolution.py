@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from graphflow.dtypes import DType
 from graphflow.numerics.windows import AxisWindow, channels_last_sizes, is_channels_first, window_axes
-from graphflow_opencl.affine import Axes, Epilogue, Operand, Product, axes, halved_until, launch
+from graphflow_opencl.affine import Axes, Epilogue, Operand, Product, axes, launch, pointer
 from graphflow_opencl.products import computable, product_launches, working_dtype
 from graphflow_opencl.registers import load, storage_type, store
 from graphflow_opencl.table import Launch, Scratch, Site, Traits, rule
 
+SHARES = 16  # items for each core
 IMAGES = 0  # the number of the scratch for padded images; a product's own come after it
 
 
@@ -66,7 +67,7 @@ def laid_out(images: Images, lays: Sequence[Lay], dtype: DType, traits: Traits) 
 
 
 def _lay_out(images: Images, lays: Sequence[Lay], to: Operand, traits: Traits) -> Launch:
-    """Copy images into their layout, a line of pixels (on a CPU) or an element (on a GPU) by each item."""
+    """Copy images into their layout, some lines of pixels (on a CPU) or an element (on a GPU) by each item."""
     batch, *spatial, channels = images.sizes
     *outer, last = lays
     line, lines = last.length * channels, batch * prod(x.length for x in outer)
@@ -79,29 +80,34 @@ def _lay_out(images: Images, lays: Sequence[Lay], to: Operand, traits: Traits) -
         places.append(f"int i{d} = q{d} / {at.step};")
         inside.append(f"q{d} >= 0 && i{d} * {at.step} == q{d} && i{d} < {spatial[d]}")
     base = f"n * ({index}) {strides[0]}" + "".join(f" + i{d} * {strides[1 + d]}" for d in range(len(outer)))
-    if last.step == 1 and not images.first:
-        first, count = last.offset * channels, spatial[-1] * channels
+    gpu = traits.schedule == "gpu"
+    each = 1 if gpu else max(1, lines // (traits.units * SHARES))  # lines
+    elements = f"int e = unit % {line};" if gpu else f"for (int e = 0; e < {line}; e++)"
+    text = f"""  int begin = unit{f" / {line}" if gpu else ""} * {each};
+  for (int number = begin; number < min(begin + {each}, {lines}); number++) {{
+    int n = number;
+    {" ".join(places)}
+    int ok = {" && ".join(inside)};
+    {index} from = {base};
+    __global {storage_type(to.dtype)} *to = y + ({index}) number * {line};
+    {elements} {{ {_laid_element(images, spatial[-1], last, to.dtype)} }}
+  }}"""
+    listed = [pointer("x", x.argument, x.dtype), pointer("y", to.argument, to.dtype, True)]
+    units = line * lines if gpu else -(-lines // each)
+    return launch(text, units, traits.group if gpu else 1, listed, (), "pads images")
+
+
+def _laid_element(images: Images, size: int, lay: Lay, dtype: DType) -> str:
+    """The statements that store element e of a line, which begins at `from` if it is `ok`, and is zero if not."""
+    x, strides, channels = images.operand, images.strides, images.sizes[-1]
+    if lay.step == 1 and not images.first:
+        first, count = lay.offset * channels, size * channels
         value = f"ok && e >= {first} && e < {first + count} ? {load(x.dtype, 1, 'x', f'from + (e - {first})')} : 0"
-        head = ""
-    else:
-        head = f"int q = e / {channels} - {last.offset}, i = q / {last.step}, channel = e % {channels};"
-        at_x = f"from + i * {strides[-2]} + channel * {strides[-1]}"
-        held = f"ok && q >= 0 && i * {last.step} == q && i < {spatial[-1]}"
-        value = f"{held} ? {load(x.dtype, 1, 'x', at_x)} : 0"
-    each = 1 if traits.schedule == "gpu" else line
-    text = f"""__kernel void KERNEL(__global const {storage_type(x.dtype)} *restrict x,
-    __global {storage_type(to.dtype)} *restrict y) {{
-  int begin = get_global_id(0) * {each}, number = get_global_id(1), n = number;
-  if (begin >= {line} || number >= {lines}) return;
-  {" ".join(places)}
-  int ok = {" && ".join(inside)};
-  {index} from = {base};
-  __global {storage_type(to.dtype)} *to = y + ({index}) number * {line};
-  for (int e = begin; e < begin + {each}; e++) {{ {head} {store(to.dtype, 1, "to", "e", value)} }}
-}}"""
-    counts = (-(-line // each), lines)
-    group = (64, 4) if traits.schedule == "gpu" else halved_until((1, 64), counts, 4 * traits.units)
-    return launch(text, counts, group, (x.argument, to.argument), (), "pads images")
+        return store(dtype, 1, "to", "e", value)
+    head = f"int q = e / {channels} - {lay.offset}, i = q / {lay.step}, channel = e % {channels};"
+    at_x = f"from + i * {strides[-2]} + channel * {strides[-1]}"
+    held = f"ok && q >= 0 && i * {lay.step} == q && i < {size}"
+    return head + store(dtype, 1, "to", "e", f"{held} ? {load(x.dtype, 1, 'x', at_x)} : 0")
 
 
 # -- the three sums --------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 Policy: GPUs before CPUs before the rest, each platform in the driver's order; `GRAPHFLOW_DEVICE=opencl:PLATFORM:INDEX`
 or an argument of that form decides otherwise, and nobody is ever asked.  One context for a device and process, for
 drivers leak them.  A CPU device whose kernels provably see the host's memory at its own addresses needs no copies.
-`GRAPHFLOW_OCL_SCHEDULE=cpu|gpu` forces how kernels are written, for tests.  Drivers do not survive a fork.
+`GRAPHFLOW_OCL_SCHEDULE=cpu|gpu` forces how kernels are written, for tests.  Drivers do not survive a fork.  A device
+may have another one beside it that does launches in the calling thread: see `callers`.
 
 State: the devices that were opened.
 """
@@ -21,12 +22,13 @@ import numpy as np
 import pyopencl as cl
 
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError
-from graphflow_opencl import pocl
+from graphflow_opencl import callers, pocl
 from graphflow_opencl.table import Traits
 
 EXIT_SECONDS = 2.0  # how long the end of the program waits for a run of another thread
 ALIGNMENT = 128  # bytes: what sub-buffers ask for on every device that was met
 _PLAIN = cl.mem_flags.READ_WRITE
+_first_byte = ctypes.c_char.from_buffer
 _opened: dict[tuple[str, str], Device] = {}  # by name, and by how kernels were forced to be written
 _opening = threading.Lock()
 
@@ -39,7 +41,10 @@ class Device:
         self.cl = device
         pocl.give_cpu_name(device)
         pocl.compile_once(device)
-        self.context = cl.Context([device])
+        beside = callers.inline_beside(device)
+        if beside is not None:
+            pocl.give_cpu_name(beside)
+        self.context = cl.Context([device] if beside is None else [device, beside])
         self.pid = os.getpid()
         self.lock = threading.RLock()  # kernels hold their arguments: one run at a time
         self.closing = False  # the program ends
@@ -47,6 +52,9 @@ class Device:
         self.kind = "gpu" if device.type & cl.device_type.GPU else "cpu"
         self._queues: list[cl.CommandQueue] = []
         self.traits = self._traits(_shares_memory(self.context, device))
+        self.inline: callers.Inline | None = None
+        if beside is not None and self.traits.shares_memory and _shares_memory(self.context, beside):
+            self.inline = callers.Inline(self.context, beside, self.traits)
 
     def _traits(self, shares_memory: bool) -> Traits:
         device, extensions = self.cl, self.cl.extensions.split()
@@ -100,7 +108,11 @@ class Device:
 def candidates() -> list[tuple[str, cl.Device]]:
     """All devices with their names, the best first."""
     try:
-        platforms = cl.get_platforms()
+        with callers.offered():
+            platforms = cl.get_platforms()
+            for platform in platforms[:]:
+                with contextlib.suppress(cl.Error):
+                    platform.get_devices()
     except cl.Error as error:
         raise NotFoundError(
             "no OpenCL platform was found",
@@ -110,7 +122,7 @@ def candidates() -> list[tuple[str, cl.Device]]:
     found = []
     for p, platform in enumerate(platforms):
         try:
-            devices = platform.get_devices()
+            devices = callers.without_inline(platform.get_devices())
         except cl.Error:
             devices = []
         found += [(f"opencl:{p}:{d}", device) for d, device in enumerate(devices)]
@@ -167,6 +179,14 @@ def wrap_memory(context: cl.Context, array: np.ndarray[Any, Any]) -> cl.Buffer:
     return cl.Buffer(context, _PLAIN | cl.mem_flags.USE_HOST_PTR, hostbuf=memory)
 
 
+def address(array: Any) -> int:
+    """Where the memory of an array begins."""
+    try:
+        return ctypes.addressof(_first_byte(array))  # a fifth of what the next line costs
+    except (TypeError, ValueError):  # read-only, or of a dtype that only NumPy knows
+        return int(array.ctypes.data)
+
+
 def wrap(context: cl.Context, array: np.ndarray[Any, Any]) -> cl.Buffer:
     """A buffer over the memory of an array, which must outlive it."""
     return cl.Buffer(context, _PLAIN | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
@@ -189,7 +209,7 @@ def _shares_memory(context: cl.Context, device: cl.Device) -> bool:
     memory = aligned(64).view(np.int32)
     memory[:] = 5
     queue = cl.CommandQueue(context, device)
-    kernel = cl.Kernel(cl.Program(context, _PROOF).build(cache_dir=False), "proof")
+    kernel = cl.Kernel(cl.Program(context, _PROOF).build(devices=[device], cache_dir=False), "proof")
     buffer = wrap(context, memory)  # a kernel does not keep its arguments alive
     kernel.set_args(buffer)
     for start in (5, 7):

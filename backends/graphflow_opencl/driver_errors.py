@@ -2,6 +2,8 @@
 
 Policy: memory that the device refuses is `ResourceExhaustedError` with the largest values of the plan; a device that
 is gone is marked, and every later run says so at once; anything else names the op whose kernel was to be launched.
+"Out of resources" means what the call that says it makes of it: at a launch, a kernel that needs more registers or
+local memory than there are; at a wait, one that crashed, after which drivers let nothing else run; else, no memory.
 
 State: none; the mark is on the device.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pyopencl as cl
 
@@ -19,7 +22,10 @@ from graphflow.spec import describe, is_concrete, nbytes
 from graphflow_opencl.devices import Device
 from graphflow_opencl.plan import Plan
 
-MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
+MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
+RESOURCES = "OUT_OF_RESOURCES"
+LAUNCHES = ("clEnqueueNDRangeKernel",)
+WAITS = ("clFinish", "clFlush", "clWaitForEvents", "clEnqueueReadBuffer")
 GONE = ("DEVICE_NOT_AVAILABLE", "INVALID_COMMAND_QUEUE", "INVALID_CONTEXT", "INVALID_DEVICE")
 MOST_NAMED = 5
 
@@ -37,7 +43,10 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether the driver had no memory."""
     if isinstance(error, (MemoryError, ValueError)):  # NumPy has a ValueError for what no machine could hold
         return True
-    return isinstance(error, cl.Error) and status(error) in MEMORY
+    if not isinstance(error, cl.Error):
+        return False
+    name = status(error)
+    return name in MEMORY or (name == RESOURCES and str(error.routine) not in LAUNCHES + WAITS)
 
 
 def status(error: cl.Error) -> str:
@@ -50,10 +59,18 @@ def explained(device: Device, plan: Plan | None = None) -> Iterator[None]:
     """Turn what the driver says inside into errors of ours."""
     try:
         yield
-    except KernelFailed as failed:
-        raise ours(device, plan, failed.cause).attach(failed.ins.op) from failed.cause
-    except (cl.Error, MemoryError) as error:
-        raise ours(device, plan, error) from error
+    except TOLD as error:
+        raise_ours(device, plan, error)
+
+
+TOLD = (KernelFailed, cl.Error, MemoryError)  # what `raise_ours` is for
+
+
+def raise_ours(device: Device, plan: Plan | None, error: BaseException) -> NoReturn:
+    """Raise the error of ours for what the driver said."""
+    if isinstance(error, KernelFailed):
+        raise ours(device, plan, error.cause).attach(error.ins.op) from error.cause
+    raise ours(device, plan, error) from error
 
 
 def ours(device: Device, plan: Plan | None, error: BaseException) -> Error:
@@ -66,6 +83,17 @@ def ours(device: Device, plan: Plan | None, error: BaseException) -> Error:
             "the device has not enough memory: " + text[:300],
             got=None if plan is None else largest(plan),
             hint="smaller batches, or a device with more memory; `python -m graphflow devices` shows how much there is",
+        )
+    if name == RESOURCES and str(getattr(error, "routine", "")) in LAUNCHES:
+        return InternalError(
+            "the device cannot launch this kernel: " + text[:300],
+            hint="it needs more registers or local memory than a group may have; GRAPHFLOW_OCL_SCHEDULE=cpu needs less",
+        )
+    if name == RESOURCES:
+        device.lost = f"a kernel crashed: {text[:300]}"
+        return UnavailableError(
+            f"{device.name} was lost, for a kernel crashed: {text[:300]}",
+            hint="in a new process GRAPHFLOW_SYNC=1 names the op whose kernel it is; restore the last checkpoint there",
         )
     if name in GONE:
         device.lost = text[:300]

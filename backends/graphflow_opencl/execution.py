@@ -23,14 +23,14 @@ from graphflow.backend import Context, Executable, Run, load_backend
 from graphflow.program import Group, Instruction, Memory, Program, Storage
 from graphflow.runtime.recycling import Recycled
 from graphflow.spec import nbytes
-from graphflow_opencl import families, fused, listing, variables
+from graphflow_opencl import families, fused, listing, observing, variables
 from graphflow_opencl.cells import DeviceCell, lives_on_device
 from graphflow_opencl.devices import Device, open_device
-from graphflow_opencl.driver_errors import explained, ours, out_of_memory
+from graphflow_opencl.driver_errors import TOLD, explained, ours, out_of_memory, raise_ours
 from graphflow_opencl.facts import STATEFUL, VIEWS
 from graphflow_opencl.frames import Frame
 from graphflow_opencl.hosting import HostTask
-from graphflow_opencl.lanes import lanes_of
+from graphflow_opencl.lanes import is_short, lanes_of
 from graphflow_opencl.layout import LARGE, lay_out
 from graphflow_opencl.lowering import Lowering
 from graphflow_opencl.memory import DeviceArray, Store
@@ -123,9 +123,11 @@ class OpenCLExecutable:
         self._plan = Lowering(program, device, context.soft_placement).plan()
         self._tasks = _tasks(self._plan, context)
         self._frames: dict[bool, list[Frame]] = {True: [], False: []}
-        self._lanes = lanes_of(self._plan, device.traits)
+        self._inline = device.inline is not None and is_short(self._plan, device.traits)
+        self._lanes = [0] * len(self._plan.nodes) if self._inline else lanes_of(self._plan, device.traits)
         self._arena = lay_out(self._plan, self._lanes, {})
         self.program = replace(program, memory=_memory(self._arena))
+        self._framer = observing.framer(context.watch, self.program)
 
     def __call__(self, feeds: Sequence[Any], run: Run | None) -> list[Any]:
         """The fetched values as arrays of the caller's."""
@@ -141,33 +143,41 @@ class OpenCLExecutable:
 
     def listing(self) -> str:
         """The steps, each with the ops and the user's lines."""
-        return listing.steps(self._plan, self._device)
+        short = "\nall in the thread that runs the session, for it is short" if self._inline else ""
+        return listing.steps(self._plan, self._device) + short
 
     def native_code(self) -> str:
         """The source of the kernels, each with the ops that it computes."""
         return listing.sources(self._plan)
 
+    def placements(self) -> dict[int, tuple[str, str]]:
+        """Where each instruction is done, and why on the host."""
+        return listing.placements(self._plan, "GPU" if self._device.kind == "gpu" else "OPENCL")
+
     def _run(self, feeds: Sequence[Any], run: Run, kind: str) -> list[Any]:
         self._device.check_process()
         cells = self._cells  # made before the device's lock is taken: a session makes them under a lock of its own
         outside = kind == OUTSIDE
-        with self._device.lock, explained(self._device, self._plan):
-            frames = self._frames[outside]
-            frame = frames.pop() if frames else self._frame_after_all(outside)
-            if kind == INSIDE:
-                self._device.finish()  # the host is about to write where launches of an earlier turn may still read
-            started = time.perf_counter()
-            frame.run(feeds, cells, run)
-            if kind != INSIDE or frame.has_lanes:
-                frame.finish()
-            frame.took(time.perf_counter() - started)
-            give = self._given if outside else self._kept
-            found = [give(frame, v) for v in self.program.fetches]
-            if kind == STAYING:
-                frame.finish()
-            if outside:
-                frame.forget()
-            frames.append(frame)
+        with self._device.lock:
+            try:
+                frames = self._frames[outside]
+                frame = frames.pop() if frames else self._frame_after_all(outside)
+                if kind == INSIDE:
+                    self._device.finish()  # the host is about to write where launches of an earlier turn may still read
+                started = time.perf_counter()
+                frame.run(feeds, cells, run)
+                if kind != INSIDE or frame.has_lanes:
+                    frame.finish()
+                frame.took(time.perf_counter() - started)
+                give = self._given if outside else self._kept
+                found = [give(frame, v) for v in self.program.fetches]
+                if kind == STAYING:
+                    frame.finish()
+                if outside:
+                    frame.forget()
+                frames.append(frame)
+            except TOLD as error:
+                raise_ours(self._device, self._plan, error)
             return found
 
     @functools.cached_property
@@ -206,16 +216,17 @@ class OpenCLExecutable:
             elif large and self._device.traits.shares_memory and known.dims == plan.values[v].dims:
                 loose[home] = Recycled(known.dims, known.dtype.np).take
         layout = lay_out(plan, self._lanes, loose)
-        return Frame(self._device, self._store, plan, layout, self._tasks, self._lanes, self._context.is_closed)
+        closed = self._context.is_closed
+        return self._framer(self._device, self._store, plan, layout, self._tasks, self._lanes, closed, self._inline)
 
     def _given(self, frame: Frame, v: int) -> Any:
         """A fetched value for the caller."""
         plan = self._plan
         home = plan.home(v)
         value = frame.on_host(v)
-        if home in frame.loose and home == v and frame.hand_over(home):
-            return value
         if type(value) is not np.ndarray:
+            return value
+        if home in frame.loose and home == v and frame.hand_over(home):
             return value
         return value.copy() if value.ndim else value[()]
 
@@ -235,6 +246,7 @@ def _tasks(plan: Plan, context: Context) -> list[Any]:
         for v in ins.inputs:
             readers.setdefault(v, set()).add(ins.key)
     fetched = set(plan.program.fetches)
+    everything = context.watch is not None and context.watch.wants_values
     out: list[Any] = []
     for node in plan.nodes:
         if node.kind in (KERNELS, STATE):
@@ -242,7 +254,7 @@ def _tasks(plan: Plan, context: Context) -> list[Any]:
             continue
         own = {ins.key for ins in node.instructions}
         made = [v for ins in node.instructions for v in ins.outputs if v >= 0]
-        wanted = [v for v in made if v in fetched or not readers.get(v, own) <= own]
+        wanted = [v for v in made if everything or v in fetched or not readers.get(v, own) <= own]
         out.append(HostTask(plan, node, wanted, context))
     return out
 

@@ -22,9 +22,9 @@ from graphflow.backend import Run, load_backend
 from graphflow.errors import CancelledError, Error
 from graphflow.program import Instruction
 from graphflow.spec import describe
-from graphflow_opencl import building
+from graphflow_opencl import clblast, staging
 from graphflow_opencl.cells import DeviceCell, uninitialized
-from graphflow_opencl.devices import ALIGNMENT, Device, wrap_memory
+from graphflow_opencl.devices import ALIGNMENT, Device, address, wrap_memory
 from graphflow_opencl.driver_errors import KernelFailed
 from graphflow_opencl.layout import Layout
 from graphflow_opencl.memory import DeviceArray, Piece, Store
@@ -36,7 +36,7 @@ WRAPPED = 1 << 16  # bytes of a feed from which on kernels read it where it lies
 FIRST_STRIDE = 4  # steps between two waits as long as nobody knows how long a run takes
 PATIENCE = 0.05  # seconds of work that may be queued, once it is known how long a run takes
 MOST_WRAPPED = 4  # buffers over arrays of the caller's that are kept for a value
-SYNC = os.environ.get("GRAPHFLOW_SYNC", "") == "1"  # wait after each kernel, so that a failure is that kernel's
+SYNC = "GRAPHFLOW_SYNC"  # 1: wait after each kernel, so that a failure is that kernel's
 Step = Callable[[Run], None]
 
 
@@ -52,9 +52,11 @@ class Frame:
         tasks: Sequence[Any],
         lanes: Sequence[int],
         is_closed: Callable[[], bool],
+        inline: bool = False,
     ) -> None:
         self.device, self.store, self.plan = device, store, plan
-        self.queue = device.queue(0)
+        self._inline: Any = device.inline if inline else None  # in place of the device, for the kernels
+        self.queue = self._queue_of(0)
         self.shared = device.traits.shares_memory
         self.values: dict[int, Any] = dict(plan.fixed)  # what the host alone has: objects, arrays, cells
         self.buffers: dict[int, Any] = {}
@@ -74,16 +76,22 @@ class Frame:
         for home, offset in layout.offsets.items():
             self._place(home, self._arena, offset)
         self._is_closed = is_closed
+        self._waits_each = os.environ.get(SYNC, "") == "1"
         self._stride = FIRST_STRIDE  # steps between two waits; 0: none are needed, for a run is short
         self._per_run: list[tuple[PerRun, Any, Any]] = []
         self._checks: list[tuple[int, Status, Instruction]] = []
         self._status: Any = self._status_memory()
         self._before, self._lanes = plan.before, lanes
-        self._queues = [device.queue(lane) for lane in range(max(self._lanes, default=0) + 1)]
+        self._queues = [self.queue, *map(self._queue_of, range(1, max(self._lanes, default=0) + 1))]
         self._events: list[Any] = [None] * len(plan.nodes)  # of the last launch of each node in this run
         self._steps = self._bound(tasks)
+        self._cells: Any = None  # the variables that are bound
+        self._feeders = [self._feeder(v) for v in plan.program.feeds]
 
     # -- binding ---------------------------------------------------------------------------------------------------
+
+    def _queue_of(self, lane: int) -> Any:
+        return self._inline.queue if self._inline else self.device.queue(lane)
 
     def _place(self, home: int, piece: Piece | None, offset: int) -> None:
         dims, dtype, size = self.plan.shape(home), self.plan.array_type(home), self.plan.size(home)
@@ -100,7 +108,7 @@ class Frame:
     def _bound(self, tasks: Sequence[Any]) -> list[Step]:
         launches = [launch for node in self.plan.nodes for launch in node.launches]
         origins = [f"{i.op.name} ({i.op.source})" for n in self.plan.nodes if n.launches for i in n.instructions]
-        kernels = iter(building.build(self.device, [x.source for x in launches], origins))
+        kernels = iter(clblast.bound(self._inline or self.device, launches, origins))
         steps: list[Step] = []
         waiting, unchecked = True, False  # launches under way, of others too; some may have refused what they read
         for number, node in enumerate(self.plan.nodes):
@@ -116,7 +124,7 @@ class Frame:
             if node.kind != KERNELS and tasks[number] is not None:
                 steps.append(functools.partial(tasks[number], self))
                 waiting = True  # a branch has queued its launches
-                if len(self._queues) > 1:  # what it has queued, the other lanes do not wait for
+                if self.has_lanes or self._inline:  # what it has queued, other queues do not wait for
                     steps.append(lambda run: self.device.finish())
             steps += [functools.partial(self._mark, ins.inputs[0]) for ins in node.instructions if ins.type == "Assign"]
         return steps
@@ -129,16 +137,16 @@ class Frame:
             if argument is not None:
                 kernel.set_arg(place, argument)
                 self._keep.append(argument)  # a kernel does not keep its arguments alive
-        if len(self._queues) > 1:
+        if self.has_lanes:
             return self._in_lane(launch, kernel, number)
-        enqueue = functools.partial(cl.enqueue_nd_range_kernel, self.queue, kernel, launch.items, launch.group)
-        ins = node.instructions[0]
+        enqueue = clblast.enqueuer(self.queue, kernel, launch)
+        ins, finish = node.instructions[0], self.queue.finish if self._waits_each else None
 
         def step(run: Run) -> None:
             try:
                 enqueue()
-                if SYNC:
-                    self.queue.finish()
+                if finish is not None:
+                    finish()
             except cl.Error as error:
                 raise KernelFailed(ins, error) from error
 
@@ -149,13 +157,14 @@ class Frame:
         lane, events = self._lanes[number], self._events
         queue = self._queues[lane]
         others = [b for b in self._before[number] if self._lanes[b] != lane]
+        enqueue = clblast.enqueuer(queue, kernel, launch)
 
         def step(run: Run) -> None:
             waits = [events[b] for b in others if events[b] is not None]
             try:
-                events[number] = cl.enqueue_nd_range_kernel(
-                    queue, kernel, launch.items, launch.group, None, waits or None
-                )
+                events[number] = enqueue(waits or None)
+                if self._waits_each:
+                    queue.finish()
             except cl.Error as error:
                 raise KernelFailed(self.plan.nodes[number].instructions[0], error) from error
             if waits:  # what another lane waits for must be on its way
@@ -228,19 +237,13 @@ class Frame:
 
     def run(self, feeds: Sequence[Any], cells: Sequence[tuple[int, Any]], run: Run) -> None:
         """Do everything; the results are in place afterwards, or on their way if nothing waits for them."""
-        for home, cell in cells:
-            self._give_cell(home, cell)
-        for v, value in zip(self.plan.program.feeds, feeds, strict=True):
-            self._feed(v, value)
-        self._check_variables()
-        for home in self._layout.loose:
-            self._give_memory(home)
+        self._take(feeds, cells)
         for per_run, piece, view in self._per_run:
             words = np.ascontiguousarray(per_run.fill(run)).view(np.uint8).reshape(-1)
             self._write(view, piece.buffer, words)
         if self._status is not None:
             self._reset_status()
-        if len(self._queues) > 1:
+        if self.has_lanes:
             self._events[:] = [None] * len(self._events)
             self.device.finish()  # what other programs have queued, the other lanes do not wait for
         try:
@@ -254,6 +257,19 @@ class Frame:
         except BaseException:
             self.device.finish()
             raise
+
+    def _take(self, feeds: Sequence[Any], cells: Sequence[tuple[int, Any]]) -> None:
+        """Bind what this run is given, and the memory of its results."""
+        if cells is not self._cells:  # an executable has the same ones in every run
+            for home, cell in cells:
+                self._give_cell(home, cell)
+            self._cells = cells
+        for feed, value in zip(self._feeders, feeds, strict=True):
+            feed(value)
+        if self.plan.must_hold:
+            self._check_variables()
+        for home in self.loose:
+            self._give_memory(home)
 
     def _run_in_strides(self, run: Run) -> None:
         """Do the steps with a wait now and then: what is queued cannot be called back when Ctrl-C comes."""
@@ -273,36 +289,52 @@ class Frame:
         if type(cell) is DeviceCell:
             self.bind(home, cell.piece.buffer, cell.host, cell.piece)
 
-    def _feed(self, v: int, value: Any) -> None:
-        if v in self.plan.variables or v in self.plan.on_host:
-            self._give_cell(v, value)
-            return
-        if type(value) is DeviceArray:
-            if value.device is self.device:
-                self.bind(v, value.buffer, value.host, value.owner)
-                return
-            value = value.numpy()
-        array = np.asarray(value)
-        if not array.nbytes:
-            self.bind(v, self._nothing, array, None)
-        elif self.shared and array.nbytes >= WRAPPED:
-            self._wrapped_feed(v, array)
-        else:
-            self._small_feed(v, array)
+    def _feeder(self, v: int) -> Callable[[Any], None]:
+        """What takes the value of a feed."""
+        plan = self.plan
+        if v in plan.variables or v in plan.on_host:
+            return functools.partial(self._give_cell, v)
+        known = self._wrapped.setdefault(v, {}) if self.shared and plan.size(v) >= WRAPPED else None
+        if known is None:
+            return functools.partial(self._feed, v)
+        hosts, owners, bound, find = self.hosts, self._owners, self.buffers, known.get
 
-    def _wrapped_feed(self, v: int, array: Any) -> None:
-        """Let kernels read a feed where it lies."""
-        self.bind(v, self._over(v, array), array, array)
+        def feed(array: Any) -> None:
+            buffer = find((address(array), array.nbytes)) if type(array) is np.ndarray else None
+            if buffer is None or buffer is not bound.get(v):
+                self._feed(v, array)
+            else:  # where it lay before
+                hosts[v] = owners[v] = array
+
+        return feed
+
+    def _feed(self, v: int, value: Any) -> None:
+        kind = type(value)
+        if kind is not np.ndarray:
+            if kind is DeviceArray:
+                if value.device is self.device:
+                    self.bind(v, value.buffer, value.host, value.owner)
+                    return
+                value = value.numpy()
+            value = np.asarray(value)
+        size = value.nbytes
+        if size >= WRAPPED and self.shared:  # kernels read it where it lies
+            self.bind(v, self._over(v, value), value, value)
+        elif size:
+            self._small_feed(v, value)
+        else:
+            self.bind(v, self._nothing, value, None)
 
     def _over(self, home: int, array: Any) -> Any:
         """A buffer over an array's memory; there may be one from an earlier run over that very stretch."""
-        place = array.ctypes.data, array.nbytes
-        found = self._wrapped.setdefault(home, {})
-        if place not in found:
-            while len(found) >= MOST_WRAPPED:
-                found.pop(next(iter(found)))
-            found[place] = wrap_memory(self.device.context, array)
-        return found[place]
+        place = address(array), array.nbytes
+        known = self._wrapped.setdefault(home, {})
+        found = known.get(place)
+        if found is None:
+            while len(known) >= MOST_WRAPPED:
+                known.pop(next(iter(known)))
+            found = known[place] = wrap_memory(self.device.context, array)
+        return found
 
     def forget(self) -> None:
         """Hold no array of the caller's any longer."""
@@ -333,7 +365,7 @@ class Frame:
     def _small_feed(self, v: int, array: Any) -> None:
         """Copy a feed into memory of the frame's, made when the first one comes."""
         if v not in self._small:
-            self._small[v] = Piece(self.device, array.nbytes)
+            self._small[v] = Piece(self.device, self.plan.size(v))
         piece = self._small[v]
         if self._owners.get(v) is not piece:
             self.bind(v, piece.buffer, piece.view(self.plan.shape(v), self.plan.array_type(v)), piece)
@@ -341,9 +373,9 @@ class Frame:
 
     def _write(self, host: Any, buffer: Any, array: Any) -> None:
         if host is not None:
-            np.copyto(host, array)
+            host[...] = array
         else:
-            cl.enqueue_copy(self.queue, buffer, np.ascontiguousarray(array))
+            staging.write(self.device, buffer, np.asarray(array))
 
     def _give_memory(self, home: int) -> None:
         take = self.loose[home]
@@ -414,8 +446,8 @@ class Frame:
         if host is None:
             host = np.empty(self.plan.shape(home), self.plan.array_type(home))
             if host.nbytes:
-                cl.enqueue_copy(self.queue, host, self.buffers[home])
-        array = self._seen_as(host, v)
+                staging.read(self.device, self.buffers[home], host)
+        array = host if v == home else self._seen_as(host, v)
         return array if array.shape else array[()]
 
     def _seen_as(self, host: Any, v: int) -> Any:

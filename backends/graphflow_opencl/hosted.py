@@ -15,6 +15,10 @@ on_the_host(
     "Assert", "AssertTrue", "AtMostOne", "CheckNumerics",
 )  # fmt: skip
 on_the_host("it calls Python, which only the host can run", "PyFunc", "Print")
+on_the_host(
+    "text for a file is made by the host",
+    "HistogramSummary", "ImageSummary", "MergeSummary", "ScalarSummary", "TextSummary",
+)  # fmt: skip
 on_the_host("it looks into what the host kept of a loop's iterations", "HistoryRow")
 on_the_host("which variables have values is known to the host alone", "UninitializedNames")
 on_the_host("it rejects candidates until enough different ones are found", "CandidateSample")

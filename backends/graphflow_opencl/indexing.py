@@ -33,8 +33,8 @@ def _rows(site: Site, axes: Sequence[Axis], extras: Sequence[Extra], title: str,
 def _gather(site: Site) -> Launches:
     dims, axis = site.dims_in(), site.attrs["axis"] % len(site.dims_in())
     bound, inner, count = dims[axis], numel(dims[axis + 1 :]), numel(site.dims_in(1))
-    if not bound and count:
-        return None
+    if count and not numel(dims):
+        return None  # nothing is moved, so no kernel looks at the indices: the host does
     extras = (numbers(site.inputs[1].dtype, "indices", site.ins.inputs[1]), report(outside(site, 1, bound)))
     axes = [
         plain(numel(dims[:axis]), bound * inner),
@@ -77,6 +77,8 @@ def _gather_nd(site: Site) -> Launches:
 def _segment_rows(site: Site) -> Launches:
     dims = site.dims_in()
     count, inner = numel(site.dims_in(1)), numel(dims[1:])
+    if count and not inner:
+        return None
     extras = [numbers(site.inputs[1].dtype, "ids", site.ins.inputs[1])]
     if not dims[0]:  # only negative ids are left, which have a row of zeros
         axes = [Axis(count, (), "", "0", 0, "0"), plain(inner, 1)]

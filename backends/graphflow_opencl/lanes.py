@@ -6,22 +6,36 @@ units could overlap for a good part of their time.  Nodes are placed by critical
 the end first, on the lane that is free earliest, or on that of what it waits for.  Results do not depend on it.
 `GRAPHFLOW_OCL_LANES` sets the number, for tests.
 
+What the calling thread has done before other threads would have woken up is short: where the device has a queue for
+that (see `callers`) such a plan goes there.  Its kernels are the same, so its results are.  `GRAPHFLOW_OCL_INLINE=1`
+sends all plans there, for tests.
+
 State: none.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from math import prod
 
-from graphflow.spec import nbytes
+from graphflow.program import Instruction
+from graphflow.spec import is_concrete, nbytes, numel
+from graphflow_opencl.folds import REDUCTIONS
+from graphflow_opencl.fused import is_pointwise
 from graphflow_opencl.plan import KERNELS, Node, Plan
 from graphflow_opencl.table import Traits
 
 MOST = 4
 BYTES_A_SECOND = 8e9  # of one unit
 LAUNCH_SECONDS = 5e-6
+# One thread alone, of which a short plan makes use.
+WAKE_SECONDS = 6e-5  # until other threads have begun, and this one knows that they have ended
+INLINE_LAUNCH_SECONDS = 1e-6
+CACHED_BYTES_A_SECOND = 2.5e10
+STEP_SECONDS = 4e-11  # an element of a pass: functions take more, additions less
+MOVED_SECONDS = 1e-9  # an element of what else makes one
+PRODUCT_SECONDS = 2.5e-10  # a multiplication of a product, which has the root of its three sizes' product of them
 WORTH = 1.3  # how much more work than the longest chain there must be
 
 
@@ -34,10 +48,44 @@ def lanes_of(plan: Plan, traits: Traits) -> list[int]:
     return _placed(plan.before, costs, count)
 
 
+def is_short(plan: Plan, traits: Traits) -> bool:
+    """Whether one thread has done the kernels of a plan before others would have woken up to help."""
+    forced = os.environ.get("GRAPHFLOW_OCL_INLINE", "")
+    if forced or "GRAPHFLOW_OCL_LANES" in os.environ:
+        return forced == "1"
+    seconds = 0.0
+    done: set[int] = set()  # instructions: several nodes may come from one
+    for node in plan.nodes:
+        if node.kind == KERNELS:
+            new = [ins for ins in node.instructions if ins.key not in done]
+            seconds += len(node.launches) * INLINE_LAUNCH_SECONDS + max(
+                sum(_inline_seconds(plan, ins) for ins in new),
+                _bytes(plan, node) / CACHED_BYTES_A_SECOND,
+            )
+            done.update(ins.key for ins in new)
+    return seconds <= WAKE_SECONDS + seconds / traits.units
+
+
+def _inline_seconds(plan: Plan, ins: Instruction) -> float:
+    """What an instruction costs one thread, by the elements of what it reads and makes."""
+    read, made = (
+        [numel(dims) for v in values if v >= 0 and is_concrete(dims := plan.values[v].dims)]
+        for values in (ins.inputs, ins.outputs)
+    )
+    if is_pointwise(ins.type) or ins.type in REDUCTIONS:
+        return max([*read, *made], default=0) * STEP_SECONDS
+    three = sorted([*read, *made])[-3:]
+    return max(math.sqrt(math.prod(three)) * PRODUCT_SECONDS, sum(made) * MOVED_SECONDS)
+
+
 def _seconds(plan: Plan, node: Node) -> float:
+    return LAUNCH_SECONDS + _bytes(plan, node) / BYTES_A_SECOND
+
+
+def _bytes(plan: Plan, node: Node) -> int:
+    """How much of the device's memory a node reads and writes."""
     touched = {v for v in (*node.reads, *node.writes) if v >= 0 and v not in plan.on_host and v not in plan.fixed}
-    size = sum(nbytes(plan.values[v]) or 0 for v in touched)
-    return LAUNCH_SECONDS + size / BYTES_A_SECOND
+    return sum(nbytes(plan.values[v]) or 0 for v in touched)
 
 
 def _count(plan: Plan, costs: Sequence[float], traits: Traits) -> int:
@@ -54,7 +102,7 @@ def _count(plan: Plan, costs: Sequence[float], traits: Traits) -> int:
 
 def _narrow(node: Node, traits: Traits) -> bool:
     """Whether the device has room for something else beside the node's kernels."""
-    groups = [prod(x.items) // prod(x.group) for x in node.launches]
+    groups = [math.prod(x.items) // math.prod(x.group) for x in node.launches]
     return bool(groups) and max(groups) < traits.units
 
 

@@ -38,6 +38,15 @@ def steps(plan: Plan, device: Device) -> str:
     return "\n".join(lines)
 
 
+def placements(plan: Plan, kind: str) -> dict[int, tuple[str, str]]:
+    """Instruction's key -> the device where it is done, and why if that is the host or nowhere."""
+    out = {ins.key: ("", "it needs no kernel") for ins in plan.program.instructions}
+    for node in plan.nodes:
+        where = f"/device:{kind}:0" if node.launches else "/device:CPU:0"
+        out.update((ins.key, (where, node.reason)) for ins in node.instructions)
+    return out
+
+
 def sources(plan: Plan) -> str:
     """The kernels, each once."""
     seen: dict[str, list[str]] = {}

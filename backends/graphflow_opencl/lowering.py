@@ -17,8 +17,8 @@ import numpy as np
 
 from graphflow.errors import InvalidArgumentError
 from graphflow.program import Group, Instruction, Program
-from graphflow.spec import is_concrete, numel
-from graphflow_opencl import fused, hosting, merging, tuning
+from graphflow.spec import is_concrete, nbytes, numel
+from graphflow_opencl import fused, hosting, line_sets, line_text, line_work, merging, tuning
 from graphflow_opencl.arranging import arranged
 from graphflow_opencl.convolution import conv_launches
 from graphflow_opencl.devices import Device
@@ -32,6 +32,7 @@ from graphflow_opencl.write_sets import WriteSet, write_sets
 
 # What can apply a bias and an activation where it stores its result.
 STORING: dict[str, Any] = {"MatMul": matmul_launches, "Conv2D": conv_launches}
+MOST_MERGED = 16 << 20  # bytes that a launch moves to be merged with others
 # What the host may be better at: the kind of work, and where among inputs and outputs the result and the weights stand.
 WORK = {
     "MatMul": ("product", 2, 1),
@@ -48,9 +49,11 @@ class Lowering:
     """One program on its way to a plan."""
 
     def __init__(self, program: Program, device: Device, soft: bool) -> None:
-        self.program = program
         self.device = device
         self.soft = soft  # what the device lacks may be done by the host
+        self.values = list(program.values)
+        program, self._line_sets = line_sets.gathered(program, self.values, self._takes, self._enough)
+        self.program = program
         self._facts = facts = facts_of(program)
         self.values = list(facts.values)
         self.fixed: dict[int, Any] = dict(program.constants)
@@ -65,9 +68,11 @@ class Lowering:
     def plan(self) -> Plan:
         """The program's plan."""
         groups = {g.begin: g for g in self.program.groups}
-        folds = {f.positions[-1]: f for f in self._folds()}
+        lines = {found.begin: found for found in self._line_sets}
+        taken = {p for found in self._line_sets for p in range(found.begin, found.end)}
+        folds = {f.positions[-1]: f for f in self._folds() if taken.isdisjoint(f.positions)}
         waiting = {p for f in folds.values() for p in f.positions}
-        ends = {p: e for p, e in self._epilogues().items() if waiting.isdisjoint(e.positions)}
+        ends = {p: e for p, e in self._epilogues().items() if (waiting | taken).isdisjoint(e.positions)}
         waiting |= {p for e in ends.values() for p in e.positions}
         position, instructions = 0, self.program.instructions
         while position < len(instructions):
@@ -80,12 +85,30 @@ class Lowering:
                 position += 1
             elif position in waiting:
                 position += 1
+            elif position in lines and self._add_lines(lines[position]):
+                position = lines[position].end
             elif group is not None and self._add_group(group):
                 position = group.end
             else:
                 self._add(position, instructions[position])
                 position += 1
         return self._finished()
+
+    def _takes(self, ins: Instruction) -> bool:
+        return self._fits(ins) and not hosting.asked_for(ins)
+
+    def _enough(self, split: line_sets.Split) -> bool:
+        return line_text.enough_lines(split, self.device.traits)
+
+    def _add_lines(self, found: line_sets.LineSet) -> bool:
+        """One kernel for all that is done with the lines of an array."""
+        instructions = self.program.instructions[found.begin : found.end]
+        work = line_work.work_of(found, self.program, self._facts.readers, self.values, self.fixed)
+        launch = line_text.line_launch(work, self.device.traits)
+        if launch is None:
+            return False
+        self._add_kernels(instructions, tuple(work.operands), work.outputs, [launch])
+        return True
 
     def _folds(self) -> list[WriteSet]:
         """Updates that are computed and written by one kernel."""
@@ -416,8 +439,15 @@ class Lowering:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
+    def _mergeable(self, launch: Launch) -> bool:
+        """Whether a launch is small enough: others are no quicker together, and keep what they read in memory."""
+        moved = sum(nbytes(self.values[a]) or 0 for a in launch.arguments if type(a) is int)
+        return moved <= MOST_MERGED and merging.fits(launch)
+
     def _finished(self) -> Plan:
-        order = arranged(self.nodes, lambda v: self.homes.get(v, v), merging.fits, merging.merged)
+        order = arranged(
+            self.nodes, lambda v: self.homes.get(v, v), self._mergeable, merging.merged, merging.scratch_written
+        )
         nodes, before = without_milestones(_joined(order))
         on_host = set()
         for node in nodes:

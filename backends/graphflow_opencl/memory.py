@@ -15,6 +15,7 @@ import numpy as np
 import pyopencl as cl
 
 from graphflow.spec import describe, numel
+from graphflow_opencl import staging
 from graphflow_opencl.devices import ALIGNMENT, Device, aligned, wrap
 
 MOST_STORED = 64 << 20
@@ -110,7 +111,7 @@ class DeviceArray:
             else:
                 out = np.empty(self.shape, self.dtype)
                 if out.nbytes:
-                    cl.enqueue_copy(queue, out, self.buffer)
+                    staging.read(self.device, self.buffer, out)
         return out if self.shape else out[()]
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:

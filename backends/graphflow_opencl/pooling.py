@@ -1,7 +1,8 @@
 """Pooling: the largest element and the mean of windows, and their gradients.
 
 Policy: padding is neither a candidate nor counted.  The first of several largest elements in a window gets the
-gradient; a NaN is the largest.  The gradient of the maximum notes for each window which tap it was, and then gathers.
+gradient; a NaN is the largest.  The gradient of the maximum notes for each window which tap it was, and then gathers;
+windows that lie side by side write what is in them.
 
 State: none.
 """
@@ -109,6 +110,8 @@ def _max_pool_grad(site: Site) -> Sequence[Launch] | None:
         return []
     width = width_for(pool.images.inner, [dtype], site.traits)
     kind = register_type(dtype, width)
+    if all(a.kernel == a.stride and a.dilation == 1 and a.out * a.stride - a.before >= a.size for a in pool.axes):
+        return _side_by_side(site, pool, dtype, width)
     single = MASKS[REGISTERS[dtype.name].size] if width > 1 else "int"
     mask = vector(single, width)
     place = as_dtype({"int": "int32", "long": "int64"}[single])
@@ -128,6 +131,18 @@ def _max_pool_grad(site: Site) -> Sequence[Launch] | None:
         *found,
         *over_cells(pool.images.digits("i"), width, pointers, body, site.traits, "gradient of maxima", size),
     ]
+
+
+def _side_by_side(site: Site, pool: Pool, dtype: DType, width: int) -> Sequence[Launch]:
+    """The gradient of the maximum where each element is in one window."""
+    x, y, dy = site.ins.inputs
+    kind = register_type(dtype, width)
+    chosen = store(dtype, width, "dx", pool.at_input, _masked(width, "g", f"({kind})(0)"))
+    body = f"{kind} g = {load(dtype, width, 'dy', pool.at_output)}; {_first_maximum(pool, dtype, width, chosen)}"
+    pointers = [reads("x", x, dtype), reads("y", y, dtype), reads("dy", dy, dtype)]
+    pointers.append(writes("dx", site.ins.outputs[0], dtype))
+    digits = pool.results.digits("o")
+    return over_cells(digits, width, pointers, body, site.traits, "gradient of maxima", pool.images.size)
 
 
 @rule("MaxPoolGradGrad")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from graphflow.dtypes import DType, as_dtype
+from graphflow_opencl import clblast
 from graphflow_opencl.affine import NOTHING, Axes, Epilogue, Operand, Product, axes
 from graphflow_opencl.products_cpu import cpu_launches
 from graphflow_opencl.products_gpu import gpu_launches
@@ -48,8 +49,13 @@ def product_launches(
     a, b, c = operands
     if 0 in product.sizes[:2] or not product.batches:
         return []
+    dtype = working_dtype(c.dtype)
+    if clblast.chosen(product, dtype.name, traits):
+        found = clblast.launches(product, operands, epilogue, traits, free)
+        if found is not None:
+            return found
     make = gpu_launches if traits.schedule == "gpu" else cpu_launches
-    return make(product, a, b, c, working_dtype(c.dtype), epilogue, traits, free)
+    return make(product, a, b, c, dtype, epilogue, traits, free)
 
 
 def matmul_product(site: Site) -> Product:

@@ -19,6 +19,7 @@ from graphflow_opencl.products_cpu import added_parts
 from graphflow_opencl.registers import load, register_type, store
 from graphflow_opencl.table import Launch, Scratch, Traits
 
+CUT_FROM = 512  # the depth below which a second launch costs more than it saves
 LEAST_DEPTH = 128  # of a part
 MOST_PARTS = 32
 GROUPS_OF_UNIT = 2  # that keep a multiprocessor busy
@@ -104,7 +105,7 @@ def gpu_launches(
     blocking = CONFIGURATIONS[number]
     groups = -(-m // blocking.rows) * -(-n // blocking.columns) * product.batches
     parts = min(-(-traits.units * GROUPS_OF_UNIT // max(1, groups)), k // LEAST_DEPTH, MOST_PARTS)
-    if parts <= 1:
+    if parts <= 1 or k < CUT_FROM:
         return [_multiply(product, (a, b, c), dtype, blocking, epilogue)]
     partial = Scratch(free, parts * product.batches * m * n * dtype.np.itemsize)
     sums = product._replace(
@@ -127,21 +128,19 @@ def _multiply(
     a, b, c = operands
     m, n, k = product.sizes
     index, kind = product.index_type(), register_type(dtype, 1)
-    listed, arguments = parameters(operands, epilogue)
     chunk = rounded_up(-(-k // parts), blocking.depth)
-    rows, columns = blocking.rows + 1, blocking.columns + 1
+    down, across = -(-m // blocking.rows), -(-n // blocking.columns)
     partial = f" + ({index}) part * {product.batches * m * n}" if parts > 1 else ""
-    text = f"""__kernel void KERNEL({listed}) {{
-  __local {kind} as[{blocking.depth * rows}];
-  __local {kind} bs[{blocking.depth * columns}];
-  int me = get_local_id(0), tx = me % {blocking.columns // blocking.item_columns};
-  int ty = me / {blocking.columns // blocking.item_columns};
-  int z = get_global_id(2), batch = z / {parts}, part = z % {parts};
-  int row = get_group_id(0) * {blocking.rows}, column = get_group_id(1) * {blocking.columns};
-  int end = min({k}, (part + 1) * {chunk});
-  {index} at_a = {a.start} + ({product.batch[0].address("batch")});
-  {index} at_b = {b.start} + ({product.batch[1].address("batch")});
-  {index} at_c = {c.start} + ({product.batch[2].address("batch")}){partial};
+    text = f"""  __local {kind} *as = (__local {kind} *) tile, *bs = as + {blocking.depth * (blocking.rows + 1)};
+  const int me = get_local_id(0), tx = me % {blocking.columns // blocking.item_columns};
+  const int ty = me / {blocking.columns // blocking.item_columns};
+  const int block = unit / {blocking.items};
+  const int row = block % {down} * {blocking.rows}, column = block / {down} % {across} * {blocking.columns};
+  const int z = block / {down * across}, batch = z / {parts}, part = z % {parts};
+  const int end = min({k}, (part + 1) * {chunk});
+  const {index} at_a = {a.start} + ({product.batch[0].address("batch")});
+  const {index} at_b = {b.start} + ({product.batch[1].address("batch")});
+  const {index} at_c = {c.start} + ({product.batch[2].address("batch")}){partial};
   {kind} s[{blocking.item_rows}][{blocking.item_columns}];
   for (int i = 0; i < {blocking.item_rows}; i++) for (int j = 0; j < {blocking.item_columns}; j++) s[i][j] = 0;
   for (int from = part * {chunk}; from < end; from += {blocking.depth}) {{
@@ -151,12 +150,11 @@ def _multiply(
     {_slice_sums(kind, blocking)}
     barrier(CLK_LOCAL_MEM_FENCE);
   }}
-{_stores(product, c, kind, blocking, epilogue)}
-}}"""
-    blocks = (-(-m // blocking.rows), -(-n // blocking.columns), product.batches * parts)
+{_stores(product, c, kind, blocking, epilogue)}"""
     title = f"product {m} x {k} x {n}" + f", depth in {parts} parts" * (parts > 1)
-    counts = (blocks[0] * blocking.items, *blocks[1:])
-    return launch(text, counts, (blocking.items, 1, 1), arguments, (c.argument,), title)
+    units = down * across * product.batches * parts * blocking.items
+    size = blocking.local_bytes(max(4, dtype.size))
+    return launch(text, units, blocking.items, parameters(operands, epilogue), (c.argument,), title, size)
 
 
 def _loaded(

@@ -17,9 +17,9 @@ from graphflow.dtypes import DType, float32, float64
 from graphflow_opencl import polynomials
 from graphflow_opencl.axes import cpu_launch, index_type, shares
 from graphflow_opencl.checking import STATUS, checked
-from graphflow_opencl.registers import broadcast_scalar, literal, register_type, storage_type
+from graphflow_opencl.registers import broadcast_scalar, literal, load, register_type, storage_type, store
 from graphflow_opencl.table import Launch, Status, Traits
-from graphflow_opencl.tails import load_block, only_first, store_block
+from graphflow_opencl.tails import DIGITS, load_block, only_first, store_block
 
 FUNCTIONS = (polynomials,)  # its functions in C are in the library once it is imported
 SHARES = "shares"  # the labels are a distribution over the classes
@@ -29,6 +29,11 @@ KEPT = 16  # elements that a lane of a GPU keeps in registers
 EACH = 4  # elements of a lane, unless the group has not enough lanes
 ALONE = 8  # so few classes are done by one lane
 UNROLLED = 4  # vectors of the first pass at a time, which waits for memory
+
+
+def element(value: str, width: int, number: int) -> str:
+    """C text: one element of a register."""
+    return value if width == 1 else f"{value}.s{DIGITS[number]}"
 
 
 class RowOp(NamedTuple):
@@ -71,25 +76,39 @@ class Block(NamedTuple):
     width: int
     tail: int = 0
     at: str = "at"
+    stride: int = 1  # from one element to the next
+
+    def lanes(self) -> list[str]:
+        """Where the elements stand; the first one for those that are not there."""
+        there = [k if k < (self.tail or self.width) else 0 for k in range(self.width)]
+        return [f"{self.at} + {k * self.stride}" for k in there]
 
     def load(self, dtype: DType, pointer: str) -> str:
         """C text: the elements as a register."""
-        return load_block(dtype, self.width, self.tail, pointer, self.at)
+        if self.stride == 1:
+            return load_block(dtype, self.width, self.tail, pointer, self.at)
+        parts = [load(dtype, 1, pointer, place) for place in self.lanes()]
+        return f"({register_type(dtype, self.width)})({', '.join(parts)})"
 
     def store(self, dtype: DType, pointer: str, value: str) -> str:
-        """A statement that stores a register."""
-        return store_block(dtype, self.width, self.tail, pointer, self.at, value)
+        """Statements that store a register, which is a variable unless the elements are neighbours."""
+        if self.stride == 1:
+            return store_block(dtype, self.width, self.tail, pointer, self.at, value)
+        there = enumerate(self.lanes()[: self.tail or self.width])
+        return " ".join(store(dtype, 1, pointer, place, element(value, self.width, k)) for k, place in there)
 
     def counted(self, dtype: DType, value: str) -> str:
-        """C text: a register with 0 for what is not there."""
-        return only_first(dtype, self.width, self.tail, value, literal(dtype, 0)) if self.tail else value
+        """C text: a register with 0 for what is not there; between rows that does no harm."""
+        there = not self.tail or self.stride != 1
+        return value if there else only_first(dtype, self.width, self.tail, value, literal(dtype, 0))
 
 
 class Passes:
     """The statements of the passes for one block.  `kept` names where a block stays in registers between them."""
 
-    def __init__(self, op: RowOp, rows: Rows, width: int, kept: str, in_memory: bool) -> None:
+    def __init__(self, op: RowOp, rows: Rows, width: int, kept: str, in_memory: bool, together: int = 1) -> None:
         self.op, self.rows, self.width, self.kept = op, rows, width, kept
+        self.together = together  # rows, each with a place of its own in the registers of what is known of a row
         self.vector = register_type(rows.wide, width)
         self.exponential = "e" in op.result.split()
         self.in_memory = in_memory and rows.slope >= 0 and self.exponential and not kept and rows.dtype.size >= 4
@@ -139,7 +158,10 @@ class Passes:
         out = [f"const {self.vector} {name} = {value};"]
         if self.op.labels == SHARES:
             out.append(f"const {self.vector} t = {block.load(rows.labels_dtype, 'labels')};")
-        out.append(f"const {self.vector} made = {self.op.result};")
+        made = self.op.result
+        if self.op.labels == NUMBERS and self.together > 1:
+            made = f"(label == c) ? {made} - 1 : {made}"
+        out.append(f"const {self.vector} made = {made};")
         return [*out, block.store(rows.dtype, "y", "made")]
 
     def label(self) -> list[str]:
@@ -150,18 +172,19 @@ class Passes:
 
     def after_sums(self) -> list[str]:
         """What is known of a row once its sums are."""
-        scalar = register_type(self.rows.wide, 1)
-        scale = self.text(self.op.scale, 1)
-        out = [f"const {scalar} scale = {scale};"] if self.rows.slope >= 0 else []
-        if self.op.labels == NUMBERS:
-            out.append(f"const {scalar} chosen = {Block(1, 0, 'base + label').load(self.rows.dtype, 'x')} - top;")
+        kind = register_type(self.rows.wide, self.together)
+        scale = self.text(self.op.scale, self.together)
+        out = [f"const {kind} scale = {scale};"] if self.rows.slope >= 0 else []
+        if self.op.labels == NUMBERS and self.together == 1:
+            out.append(f"const {kind} chosen = {Block(1, 0, 'base + label').load(self.rows.dtype, 'x')} - top;")
         return out
 
-    def loss(self) -> list[str]:
-        """The loss of a row."""
+    def loss(self, tail: int = 0) -> list[str]:
+        """The loss of the rows that are done together."""
         if self.rows.loss < 0:
             return []
-        return [Block(1, 0, "row").store(self.rows.dtype, "loss", f"({self.text(self.op.loss, 1)})")]
+        value = f"({self.text(self.op.loss, self.together)})"
+        return [Block(self.together, tail, "row").store(self.rows.dtype, "loss", value)]
 
     def chosen(self) -> str:
         """The slope at the labelled class."""

@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 
 from graphflow.errors import InvalidArgumentError
+from graphflow_opencl import short_rows
 from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held
 from graphflow_opencl.row_text import NUMBERS, SHARES, RowOp, Rows, cpu_rows, gpu_rows
@@ -30,7 +31,7 @@ OPS: dict[str, RowOp] = {
         (TOTAL, ("weight", "t"), ("found", "(t == 0) ? (VECTOR)(0) : t * d")),
         "weight / total",
         "e * scale - t",
-        "((weight == 0 && found == 0) ? 0 : weight * LOG(total)) - found",
+        "((weight == 0 && found == 0) ? (VECTOR)(0) : weight * LOG(total)) - found",
         SHARES,
     ),
     "SparseSoftmaxCrossEntropyWithLogits": RowOp(
@@ -52,6 +53,8 @@ def _launches(site: Site, op: RowOp, rows: Rows) -> Launches:
         return None if op.labels else []  # sums over nothing are for the host
     if any(not held(known.dtype) for known in site.inputs):
         return None
+    if short_rows.fits(rows, site.traits):
+        return [short_rows.cpu_short_rows(op, rows, site.traits)]
     return [gpu_rows(op, rows, site.traits) if site.traits.schedule == "gpu" else cpu_rows(op, rows, site.traits)]
 
 

@@ -21,15 +21,19 @@ from graphflow_opencl.checking import checked, numbers, outside, report, wrapped
 from graphflow_opencl.indexing import coordinates
 from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, literal, load, storage_type
+from graphflow_opencl.sorted_walks import walk_launches
 from graphflow_opencl.table import Site, rule
-from graphflow_opencl.walking import Walk, combination, sums_of, walk_launch
+from graphflow_opencl.walking import Walk, combination, sums_of
 
 
 def _launch(site: Site, walk: Walk, updates: Any, extras: Sequence[Extra], title: str) -> Launches:
-    """The launch of a walk; where there is nothing to walk it only fills."""
+    """The launch of a walk; where there is nothing to walk it only fills.
+
+    Indices of rows without elements are for the host to look at: no kernel does.
+    """
     if not walk.outer * walk.rows * walk.width:
-        return []
-    return [walk_launch(walk, site.ins.outputs[0], updates, extras, site.traits, title)]
+        return None if walk.taken else []
+    return walk_launches(walk, site.ins.outputs[0], updates, extras, site.traits, title)
 
 
 @rule("GatherGrad")

@@ -14,7 +14,7 @@ import numpy as np
 import pyopencl as cl
 
 from graphflow.spec import TensorSpec, is_concrete
-from graphflow_opencl import building
+from graphflow_opencl import clblast
 from graphflow_opencl.devices import Device
 from graphflow_opencl.table import Launch, PerRun, Scratch, Status
 
@@ -49,10 +49,10 @@ def run_launches(
             return given
         return _filled(context, given) if isinstance(given, np.ndarray) else buffers[given]
 
-    for launch, kernel in zip(launches, building.build(device, [x.source for x in launches]), strict=True):
+    for launch, kernel in zip(launches, clblast.bound(device, launches), strict=True):
         arguments = [argument(given) for given in launch.arguments]
         kernel.set_args(*arguments)
-        cl.enqueue_nd_range_kernel(queue, kernel, launch.items, launch.group)
+        clblast.enqueuer(queue, kernel, launch)()
         queue.finish()
     for buffer, status in checks:
         found = np.empty(1, np.int32)

@@ -21,6 +21,8 @@ ITEMS_PER_UNIT = 2048  # items that keep a multiprocessor busy
 GPU_WIDTH = 4
 LONG = 1024  # elements from which a line is read in vectors on a GPU
 LEAST_STEPS = 16  # vectors of each lane of a part on a GPU
+EVEN = 4  # vectors, of which a long run is a multiple: they are done several at once, and none is left over
+LONG_RUN = 64  # vectors
 LIGHT = 4.0  # steps of which a light work consists
 
 
@@ -76,7 +78,10 @@ def along_lines(work: Work, traits: Traits, shape: tuple[int, int, int], width: 
         return Sizing(segments * parts, 1, parts, each, length, lanes)
     least = width * lanes * (1 if traits.schedule == "cpu" else LEAST_STEPS)
     run = -(-length // parts)
-    run = -(-max(run, least) // (width * lanes)) * width * lanes
+    step = width * lanes
+    if traits.schedule == "cpu" and run >= LONG_RUN * step:
+        step *= EVEN
+    run = -(-max(run, least) // step) * step
     parts = -(-length // run)
     return Sizing(segments * parts, 1, parts, lines, run, lanes)
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from graphflow.dtypes import DType
+from graphflow.dtypes import DType, uint32
 from graphflow.spec import numel
 from graphflow_opencl.axes import GPU_GROUP, WORD_BYTES, cpu_launch, each_launch, index_type, shares
 from graphflow_opencl.keys import key_function, key_type, sortable
 from graphflow_opencl.movement import Launches
-from graphflow_opencl.table import Launch, Scratch, Site, rule
+from graphflow_opencl.table import Launch, Scratch, Site, Traits, rule
 
 FEW = 32  # up to so many elements are found by insertion
 BLOCK = 1024  # elements that a group sorts in local memory
@@ -168,23 +168,12 @@ def _digits(site: Site, lines: Lines, kind: str, index: str) -> str:
 def _gpu(site: Site, lines: Lines) -> Sequence[Launch]:
     kind = key_type(lines.dtype)
     index = index_type(lines.number * lines.size)
-    block = 2
-    while block < min(lines.size, BLOCK):
-        block *= 2
-    if lines.size <= block:
-        return [_blocks(site, lines, kind, index, block, None)]
-    room = lines.number * lines.size
-    memory = [
-        (Scratch(KEYS, room * WORD_BYTES[kind]), Scratch(PLACES, room * 4)),
-        (Scratch(OTHER_KEYS, room * WORD_BYTES[kind]), Scratch(OTHER_PLACES, room * 4)),
-    ]
-    launches = [_blocks(site, lines, kind, index, block, memory[0])]
-    run = block
-    while run < lines.size:
-        launches.append(_merged(site, lines, kind, index, run, (*memory[0], *memory[1])))
-        memory.reverse()
-        run *= 2
     declared, arguments, writes = _results(site, kind)
+    block = _block(lines.size)
+    if lines.size <= block:
+        end = f"if (i < {lines.wanted}) {{ {_write(site, lines, 'i', 'spot[i]')} }}"
+        return [_blocks(lines, index, block, declared, arguments, writes, end)]
+    launches, (_, spots) = _by_runs(site.traits, lines, index, arguments[0], KEYS)
     body = f"""const {index} line = id / {lines.wanted}, i = id % {lines.wanted};
     {_line(lines, index)}
     const int place = spots[line * {lines.size} + i];
@@ -192,24 +181,55 @@ def _gpu(site: Site, lines: Lines) -> Sequence[Launch]:
     launches.append(
         each_launch(
             site.traits, lines.number * lines.wanted, 8, [*declared, "__global const int *spots"],
-            [*arguments, memory[0][1]], writes, body, "sort: results", index=index,
+            [*arguments, spots], writes, body, "sort: results", index=index,
         )
     )  # fmt: skip
     return launches
 
 
+def sorted_numbers(traits: Traits, count: int, numbers: Any, scratch: int) -> tuple[list[Launch], tuple[Any, Any]]:
+    """Launches that sort `count` uints, and where the sorted ones and the places that they came from are.
+
+    The four numbers of scratch memory from `scratch` on are used.
+    """
+    return _by_runs(traits, Lines(1, count, 1, count, uint32, False), index_type(count), numbers, scratch)
+
+
+def _block(size: int) -> int:
+    """How many elements a group sorts."""
+    block = 2
+    while block < min(size, BLOCK):
+        block *= 2
+    return block
+
+
+def _by_runs(
+    traits: Traits, lines: Lines, index: str, source: Any, scratch: int
+) -> tuple[list[Launch], tuple[Any, Any]]:
+    """Launches that sort blocks and merge them: the sorted keys and their places are in scratch memory afterwards."""
+    kind, room = key_type(lines.dtype), lines.number * lines.size
+    memory = [
+        (Scratch(scratch + n + KEYS, room * WORD_BYTES[kind]), Scratch(scratch + n + PLACES, room * 4))
+        for n in (0, OTHER_KEYS)
+    ]
+    declared = [f"__global const {kind} *x", f"__global {kind} *keys", "__global int *spots"]
+    at = f"line * {lines.size} + start + i"
+    end = f"if (start + i < {lines.size}) {{ keys[{at}] = key[i]; spots[{at}] = spot[i]; }}"
+    run = _block(lines.size)
+    launches = [_blocks(lines, index, run, declared, [source, *memory[0]], [], end)]
+    while run < lines.size:
+        launches.append(_merged(traits, lines, kind, index, run, (*memory[0], *memory[1])))
+        memory.reverse()
+        run *= 2
+    return launches, memory[0]
+
+
 def _blocks(
-    site: Site, lines: Lines, kind: str, index: str, block: int, memory: tuple[Scratch, Scratch] | None
-) -> Launch:
-    """A group sorts one block of a line, into the result or into scratch memory."""
-    declared, arguments, writes = _results(site, kind)
-    blocks = -(-lines.size // block)
-    end = f"if (i < {lines.wanted}) {{ {_write(site, lines, 'i', 'spot[i]')} }}"
-    if memory is not None:
-        declared = [declared[0], f"__global {kind} *keys", "__global int *spots"]
-        arguments, writes = [arguments[0], *memory], []
-        at = f"line * {lines.size} + start + i"
-        end = f"if (start + i < {lines.size}) {{ keys[{at}] = key[i]; spots[{at}] = spot[i]; }}"
+    lines: Lines, index: str, block: int, declared: Sequence[str], arguments: Sequence[Any], writes: Sequence[int],
+    end: str,
+) -> Launch:  # fmt: skip
+    """A group sorts one block of a line; `end` says where element `i` of it goes."""
+    kind, blocks = key_type(lines.dtype), -(-lines.size // block)
     source = f"""{key_function(lines.dtype, lines.descending)}__kernel void KERNEL({", ".join(declared)}) {{
     __local {kind} key[{block}];
     __local int spot[{block}];
@@ -237,7 +257,7 @@ def _blocks(
     return Launch(source, (items,), (GPU_GROUP,), tuple(arguments), tuple(writes), "sort: blocks")
 
 
-def _merged(site: Site, lines: Lines, kind: str, index: str, run: int, memory: Sequence[Scratch]) -> Launch:
+def _merged(traits: Traits, lines: Lines, kind: str, index: str, run: int, memory: Sequence[Scratch]) -> Launch:
     """Each element finds its place among those of its own run and of the next one."""
     n = lines.size
     body = f"""const {index} line = id / {n};
@@ -258,4 +278,4 @@ def _merged(site: Site, lines: Lines, kind: str, index: str, run: int, memory: S
         f"__global const {kind} *keys", "__global const int *spots", f"__global {kind} *new_keys",
         "__global int *new_spots",
     ]  # fmt: skip
-    return each_launch(site.traits, lines.number * n, 8, declared, memory, (), body, "sort: merge", index=index)
+    return each_launch(traits, lines.number * n, 8, declared, memory, (), body, "sort: merge", index=index)

@@ -187,6 +187,11 @@ def device(arguments: Sequence[str]) -> None:
     tell("accuracy", "ok", exp_ulp=_ulps(_computed(context, queue, program, "exps", [x], (4096,), 4096), x))
     tell("speed", "begin")
     tell("speed", "ok", **_speed(context, queue, program, bool(chosen.type & cl.device_type.CPU)))
+    from graphflow_opencl import clblast
+
+    tell("clblast", "begin")
+    found, place = clblast.library()
+    tell("clblast", "ok", place=place, here=found is not None)
 
 
 def _computed(

@@ -65,6 +65,7 @@ class Launch(NamedTuple):
     arguments: tuple[Any, ...]
     writes: tuple[int, ...]  # which of the values among the arguments are written; the others are read
     title: str  # what it does in a few words, for `explain`
+    routine: Any = None  # a library's routine that does it in place of a kernel: see `clblast`
 
 
 class Site(NamedTuple):

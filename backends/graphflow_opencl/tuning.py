@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,13 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import Error, InvalidArgumentError
 from graphflow.program import Instruction
 from graphflow.spec import TensorSpec, numel
-from graphflow_opencl import building, choices, convolution, products, products_gpu
+from graphflow_opencl import choices, clblast, convolution, products, products_gpu
 from graphflow_opencl.affine import NOTHING, Operand, Product, axes
 from graphflow_opencl.devices import Device
 from graphflow_opencl.table import Launch, Scratch, Site
 
-OVERRIDE = "GRAPHFLOW_OCL_PRODUCTS"
+OVERRIDE = clblast.FORCED
+WAYS = ("clblast", "host", "device")
 ROUNDS = 10  # the least of so many: a core that is busy elsewhere must not decide for ever
 HOST_SECONDS = 50e-6  # what a host task costs beyond its kernel: the wait for its inputs, the event for its results
 TUNED_FROM = 2 * 128**3  # operations of a product that is worth trying configurations
@@ -53,8 +54,8 @@ PROBES: dict[str, tuple[str, dict[str, Any], tuple[tuple[Any, Any, Any, float], 
 def prefers_host(device: Device, kind: str, flops: float) -> bool:
     """Whether an op of this kind ("product", "convolution") and of so many operations is the host's."""
     forced = os.environ.get(OVERRIDE, "")
-    if forced not in ("", "host", "device"):
-        raise InvalidArgumentError(f"{OVERRIDE} has an unknown value", expected="host or device", got=forced)
+    if forced not in ("", *WAYS):
+        raise InvalidArgumentError(f"{OVERRIDE} has an unknown value", expected=" or ".join(WAYS), got=forced)
     if forced:
         return forced == "host"
     if not device.traits.shares_memory or device.traits.schedule != "cpu":
@@ -118,14 +119,15 @@ def _bound(device: Device, launches: Sequence[Launch], arrays: dict[int, Any]) -
         memory[v] = cl.Buffer(device.context, flags | cl.mem_flags.COPY_HOST_PTR, hostbuf=array)
     for argument in (a for launch in launches for a in launch.arguments if isinstance(a, Scratch)):
         memory.setdefault(argument, cl.Buffer(device.context, flags, max(1, argument.nbytes)))
-    kernels = building.build(device, [launch.source for launch in launches])
+    kernels = clblast.bound(device, launches)
     for kernel, launch in zip(kernels, launches, strict=True):
         kernel.set_args(*(memory[a] for a in launch.arguments))
+    queued = [clblast.enqueuer(queue, kernel, x) for kernel, x in zip(kernels, launches, strict=True)]
     kept = memory  # a kernel does not hold the memory that it is bound to
 
     def run() -> None:
-        for kernel, launch in zip(kernels, launches, strict=True):
-            cl.enqueue_nd_range_kernel(queue, kernel, launch.items, launch.group)
+        for enqueue in queued:
+            enqueue()
         queue.finish()
         assert kept is memory
 
@@ -142,6 +144,8 @@ def tune(device: Device, sizes: tuple[int, int, int], dtype: str = "float32") ->
     if known < 0:
         choices.hosts(device, "product")  # what the file says
         known = choices.configuration(sizes, dtype, traits)
+    if known == clblast.CHOICE and clblast.library()[0] is None:
+        known = -1  # it was here in an earlier process
     itemsize = as_dtype(dtype).size
     too_large = (m * k + k * n + m * n) * itemsize > MOST_BYTES
     if known >= 0 or device.kind != "gpu" or 2 * m * n * k < TUNED_FROM or too_large:
@@ -155,6 +159,19 @@ def tune(device: Device, sizes: tuple[int, int, int], dtype: str = "float32") ->
     return best
 
 
+def _candidates(
+    product: Product, operands: tuple[Operand, Operand, Operand], device: Device
+) -> Iterator[tuple[int, Sequence[Launch]]]:
+    """The ways to compute a product on a GPU, with their numbers: our configurations, and CLBlast if it is here."""
+    dtype = operands[2].dtype
+    for number in products_gpu.usable(dtype, device.traits):
+        yield number, products_gpu.gpu_launches(product, *operands, dtype, NOTHING, device.traits, 0, number)
+    if clblast.library()[0] is not None:
+        found = clblast.launches(product, operands, NOTHING, device.traits, 0)
+        if found is not None:
+            yield clblast.CHOICE, found
+
+
 def try_configurations(device: Device, sizes: tuple[int, int, int], dtype: str) -> int:
     """The number of the configuration that is fastest for a product of these sizes."""
     m, n, k = sizes
@@ -165,11 +182,16 @@ def try_configurations(device: Device, sizes: tuple[int, int, int], dtype: str) 
     )  # fmt: skip
     a, b, c = (Operand(number, kind) for number in range(3))
     best, least = -1, np.inf
-    for number in products_gpu.usable(kind, device.traits):
-        launches = products_gpu.gpu_launches(product, a, b, c, kind, NOTHING, device.traits, 0, number)
-        run = _bound(device, launches, arrays)
-        run()
-        seconds = min(_seconds(run) for _ in range(ROUNDS))
+    for number, launches in _candidates(product, (a, b, c), device):
+        try:
+            run = _bound(device, launches, arrays)
+            run()
+            seconds = min(_seconds(run) for _ in range(ROUNDS))
+        except cl.Error as error:
+            if number != clblast.CHOICE:
+                raise
+            _LOG.debug("CLBlast failed and is left out: %s", error)
+            continue
         if seconds < least:
             best, least = number, seconds
     return best

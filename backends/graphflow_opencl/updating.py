@@ -19,8 +19,9 @@ from graphflow_opencl.axes import Extra, strides
 from graphflow_opencl.checking import STATUS, numbers
 from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, storage_type
+from graphflow_opencl.sorted_walks import walk_launches
 from graphflow_opencl.table import Launch, Scratch, Site, Status, rule
-from graphflow_opencl.walking import FLAG, UNTOUCHED, Walk, combination, walk_launch
+from graphflow_opencl.walking import FLAG, UNTOUCHED, Walk, combination
 
 GROUP = 256
 
@@ -49,7 +50,7 @@ def _update(
     if not held(dtype) or dtype.is_bool or site.inputs[2].dtype is not dtype or given not in ((), (*places, *row)):
         return None
     if not count * numel(dims):
-        return None if count and 0 in bounds else []
+        return None if count else []  # the host looks at the indices of rows without elements
     depth, scalar = len(bounds), given == ()
     indices = numbers(site.inputs[1].dtype, "indices", site.ins.inputs[1])
     terms = [f"{s} * indices[k * {depth} + {i}]" for i, s in enumerate(strides(bounds))]
@@ -60,8 +61,8 @@ def _update(
     )  # fmt: skip
     divisors = numel(given) if kind == "div" and dtype.is_integer else 0
     check = _check(site, count * depth, bounds, divisors, indices)
-    act = walk_launch(walk, site.ins.inputs[0], updates, (indices,), site.traits, f"scatter: {kind}", guarded=True)
-    return [check, act]
+    act = walk_launches(walk, site.ins.inputs[0], updates, (indices,), site.traits, f"scatter: {kind}", guarded=True)
+    return [check, *act]
 
 
 def _check(site: Site, count: int, bounds: Sequence[int], divisors: int, indices: Extra) -> Launch:

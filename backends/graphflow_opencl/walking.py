@@ -19,9 +19,10 @@ from graphflow_opencl.expressions import load, register_type, storage_type, stor
 from graphflow_opencl.registers import REGISTERS
 from graphflow_opencl.table import Launch, Scratch, Traits
 
-CPU_ROW_PARTS = 2  # for each core: every one of them reads all indices
+CPU_PARTS = 2  # for each core: every one of them reads all indices
 GPU_ITEMS = 1 << 16
 COLUMN_BYTES = 64  # what columns an item of a CPU owns at least
+WIDTH = 8  # columns of a row that are updated at once
 SUMS, SEEN, FLAG = 0, 1, 2  # numbers of scratch memory
 UNTOUCHED = 2147483647
 
@@ -72,8 +73,10 @@ def _parts(walk: Walk, traits: Traits) -> tuple[int, int]:
     size = int(walk.dtype.size)
     nbytes = walk.outer * walk.width * (walk.rows + walk.taken) * size
     need = -(-shares(nbytes, walk.outer * walk.rows * walk.width, traits) // walk.outer)
-    columns = max(1, min(need, walk.width * size // COLUMN_BYTES))
-    return min(walk.rows, -(-need // columns), traits.units * CPU_ROW_PARTS), columns
+    columns = max(1, min(need, walk.width * size // COLUMN_BYTES, traits.units * CPU_PARTS))
+    if not walk.each and (columns >= traits.units or walk.width * size < COLUMN_BYTES):
+        return 1, columns  # to find out whose row an index is takes as long as an update of few columns
+    return min(walk.rows, -(-need // columns), traits.units * CPU_PARTS), columns
 
 
 def walk_launch(
@@ -156,10 +159,28 @@ def _walked(walk: Walk, held: DType, to: str, index: str, updates: bool) -> str:
     mark = "present[row - r0] = 1;" if walk.empty is not None else ""
     columns = f"for ({index} c = c0; c < c1; c++)"
     before, within = (columns, "") if walk.each else ("", columns)
+    if not walk.each and updates and walk.update == "at":
+        within = _in_vectors(walk, held, to, index)
     return f"""for ({index} k = 0; k < {walk.taken}; k++) {before} {{
         {look} {mark}
         {within} {statement}
     }}"""
+
+
+def _in_vectors(walk: Walk, held: DType, to: str, index: str) -> str:
+    """The loop over whole vectors of columns of a row, and the head of the one over the rest."""
+    width, kind = WIDTH, register_type(held, WIDTH)
+    if walk.width < width or "gf_" in walk.combine:
+        return f"for ({index} c = c0; c < c1; c++)"
+    value = load(walk.dtype, width, "updates", walk.update)
+    value = value if held is walk.dtype else f"convert_{kind}({value})"
+    return f"""{index} c = c0;
+        for (; c + {width} <= c1; c += {width}) {{
+            const {index} here = base + row * {walk.width} + c, at = (outer * {walk.taken} + k) * {walk.width} + c;
+            const {kind} a = {load(held, width, to, "here")}, b = {value};
+            {store(held, width, to, "here", f"({walk.combine})")}
+        }}
+        for (; c < c1; c++)"""
 
 
 def _after(walk: Walk, held: DType, index: str) -> str:

@@ -20,8 +20,7 @@ from graphflow_opencl.affine import launch
 from graphflow_opencl.registers import REGISTERS, storage_type
 from graphflow_opencl.table import Launch, Scratch, Traits
 
-SHARES = 64  # items for each core
-GROUP = 4
+SHARES = 16  # items for each core
 
 
 class Pointer(NamedTuple):
@@ -83,17 +82,14 @@ def over_cells(
         digit = f"(e / {inner}) % {n}" if place else f"e / {inner}"
         lines.append(f"int {name} = ({digit}){scale};")
         inner *= n
-    listed = ", ".join(f"__global {'' if p.written else 'const '}{p.stored} *restrict {p.name}" for p in pointers)
-    text = f"""__kernel void KERNEL({listed}) {{
-  {index} begin = ({index}) get_global_id(0) * {each}, end = min(begin + {each}, ({index}) {total});
+    text = f"""  {index} begin = ({index}) unit * {each}, end = min(begin + {each}, ({index}) {total});
   for ({index} e = begin; e < end; e++) {{
     {" ".join(lines)}
     {body.replace("INDEX", index)}
-  }}
-}}"""
-    group = traits.group if gpu else GROUP
+  }}"""
+    listed = [(f"__global {'' if p.written else 'const '}{p.stored} *", p.name, p.argument) for p in pointers]
     written = [p.argument for p in pointers if p.written]
-    return [launch(text, (-(-total // each),), (group,), [p.argument for p in pointers], written, title)]
+    return [launch(text, -(-total // each), traits.group if gpu else 1, listed, written, title)]
 
 
 # -- addresses and loops ---------------------------------------------------------------------------------------------

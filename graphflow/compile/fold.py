@@ -157,7 +157,7 @@ class _Specialiser:
             results = self.evaluate(ins, [constants[i] for i in ins.inputs])
         except Exception:
             return False
-        if any(_nbytes(r) > limit or _is_reordered(r) for r in results):
+        if any(type(r) is bytes or _nbytes(r) > limit or _is_reordered(r) for r in results):  # text is cheap as it is
             return False
         for v, result in zip(ins.outputs, results, strict=True):
             self._set(v, _frozen(result))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from graphflow.tensor import Operation, Tensor
 
 HANDLE = "VariableHandle"
 PLACEHOLDERS = ("Placeholder", "Arg")
+CALLBACKS = "callbacks"  # graph.store: tensor -> ops, of no graph, that are to be run when it is computed
 
 
 def needed_ops(targets: Iterable[Operation], fed: Mapping[Tensor, Any]) -> list[Operation]:
@@ -210,6 +212,7 @@ def lower(fetches: Sequence[Tensor], targets: Sequence[Operation], fed: Sequence
         instructions.append(_instruction((op.id, kind, read, made, op.attrs, after, op)))
     if missing:
         raise _not_fed(missing, wanted, cut)
+    instructions = _with_callbacks(instructions, ops[0].graph if ops else fed[0].graph if fed else None, of)
     return Program(
         instructions=tuple(instructions),
         values=tuple(numbers.values),
@@ -219,6 +222,26 @@ def lower(fetches: Sequence[Tensor], targets: Sequence[Operation], fed: Sequence
         record=(PassRecord("lower"),),
         handles=handles,
     )
+
+
+def _with_callbacks(instructions: list[Instruction], graph: Any, numbers: Mapping[Tensor, int]) -> list[Instruction]:
+    """The instructions, and after what makes a tensor those that call its callbacks; none is made for their sake."""
+    wanted = graph.store.get(CALLBACKS) if graph is not None else None
+    if not wanted:
+        return instructions
+    following: dict[int, list[Instruction]] = {}
+    made = {v: ins.key for ins in instructions for v in ins.outputs}
+    keys = itertools.count(graph.version)
+    for tensor, ops in wanted.items():
+        v = numbers.get(tensor)
+        if v is not None:
+            calls = [Instruction(next(keys), op.type, (v,), (), op.attrs, (), op) for op in ops]
+            following.setdefault(made.get(v, -1), []).extend(calls)
+    out = following.pop(-1, [])  # those of feeds and constants
+    for ins in instructions:
+        out.append(ins)
+        out += following.get(ins.key, ())
+    return out
 
 
 def _not_fed(missing: list[Operation], targets: Sequence[Operation], fed: Mapping[Tensor, Any]) -> InvalidArgumentError:

@@ -19,8 +19,13 @@ _DEVICE = re.compile(r"(?:/job:\w+)?(?:/replica:\d+)?(?:/task:\d+)?(?:/(?:device
 def kinds_wanted(program: Program) -> frozenset[str]:
     """The kinds of devices that instructions ask for by name."""
     devices = {ins.op.device for ins in program.instructions if ins.op.device}
-    found = [_DEVICE.match(device) for device in devices]
-    return frozenset((m.group(1) or "cpu").lower() for m in found if m is not None)
+    return frozenset(kind for device in devices if (kind := kind_of(device)) is not None)
+
+
+def kind_of(device: str) -> str | None:
+    """The kind that a device string asks for, such as "gpu"; None if it is no device string."""
+    match = _DEVICE.match(device)
+    return None if match is None else (match.group(1) or "cpu").lower()
 
 
 def check_devices(program: Program, kinds: frozenset[str], soft: bool) -> None:

@@ -73,10 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         predict = predictor(session, model, train)
         rows, losses, seconds = fit(session, model, train, test, epochs, rng, predict)
         print(f"\n{table(rows)}\n\n{by_species(test, predict)}\n\n{len(losses)} steps in {seconds:.2f} s\n")
-        drawn = pictures.training(losses, len(losses) // epochs, train, test, predict)
+        training_file = os.path.abspath(os.path.join(folder, TRAINING_FILE))
+        pictures.training(training_file, losses, len(losses) // epochs, train, test, predict)
     graph_file = os.path.abspath(os.path.join(folder, GRAPH_FILE))
-    training_file = os.path.abspath(os.path.join(folder, TRAINING_FILE))
-    durable.write_file(training_file, [drawn])
     render.write(model.graph, graph_file)
     print(f"the graph, {len(model.graph)} ops: {graph_file}\nloss and regions:   {training_file}")
     return 0

@@ -31,6 +31,7 @@ from graphflow.ops.arguments import (
     static_value,
     vector_hint,
 )
+from graphflow.ops.arithmetic import sum_to
 from graphflow.ops.casts import cast
 from graphflow.ops.inference import check_kind, hinted_dims, like_first
 from graphflow.spec import TensorSpec
@@ -234,7 +235,19 @@ def _tile_grad(dy: Any, multiples: Any, name: str | None = None) -> Any:
     return call((dy, multiples), name)
 
 
-tile.vjp(lambda op, dy: _tile_grad(dy, op.inputs[1]), None)
+@RegisterGradient("Tile")
+def _tile_vjp(op: Any, dy: Any) -> list[Any]:
+    """As if each axis were one of repetitions and one of elements: of what is repeated 0 times, dy knows no size."""
+    x, multiples = op.inputs
+    times = array.sizes_of(multiples)
+    if x.dims is None or times is not None and all(times):
+        return [_tile_grad(dy, multiples), None]
+    sizes = array.shape(x, out_type=multiples.dtype)
+    ones = array.ones_like(multiples)
+    apart, folded = (array.reshape(array.stack([n, sizes], 1), [-1]) for n in (multiples, ones))
+    return [array.reshape(sum_to(array.reshape(dy, apart), folded), sizes), None]
+
+
 _tile_grad.vjp(lambda op, dy: tile(dy, op.inputs[1]), None)
 
 

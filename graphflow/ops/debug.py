@@ -2,7 +2,7 @@
 
 Policy: all of these act on the world, so they are never folded, merged or moved over a control edge.
 
-State: none.
+State: each graph keeps the callbacks of its tensors (`graph.store`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphflow import constants, dtypes, spec
-from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError
+from graphflow import constants, dtypes, source, spec
+from graphflow.compile.lower import CALLBACKS
+from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, shown
 from graphflow.graph import FuncGraph, get_default_graph
 from graphflow.opdef import call, op
-from graphflow.ops import array, compare, core, reduce
+from graphflow.ops import array, compare, core
 from graphflow.ops.inference import check_kind
 from graphflow.spec import TensorSpec
-from graphflow.tensor import Operation, Tensor
+from graphflow.tensor import Operation, Scope, Tensor
 
 
 def _first(x: Any, *others: Any, **attrs: Any) -> TensorSpec:
@@ -43,7 +44,19 @@ def Print(
     """`input_`, and when it is computed `message` and the tensors `data` are printed to standard error."""
     if not isinstance(data, (list, tuple)):
         raise DTypeError("Print takes a list of tensors to print", got=repr(data)[:80], hint="tf.Print(x, [x])")
-    return _print(input_, data, message or "", -1 if first_n is None else int(first_n), summarize or 3, name=name)
+    if message is not None and not isinstance(message, str):
+        raise DTypeError("the message of a Print is a string", got=shown(message))
+    first = _count(first_n, "first_n", -1)
+    return _print(input_, data, message or "", first, _count(summarize, "summarize", 3), name=name)
+
+
+def _count(given: Any, what: str, default: int) -> int:
+    """A number of elements or of times; a negative one means all."""
+    if given is None:
+        return default
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise DTypeError(f"{what} is an integer; -1 means all", got=shown(given))
+    return int(given)
 
 
 @op(
@@ -65,7 +78,7 @@ def Assert(condition: Any, data: Sequence[Any], summarize: int | None = None, na
     condition = constants.convert_to_tensor(condition)
     if condition.dtype is not dtypes.bool_:
         raise DTypeError("the condition must be bool", op=condition.op, expected="bool", got=condition.dtype.name)
-    found: Any = _assert(condition, data, summarize or 3, name=name)
+    found: Any = _assert(condition, data, _count(summarize, "summarize", 3), name=name)
     return found  # type: ignore[no-any-return]
 
 
@@ -89,12 +102,57 @@ def py_func(
     """The results of a Python function of NumPy arrays; set their shapes with `set_shape`."""
     if not callable(func):
         raise DTypeError("py_func takes a function", got=repr(func)[:80])
+    if not isinstance(inp, (list, tuple)):
+        raise DTypeError(
+            "py_func takes a list of tensors", got=shown(inp), hint="tf.py_func(function, [x], tf.float32)"
+        )
     single = not isinstance(Tout, (list, tuple))
     wanted = tuple(dtypes.as_dtype(d) for d in ([Tout] if single else Tout))
     found = _call_python(list(inp), func, wanted, bool(stateful), name=name)
     if not wanted:
         return found if isinstance(found, Operation) else get_default_graph().get_operations()[-1]
     return found[0] if single else list(found)
+
+
+class Callback:
+    """A function that sees the value of a tensor whenever it is computed or fed, in any session, until `remove()`.
+
+    It gets an array of its own, once in each run and in each turn of a loop.  No op is added to the graph: what is
+    lowered gets an instruction beside the one that makes the tensor, which computes nothing more than was asked for.
+    """
+
+    def __init__(self, tensor: Any, function: Callable[[Any], Any]) -> None:
+        self.tensor = constants.convert_to_tensor(tensor)
+        if not callable(function):
+            raise DTypeError("on_value takes a function of the value", op=self.tensor.op, got=repr(function)[:80])
+        if self.tensor.dtype is dtypes.resource:
+            raise DTypeError("a variable's handle has no value to look at", op=self.tensor.op, hint="variable.value()")
+        self.function = function
+        self.called = f"the callback of {self.tensor.name}"
+        graph, maker = self.tensor.graph, self.tensor.op
+        attrs = {"function": self, "out": (), "stateful": True}
+        name, place = f"{maker.name}/on_value", source.user_frame()
+        self._op = Operation(graph, maker.id, "PyFunc", name, (self.tensor,), attrs, Scope(), place, ())
+        graph.store.setdefault(CALLBACKS, {}).setdefault(self.tensor, []).append(self._op)
+        graph.outdate_plans()
+
+    def __call__(self, value: Any) -> Any:
+        """The function itself, so that its name still means it after `@tensor.on_value`."""
+        return self.function(value)
+
+    def remove(self) -> None:
+        """Call it no more; a second time does nothing."""
+        graph = self.tensor.graph
+        mine = graph.store.get(CALLBACKS, {}).get(self.tensor, [])
+        if self._op in mine:
+            mine.remove(self._op)
+            graph.outdate_plans()
+
+    def __enter__(self) -> Callback:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
 
 
 def _numeric(x: Any, *, message: str) -> TensorSpec:
@@ -150,10 +208,9 @@ def _assertion(name: str, compare_op: Callable[..., Any], words: str) -> Check:
         with core.name_scope(name, default):
             x = constants.convert_to_tensor(x)
             y = constants.convert_to_tensor(y, preferred=x.dtype)
-            shown = (
-                list(data) if data is not None else [message or "", f"x {words} y does not hold: x = ", x, "y = ", y]
-            )
-            return Assert(reduce.reduce_all(compare_op(x, y)), shown, summarize)
+            default_data = [f"x {words} y does not hold; {x.name}:", x, f"{y.name}:", y]
+            said = list(data) if data is not None else default_data
+            return Assert(compare_op(x, y), [*([message] if message else ()), *said], summarize)
 
     default = name
     check.__name__ = name
@@ -176,7 +233,8 @@ def _sign_assertion(name: str, against_zero: Check, words: str) -> Check:
         x: Any, data: Any = None, summarize: int | None = None, message: str | None = None, name: str | None = None
     ) -> Operation:
         x = constants.convert_to_tensor(x)
-        return against_zero(x, array.zeros_like(x), data, summarize, message, name=name or default)
+        said = data if data is not None else [f"not every element is {words}; {x.name}:", x]
+        return against_zero(x, array.zeros_like(x), said, summarize, message, name=name or default)
 
     default = name
     check.__name__ = name

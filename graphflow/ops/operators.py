@@ -6,7 +6,7 @@ State: none; fills the table of `graphflow.operators` once, on import.
 from __future__ import annotations
 
 from graphflow.operators import bind_operators
-from graphflow.ops import arithmetic, compare, linalg, math, slicing
+from graphflow.ops import arithmetic, compare, debug, linalg, math, slicing
 
 bind_operators(
     {
@@ -29,5 +29,6 @@ bind_operators(
         "abs": arithmetic.abs,
         "invert": compare.logical_not,
         "getitem": slicing.getitem,
+        "on_value": debug.Callback,
     }
 )

@@ -1,259 +1,318 @@
-"""A graph as Graphviz text.
+"""A view as Graphviz text.
 
-Policy: ops are boxes in the clusters of their name scopes, tensors are edges with their shapes.  The gradient is
-drawn upwards, mirrored beside the forward graph.  Whatever is used in many places (variables, constants, and the
-forward values that gradients use) is drawn as a small stub beside each use: long edges make a picture slow to lay
-out and hard to read.  The ops of an atomic region, an optimizer's update of one variable, are one box.  Text from the
-graph enters quoted and escaped only, never as a node id or as markup.
+Policy: nodes are boxes in the clusters of their scopes; the forward graph runs downwards, gradients and updates run
+upwards beside it.  A closed scope is drawn as a pile.  The legend tells only what occurs.  Text from the graph enters
+escaped, as the text of labels and tooltips, never as an id, an attribute or markup.
 
 State: none.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import html
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from graphflow import spec
-from graphflow.graph import Graph
-from graphflow.opdef import OPS
-from graphflow.render.phases import FORWARD, GRADIENT, SETUP, UPDATE, effect, gradient_scope, phases, scope_of
-from graphflow.tensor import Operation, Tensor
+from graphflow.errors import InvalidArgumentError, shown
+from graphflow.render import labels, styles
+from graphflow.render.labels import plain
+from graphflow.render.phases import scope_of
+from graphflow.render.view import (
+    CONSTANT,
+    CONTROL,
+    DATA,
+    FED,
+    FORWARD,
+    GRADIENT,
+    PHASES,
+    READ,
+    REFERENCE,
+    STUBS,
+    UPDATE,
+    UPWARD,
+    VARIABLE,
+    WRITE,
+    Box,
+    Edge,
+    Node,
+    View,
+)
 
-FILL = {FORWARD: "#cfe2f7", GRADIENT: "#fbd9b5", UPDATE: "#cdebc9"}
-LINE = {FORWARD: "#2b5f9e", GRADIENT: "#b35c00", UPDATE: "#2e7d32"}
-GREY, PALE, PURPLE, LILAC = "#6b6b6b", "#b8b8b8", "#6a3d9a", "#e6dcf2"
-FONT = "Helvetica,Arial,sans-serif"
-MAX_TEXT = 40
+MAX_TOOLTIP = 1000  # characters of each line
 MAX_INCHES = 80  # a larger layout is scaled down, so that no picture is larger than 7680 x 7680 pixels
+LARGE = 400  # with more edges than this the shapes are in tooltips, edges straight and crossings not all removed
+BUNDLE = 3  # so many edges from one box to a closed update are one
+COLOURS = ("phase", "time", "bytes", "device")
 
 _GRAPH = {
-    "rankdir": "TB", "ranksep": "0.28", "nodesep": "0.18", "fontname": FONT, "size": f"{MAX_INCHES},{MAX_INCHES}",
-    "dpi": "96", "bgcolor": "white",
+    "rankdir": "TB", "ranksep": "0.3", "nodesep": "0.2", "fontname": styles.FONT, "size": f"{MAX_INCHES},{MAX_INCHES}",
+    "dpi": "96", "bgcolor": "white", "pad": "0.15", "labelloc": "b", "labeljust": "l",
+    "compound": "true",
 }  # fmt: skip
 _NODE = {
-    "shape": "box", "style": "filled", "fontname": FONT, "fontsize": "11", "height": "0.3", "margin": "0.1,0.04",
+    "shape": "box", "style": "filled,rounded", "fontname": styles.FONT, "fontsize": "11", "height": "0.3",
+    "margin": "0.11,0.045", "fontcolor": styles.INK, "penwidth": "1.1",
 }  # fmt: skip
-_EDGE = {"fontname": FONT, "fontsize": "9", "arrowsize": "0.7", "color": GREY}
-_BOX = {"style": "rounded", "color": PALE, "fontcolor": GREY, "labeljust": "l"}
-_STUB = {"fontsize": "9", "height": "0.2", "margin": "0.06,0.02"}
-_VARIABLE = {"style": "filled,rounded", "fillcolor": LILAC, "color": PURPLE}
-_REFERENCE = {"style": "filled,rounded,dashed", "fillcolor": "white", "color": LINE[FORWARD]}
-_WORD = {"shape": "plaintext", "style": "", "fontcolor": GREY}
-_FED = {"style": "filled,bold", "fillcolor": "white", "color": LINE[FORWARD]}
+_IN_TIME = {"splines": "line", "nslimit": "0.2", "nslimit1": "0.2", "mclimit": "0.05", "ranksep": "0.5"}
+_EDGE = {"fontname": styles.FONT, "fontsize": "9", "arrowsize": "0.65", "color": styles.GREY}
+_LOOKS = {
+    FED: {"penwidth": "2.2"},
+    VARIABLE: {"height": "0.2", "width": "0.3", "margin": "0.07,0.02"},
+    REFERENCE: {"style": "filled,rounded,dashed", "height": "0.2", "margin": "0.07,0.02"},
+    CONSTANT: {"shape": "plaintext", "style": "", "height": "0.2", "margin": "0.04,0.01"},
+}
 
 
-def to_dot(graph: Graph) -> str:
-    """The whole graph as Graphviz text; what only sets variables up is left out."""
-    return _Drawing(graph).source()
+def to_dot(view: View, color: str = "phase") -> str:
+    """The view as text that `dot` reads; `color` is "phase", "time", "bytes" or "device"."""
+    if color not in COLOURS:
+        raise InvalidArgumentError("nodes are coloured by", expected=", ".join(COLOURS), got=shown(color))
+    return _Writer(view, color).source()
 
 
-def plain(text: str) -> str:
-    """The text on one line, control characters visible, and not too long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT // 2]}…{shown[1 - MAX_TEXT // 2 :]}"
+class _Writer:
+    """Writes one view."""
 
-
-def _local(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _short(value: Any) -> str:
-    """A small constant as people write it."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_short, value))}]"
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
-
-
-class _Drawing:
-    """The nodes and edges of one picture, collected by cluster and then written."""
-
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, view: View, color: str) -> None:
         import graphviz
 
-        self.digraph, self.escape = graphviz.Digraph, graphviz.escape
-        self.phase = phases(graph)
-        self.ops = [op for op in graph.get_operations() if self.phase[op] != SETUP]
-        self.ids: dict[Operation, str] = {}
-        self.clusters: dict[str, list[tuple[str, dict[str, str]]]] = {"": []}
-        self.upward: dict[str, bool] = {}  # which clusters are drawn upwards: their labels stand at the bottom
-        self.edges: dict[tuple[str, str, str], dict[str, str]] = {}
-        self.stubs = 0
-        self.starts = self._starts()
-        dtypes = Counter(t.dtype.name for op in self.ops for t in op.outputs if t.dtype.kind != "resource")
-        self.usual = dtypes.most_common(1)[0][0] if dtypes else "float32"
+        self.digraph, self.escape, self.nohtml = graphviz.Digraph, graphviz.escape, graphviz.nohtml
+        self.view, self.color = view, color
+        self.large = len(view.edges) > LARGE
+        self.by_id = {node.id: node for node in view.nodes}
+        self.with_stubs = {edge.head for edge in view.edges if self.by_id[edge.tail].kind in STUBS}
+        self.devices = styles.devices(view.nodes)
+        self.widest = max((edge.nbytes or 0 for edge in view.edges), default=0)
+        measure = "seconds" if color == "time" else "nbytes"
+        self.measures = {node.id: getattr(node, measure) or 0 for node in view.nodes}
+        self.most = max(self.measures.values(), default=0) or 1
 
     def source(self) -> str:
         """Everything, as text."""
-        self._nodes()
-        for op in self.ops:
-            if op in self.ids:
-                self._edges_into(op)
-        picture = self.digraph("graph", graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
-        self._write_clusters(picture)
-        for (tail, head, _), attributes in self.edges.items():
-            picture.edge(tail, head, **attributes)
-        self._write_legend(picture)
+        attributes = dict(_GRAPH)
+        if self.large:
+            attributes |= _IN_TIME
+        picture = self.digraph("graph", graph_attr=attributes, node_attr=_NODE, edge_attr=_EDGE)
+        picture.attr(label=self._footer())
+        self._write_boxes(picture)
+        for node in self.view.nodes:
+            if node.beside:
+                with picture.subgraph(graph_attr={"rank": "same"}) as level:
+                    level.edge(node.beside, node.id, style="invis")  # it stands to the right
+        for edge, around in self._bundled():
+            self._write_edge(picture, edge, around)
         return str(picture.source)
 
-    def _starts(self) -> set[Operation]:
-        """The first op of each gradient: its edge from the forward graph is drawn, which ties the two together."""
-        first: dict[str, Operation] = {}
-        for op in self.ops:
-            if self.phase[op] == GRADIENT and op.inputs and not self._is_stub(op):
-                first.setdefault(gradient_scope(op), op)
-        return set(first.values())
+    def _text(self, *lines: str) -> Any:
+        """Lines of text for a label: a string that graphviz takes neither for markup nor for escapes or entities."""
+        return self.nohtml("\\n".join(self.escape(plain(line, MAX_TOOLTIP).replace("&", "&amp;")) for line in lines))
 
-    # -- ops -----------------------------------------------------------------------------------------------------
+    def _tooltip(self, *lines: str) -> Any:
+        """Lines of text for a tooltip, whose escapes the layout programs replace twice."""
+        twice = [plain(line, MAX_TOOLTIP).replace("&", "&amp;").replace("\\", "\\\\") for line in lines]
+        return self.nohtml("\\n".join(map(self.escape, twice)))
 
-    def _is_stub(self, op: Operation) -> bool:
-        """Constants, variables, and what a gradient only asks the shape of."""
-        if op.type in ("Const", "VariableHandle", "ReadVariable"):
-            return True
-        definition = OPS.get(op.type)
-        asks = definition is not None and definition.known_value is not None and len(op.inputs) == 1
-        return asks and op.outputs[0].dtype.is_integer and self.phase[op] == GRADIENT
+    # -- nodes and boxes -------------------------------------------------------------------------------------------
 
-    def _nodes(self) -> None:
-        regions: dict[int, list[Operation]] = {}
-        for op in self.ops:
-            if op.region is not None and self.phase[op] == UPDATE:
-                regions.setdefault(op.region.id, []).append(op)
-            elif not self._is_stub(op):
-                self._op(op)
-        for members in regions.values():
-            if len(members) == 1:
-                self._op(members[0])
+    def _write_boxes(self, picture: Any) -> None:
+        """Boxes inside boxes, deepest first, each written into the one around it."""
+        known = {box.scope: box for box in self.view.boxes}
+        inside: dict[str, list[Node]] = {}
+        for node in self.view.nodes:
+            inside.setdefault(_nearest(node.scope, known), []).append(node)
+        clusters = {scope: self.digraph(f"cluster {i}") for i, scope in enumerate(known)} | {"": picture}
+        for scope in sorted(known, key=lambda s: -s.count("/")):
+            cluster, box = clusters[scope], known[scope]
+            cluster.attr(**self._box(box))
+            for node in inside.get(scope, ()):
+                cluster.node(node.id, **self._node(node))
+            clusters[_nearest(scope_of(scope), known)].subgraph(cluster)
+        for node in inside.get("", ()):
+            picture.node(node.id, **self._node(node))
+
+    def _box(self, box: Box) -> dict[str, str]:
+        kind = box.kind if box.kind in styles.BOXES else FORWARD
+        return {
+            "label": _heading(box.label, styles.KINDS[kind].line, kind != UPDATE), "labeljust": "l", "fontsize": "10",
+            "labelloc": "b" if kind == GRADIENT else "t", "style": "rounded,filled", "color": styles.PALE,
+            "fillcolor": styles.BOXES[kind], "tooltip": self._tooltip(box.scope),
+        }  # fmt: skip
+
+    def _node(self, node: Node) -> dict[str, str]:
+        paint = styles.paint(node)
+        found = {"fillcolor": paint.fill, "color": paint.line} | _LOOKS.get(node.kind, {})
+        if _closed(node):
+            found |= {"shape": "box3d", "style": "filled", "margin": "0.16,0.08"}
+        elif node.type and self.devices.get(node.device):
+            found["style"] = f"filled,rounded,{styles.BORDERS[self.devices[node.device] % len(styles.BORDERS)]}"
+        if node.kind not in STUBS:
+            found["fillcolor"] = self._fill(node, paint.fill)
+        if node.bad:
+            found |= {"color": styles.RED, "fillcolor": "#fbd5d5", "penwidth": "2.4"}
+        lines = [*node.lines[1:], *([f"= {node.value}"] if node.value else [])]
+        if node.seconds is not None:
+            lines.append(labels.duration(node.seconds))
+        found["label"] = _words(node.lines[0] if node.lines else "", lines, small=node.kind in STUBS)
+        facts = [f"{key}: {value}" for key, value in node.facts.items()]
+        found["tooltip"] = self._tooltip(*filter(None, (node.name, node.type, node.source, *facts)))
+        return found
+
+    def _fill(self, node: Node, usual: str) -> str:
+        if self.color in ("time", "bytes"):
+            return styles.heat(self.measures[node.id] / self.most)
+        if self.color == "device" and node.type:
+            return styles.DEVICES[self.devices.get(node.device, 0) % len(styles.DEVICES)]
+        return usual
+
+    # -- edges -----------------------------------------------------------------------------------------------------
+
+    def _bundled(self) -> list[tuple[Edge, str]]:
+        """The edges; one instead of all those from one box to a closed update, with the cluster that it begins at."""
+        known = {box.scope: i for i, box in enumerate(self.view.boxes)}
+        order = {node.id: i for i, node in enumerate(self.view.nodes)}
+        bundles: dict[tuple[str, str], list[Edge]] = {}
+        found: list[tuple[Edge, str]] = []
+        for edge in self.view.edges:
+            tail, head = self.by_id[edge.tail], self.by_id[edge.head]
+            outer = tail.scope.partition("/")[0]
+            if (
+                edge.kind == DATA
+                and _closed(head)
+                and head.kind == UPDATE
+                and head.scope != tail.scope
+                and outer in known
+            ):
+                bundles.setdefault((outer, edge.head), []).append(edge)
             else:
-                self._region(members)
+                found.append((edge, ""))
+        for (outer, _), edges in bundles.items():
+            if len(edges) < BUNDLE:
+                found += [(edge, "") for edge in edges]
+                continue
+            tensors = sum(edge.tensors for edge in edges)
+            nbytes = sum(edge.nbytes or 0 for edge in edges)
+            topmost = max(edges, key=lambda edge: order[edge.tail])
+            bundle = topmost._replace(label=f"{tensors} tensors", value="", nbytes=nbytes, tensors=tensors)
+            found.append((bundle, f"cluster {known[outer]}"))
+        return found
 
-    def _op(self, op: Operation) -> None:
-        name = _local(op.name)
-        lines = [name] if name.rstrip("_0123456789").lower() == op.type.lower() else [name, op.type]
-        if effect(op) == "write":
-            lines.append(f"writes {_local(op.inputs[0].op.name)}")
-        phase = self.phase[op]
-        style = _FED if op.type.startswith("Placeholder") else {"fillcolor": FILL[phase], "color": LINE[phase]}
-        self.ids[op] = f"op{op.id}"
-        self._place(scope_of(op.name), phase)
-        self._node(scope_of(op.name), f"op{op.id}", lines, style | {"tooltip": self._label(op.name, op.source)})
-
-    def _region(self, members: list[Operation]) -> None:
-        first, region = members[0], members[0].region
-        variables = [_local(handle.op.name) for handle in region.variables] if region is not None else []
-        scope = scope_of(next((op for op in reversed(members) if effect(op) == "write"), first).name)
-        lines = [_local(scope) or "update", f"{len(members)} ops as one", f"writes {', '.join(variables)}"]
-        for op in members:
-            self.ids[op] = f"op{first.id}"
-        self._place(scope_of(scope), UPDATE)
-        style = {"fillcolor": FILL[UPDATE], "color": LINE[UPDATE], "penwidth": "2"}
-        self._node(scope_of(scope), f"op{first.id}", lines, style | {"tooltip": self._label(scope, first.source)})
-
-    def _place(self, scope: str, phase: str) -> None:
-        while scope:
-            self.upward[scope] = phase != FORWARD and self.upward.get(scope, True)
-            scope = scope_of(scope)
-
-    def _node(self, scope: str, node: str, lines: list[str], attributes: dict[str, str]) -> None:
-        self.clusters.setdefault(scope, []).append((node, {"label": self._label(*lines)} | attributes))
-
-    def _label(self, *lines: str) -> str:
-        return "\\n".join(self.escape(plain(line)) for line in lines)
-
-    # -- edges ---------------------------------------------------------------------------------------------------
-
-    def _edges_into(self, op: Operation) -> None:
-        folded = self.ids[op] != f"op{op.id}" or op.region is not None
-        for x in op.inputs:
-            if x.op.type == "VariableHandle" or folded and self._is_stub(x.op):
-                continue  # the box says itself which variables it writes
-            across = self.phase[x.op] == FORWARD != self.phase[op] and op not in self.starts
-            if x.op not in self.ids or across:
-                self._stub(x, op)
-            else:
-                self._edge(x.op, op, f"  {self._shape(x)} ", {})
-        implied = {before for p in self._predecessors(op) for before in self._predecessors(p)}
-        for before in op.control_inputs:
-            if before in self.ids and before not in implied:
-                self._edge(before, op, "", {"style": "dashed", "arrowhead": "empty"})
-
-    def _predecessors(self, op: Operation) -> list[Operation]:
-        return [*[x.op for x in op.inputs], *op.control_inputs]
-
-    def _edge(self, tail: Operation, head: Operation, label: str, style: dict[str, str]) -> None:
-        first, last = self.ids[tail], self.ids[head]
-        if first == last:
-            return
-        phase = self.phase[tail]
-        attributes = {"color": LINE[phase], "fontcolor": LINE[phase]} | ({"label": label} if label else {}) | style
-        if phase == FORWARD:
-            self._draw(first, last, attributes)
-        else:  # upwards: the later op stands on the higher rank
-            self._draw(last, first, attributes | {"dir": "back"})
-
-    def _draw(self, upper: str, lower: str, attributes: dict[str, str]) -> None:
-        """One edge, or one more where a tensor is used twice; boxes of many ops get each kind of edge once."""
-        key = attributes.get("label", attributes.get("style", ""))
-        self.edges.setdefault((upper, lower, key), attributes)
-
-    def _stub(self, x: Tensor, op: Operation) -> None:
-        self.stubs += 1
-        node, made_by = f"stub{self.stubs}", x.op
-        style = _STUB | {"tooltip": self._label(x.name)}
-        if made_by.type == "ReadVariable":
-            text, style = [_local(made_by.inputs[0].op.name), self._shape(x)], style | _VARIABLE
-        elif made_by.type == "Const":
-            text, style = [self._constant(x)], style | _WORD
-        elif self._is_stub(made_by):
-            of = made_by.inputs[0].op
-            name = _local(of.inputs[0].op.name if of.type == "ReadVariable" else of.name)
-            text, style = [f"{made_by.type.lower()} of {name}"], style | _WORD
+    def _write_edge(self, picture: Any, edge: Edge, around: str) -> None:
+        tail, head = self.by_id[edge.tail], self.by_id[edge.head]
+        beside = tail if tail.kind not in STUBS else head
+        found = {"color": styles.paint(beside).line}
+        if edge.kind in (READ, WRITE):
+            found["color"] = styles.VIOLET
+        elif tail.kind in STUBS:
+            found["color"] = styles.GREY
+        if edge.kind == CONTROL:
+            found |= {"style": "dotted", "arrowhead": "empty", "color": styles.GREY}
+        if tail.kind in STUBS or head.kind in STUBS:
+            found["arrowsize"] = "0.5"
+        if edge.kind == DATA and tail.kind not in STUBS and edge.nbytes:
+            found["penwidth"] = f"{self._width(edge.nbytes):.2f}"
+        lines = [x for x in (edge.label, f"= {edge.value}" if edge.value else "") if x]
+        if lines and self.large:
+            found["edgetooltip"] = self._tooltip(*lines)
+        elif lines:
+            found["label"] = self._text(*[f"  {line} " for line in lines])
+            found["fontcolor"] = found["color"]
+        if edge.kind == DATA and beside.kind == tail.kind == head.kind:
+            found["weight"] = "8"  # kept straight
+        if tail.kind not in STUBS and head.id in self.with_stubs and tail.scope != head.scope:
+            found["minlen"] = "2"  # else the stubs stand beside the other box, and push this one aside
+        if around:
+            found["lhead" if beside.kind in UPWARD else "ltail"] = around
+        if beside.kind in UPWARD:  # the later one stands on the higher rank
+            picture.edge(edge.head, edge.tail, dir="back", **found)
         else:
-            text, style = [_local(made_by.name)], style | _REFERENCE
-        self._node(scope_of(op.name), node, text, style)
-        edge = {"color": GREY, "arrowsize": "0.5"}
-        if self.phase[op] == FORWARD:
-            self._draw(node, self.ids[op], edge)
-        else:
-            self._draw(self.ids[op], node, edge | {"dir": "back"})
+            picture.edge(edge.tail, edge.head, **found)
 
-    def _shape(self, x: Tensor) -> str:
-        dims = "scalar" if x.dims == () else spec.describe(x.dims)
-        return dims if x.dtype.name == self.usual else f"{x.dtype.name} {dims}"
+    def _width(self, nbytes: int) -> float:
+        """By the size of the tensor, and so that the largest one is 3.5 points wide."""
+        return 1.0 + 2.5 * math.log2(1 + nbytes) / math.log2(1 + self.widest) if self.widest > 64 else 1.1
 
-    def _constant(self, x: Tensor) -> str:
-        value: Any = x.op.attrs.get("value")
-        return _short(value.tolist()) if value is not None and value.size <= 4 else self._shape(x)
+    # -- the footer ------------------------------------------------------------------------------------------------
 
-    # -- writing -------------------------------------------------------------------------------------------------
+    def _footer(self) -> str:
+        """Title, caption and legend below the picture, as a table of Graphviz's own markup."""
+        rows = []
+        if self.view.title.strip():
+            rows.append(f'<FONT POINT-SIZE="12"><B>{_safe(plain(self.view.title, 120))}</B></FONT>')
+        rows += [
+            f'<FONT POINT-SIZE="10">{_safe(plain(line, 160))}</FONT>' for line in self.view.caption if line.strip()
+        ]
+        body = "".join(f'<TR><TD ALIGN="LEFT">{row}</TD></TR>' for row in rows)
+        legend = self._legend()
+        if legend:
+            body += f'<TR><TD ALIGN="LEFT">{"&#160;&#160; ".join(_swatch(*entry) for entry in legend)}</TD></TR>'
+        return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">{body}</TABLE>>' if body else ""
 
-    def _write_clusters(self, picture: Any) -> None:
-        """Scopes inside scopes, deepest first, each written into the one around it."""
-        scopes = dict.fromkeys(self.clusters)  # in order of creation: what comes first stands further left
-        for scope in list(scopes):
-            while scope:
-                scope = scope_of(scope)
-                scopes.setdefault(scope)
-        ordered = sorted(scopes, key=lambda s: -s.count("/") if s else 1)
-        boxes = {scope: self.digraph(f"cluster {i}") if scope else picture for i, scope in enumerate(ordered)}
-        for scope in ordered:
-            box = boxes[scope]
-            if scope:
-                where = "b" if self.upward.get(scope) else "t"
-                box.attr(label=self._label(_local(scope)), fontsize="11", labelloc=where, **_BOX)
-            for node, attributes in self.clusters.get(scope, ()):
-                box.node(node, **attributes)
-            if scope:
-                boxes[scope_of(scope)].subgraph(box)
+    def _legend(self) -> list[tuple[str, str]]:
+        """Words with their colours, of what occurs."""
+        found = []
+        if self.color in ("time", "bytes"):
+            one = labels.duration if self.color == "time" else labels.size
+            found = [(one(self.most * part), styles.heat(part)) for part in (0.0, 0.5, 1.0)]
+        elif self.color == "phase":
+            changes = dict.fromkeys(node.change for node in self.view.nodes if node.change)
+            kinds = {node.kind for node in self.view.nodes if not node.change}
+            paints = [styles.CHANGES[c] for c in styles.CHANGES if c in changes]
+            paints += [styles.KINDS[k] for k in styles.KINDS if k in kinds and k in (*PHASES, VARIABLE)]
+            found = [(paint.word, paint.line) for paint in paints]
+        found += self._devices()
+        if any(_closed(node) for node in self.view.nodes):
+            found.append(("a pile: a closed scope", ""))
+        if REFERENCE in {node.kind for node in self.view.nodes}:
+            found.append(("dashed: a value from elsewhere", ""))
+        if any(edge.kind == CONTROL for edge in self.view.edges):
+            found.append(("dotted: waits for", ""))
+        if any(edge.label for edge in self.view.edges) and self.view.usual_dtype:
+            found.append((f"on edges: shape ({self.view.usual_dtype}; none: a scalar)", ""))
+        return found
 
-    def _write_legend(self, picture: Any) -> None:
-        rows = [(phase, {"fillcolor": FILL[phase], "color": LINE[phase]}) for phase in (FORWARD, GRADIENT, UPDATE)]
-        rows += [("variable", _VARIABLE), ("fed", _FED), ("forward value", _REFERENCE)]
-        with picture.subgraph(name="cluster legend") as box:
-            box.attr(label=f"edges: shapes\\n({self.usual})", fontsize="10", **_BOX)
-            for i, (text, style) in enumerate(rows):
-                box.node(f"legend{i}", label=text, fontsize="10", height="0.22", width="1.1", **style)
-                if i:
-                    box.edge(f"legend{i - 1}", f"legend{i}", style="invis")
+    def _devices(self) -> list[tuple[str, str]]:
+        if len(self.devices) < 2:
+            return []
+        if self.color == "device":
+            return [(d or "any device", styles.DEVICES[i % len(styles.DEVICES)]) for d, i in self.devices.items()]
+        return [(f"{styles.BORDERS[i % len(styles.BORDERS)]} border: {d}", "") for d, i in self.devices.items() if d]
+
+
+def _closed(node: Node) -> bool:
+    """Whether the node stands for a closed scope."""
+    return node.members > 1 and not node.type and node.kind not in STUBS
+
+
+def _nearest(scope: str, known: Any) -> str:
+    """The innermost box around a scope."""
+    while scope and scope not in known:
+        scope = scope_of(scope)
+    return scope
+
+
+def _safe(text: str) -> str:
+    """Text within Graphviz's markup; a backslash would begin one of its escapes."""
+    return html.escape(text).replace("\\", "&#92;&#92;")
+
+
+def _heading(text: str, colour: str, crossed: bool) -> str:
+    """The label of a box, with as much room beside it: edges cross the border of a box in its middle."""
+    words = plain(text, 28)
+    cell = f'<TD><FONT POINT-SIZE="10" COLOR="{colour}"><B>{_safe(words) or "&#160;"}</B></FONT></TD>'
+    room = f'<TD WIDTH="{8 * len(words) + 20}"></TD>' if crossed else ""
+    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{cell}{room}</TR></TABLE>>'
+
+
+def _words(first: str, rest: Sequence[str], small: bool = False) -> str:
+    """A label: the first line larger than the others."""
+    sizes = (9, 8) if small else (11, 9)
+    lines = [f'<FONT POINT-SIZE="{sizes[0]}">{_safe(plain(first)) or "&#160;"}</FONT>']
+    grey = f'<FONT POINT-SIZE="{sizes[1]}" COLOR="#4b5563">'
+    lines += [f"{grey}{_safe(plain(line)) or '&#160;'}</FONT>" for line in rest]
+    return f"<{'<BR/>'.join(lines)}>"
+
+
+def _swatch(word: str, colour: str) -> str:
+    square = f'<FONT POINT-SIZE="13" COLOR="{colour}">&#9632;</FONT> ' if colour else ""
+    return f'{square}<FONT POINT-SIZE="10">{_safe(plain(word, 60))}</FONT>'

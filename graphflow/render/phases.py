@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from graphflow.graph import Graph
 from graphflow.keys import GraphKeys
 from graphflow.opdef import OPS
+from graphflow.render.view import FORWARD, GRADIENT, SETUP, UPDATE
 from graphflow.tensor import Operation
-
-FORWARD, GRADIENT, UPDATE, SETUP = "forward", "gradient", "update", "setup"
 
 _GRADIENT_SCOPE = re.compile(r"(^|/)gradients(_\d+)?/")
 

@@ -9,6 +9,7 @@ State: which fields have been mentioned already.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from graphflow.errors import DTypeError, InvalidArgumentError
@@ -36,8 +37,8 @@ class _Options:
                 f"{type(self).__name__} has no field {name!r}", expected=", ".join(sorted(self.FIELDS))
             )
         default = self.FIELDS[name]
-        nested = isinstance(default, type) and issubclass(default, (_Options, dict))
-        if nested and isinstance(default, type) and not isinstance(value, default):
+        nested = isinstance(default, type)
+        if nested and not isinstance(value, default):
             raise InvalidArgumentError(f"{name} takes a {default.__name__}", got=repr(value))
         if not nested and default is not None and not _fits(value, default):
             raise DTypeError(f"{name} takes {_KINDS[type(default)]}", got=repr(value)[:80])
@@ -154,7 +155,11 @@ class ConfigProto(_Options):
 
 
 class RunOptions(_Options):
-    """Options of one run."""
+    """Options of one run.
+
+    Any `trace_level` but NO_TRACE fills in `RunMetadata.step_stats`; they are all the same here.  `timeout_in_ms` is
+    looked at before each step of the run, compiling not counted: `DeadlineExceededError`.
+    """
 
     NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = 0, 1, 2, 3
     FIELDS: ClassVar[dict[str, Any]] = {
@@ -164,15 +169,27 @@ class RunOptions(_Options):
         "output_partition_graphs": False,
         "report_tensor_allocations_upon_oom": False,
     }
+    HONOURED = frozenset({"trace_level", "timeout_in_ms"})
+    LEAST: ClassVar[dict[str, int]] = {"trace_level": 0, "timeout_in_ms": 0}
+
+
+class StepStats:
+    """The steps of one run: `dev_stats` has one `DeviceStepStats` for each device; see `runtime.step_stats`."""
+
+    def __init__(self, dev_stats: Iterable[Any] = ()) -> None:
+        self.dev_stats = list(dev_stats)
+
+    def __repr__(self) -> str:
+        return f"StepStats(dev_stats={self.dev_stats!r})"
 
 
 class RunMetadata(_Options):
-    """What a run reports: `program` is the compiled Program."""
+    """What a run reports: `program` is the compiled Program, `step_stats` what was done when, if that was asked for."""
 
     FIELDS: ClassVar[dict[str, Any]] = {
-        "step_stats": None,
+        "step_stats": StepStats,
         "cost_graph": None,
         "partition_graphs": None,
         "program": None,
     }
-    HONOURED = frozenset({"program"})
+    HONOURED = frozenset({"program", "step_stats"})

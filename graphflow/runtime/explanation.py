@@ -1,16 +1,20 @@
-"""What became of a graph on its way to a run: passes, order, memory and generated code, as text and as data.
+"""What became of a graph on its way to a run: what is needed, passes, placement, order, memory and generated code.
 
-Policy: everything here is read from the Program and the executable, nothing is computed anew.
+Policy: everything here is read from the graph, the Program and the executable, nothing is computed anew.
 
 State: none.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from graphflow import spec
-from graphflow.program import Instruction, PassRecord, Program
+from graphflow.program import PassRecord, Program
+from graphflow.runtime.explanation_text import LIMIT, text_of
+from graphflow.runtime.provenance import NO_ORIGIN, Origin, Placement
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,11 +24,18 @@ class Explanation:
     program: Program
     code: str  # what the backend generated, with the user's lines
     native: str = ""  # the code of native kernels, where there are some: too long to be printed with the rest
+    origin: Origin = NO_ORIGIN
+    placements: tuple[Placement, ...] = ()  # of each instruction, in their order
 
     @property
     def passes(self) -> tuple[PassRecord, ...]:
         """What each pass did."""
         return self.program.record
+
+    @property
+    def pruned(self) -> tuple[str, ...]:
+        """The names of the graph's ops that these fetches do not need."""
+        return self.origin.pruned
 
     @property
     def peak_before(self) -> int | None:
@@ -36,71 +47,51 @@ class Explanation:
         """Bytes at the peak as planned."""
         return None if self.program.memory is None else self.program.memory.peak_after
 
+    def text(self, limit: int | None = LIMIT) -> str:
+        """All of it as text, lists cut after so many lines; `limit=None` leaves nothing out."""
+        return text_of(self.program, self.origin, self.placements, self.code, self.native, limit)
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        program, memory = self.program, self.program.memory
+        data = {
+            "level": program.level,
+            "graph": self.origin._asdict(),
+            "passes": [record._asdict() for record in program.record],
+            "instructions": _instructions(program, self.placements),
+            "groups": [group._asdict() for group in program.groups],
+            "schedule": None if program.schedule is None else _schedule(program),
+            "memory": None
+            if memory is None
+            else {"arena": memory.size, "peak_before": memory.peak_before, "peak_after": memory.peak_after},
+            "code": self.code,
+            "native": self.native,
+        }
+        return json.dumps(data, allow_nan=False)
+
     def __str__(self) -> str:
-        parts = [_passes(self.program), _order(self.program), _memory(self.program), f"code\n{_indented(self.code)}"]
-        if self.native:
-            parts.append(
-                f"native kernels: {len(self.native.splitlines())} lines of generated code, in `explanation.native`"
-            )
-        return "\n\n".join(part for part in parts if part)
+        return self.text()
 
     def __repr__(self) -> str:
-        return f"<Explanation of {_count(len(self.program.instructions), 'instruction')}; print it>"
+        number = len(self.program.instructions)
+        return f"<Explanation of {number} instruction{'s' * (number != 1)}; print it>"
 
 
-def _passes(program: Program) -> str:
-    lines = ["passes"]
-    for record in program.record:
-        lines.append(f"  {record}")
-        lines += [f"    {name} removed" for name in record.removed]
-        lines += [f"    {name} folded into a constant" for name in record.folded]
-        lines += [f"    {name} is {other}" for name, other in record.merged]
-        lines += [f"    {name}: {what}" for name, what in record.rewritten]
-        lines += [f"    together: {', '.join(names)}" for names in record.fused]
-    return "\n".join(lines)
+def _instructions(program: Program, placements: Sequence[Placement]) -> list[dict[str, Any]]:
+    out = []
+    for number, ins in enumerate(program.instructions):
+        made = [program.values[v] if v >= 0 else None for v in ins.outputs]
+        place = placements[number] if number < len(placements) else Placement(ins.op.name, "")
+        out.append({
+            "op": ins.op.name, "type": ins.type, "inputs": list(ins.inputs), "outputs": list(ins.outputs),
+            "dtypes": [known and known.dtype.name for known in made],
+            "shapes": [None if known is None or known.dims is None else list(known.dims) for known in made],
+            "source": str(ins.op.source), "device": place.device, "asked": place.asked, "why": place.why,
+        })  # fmt: skip
+    return out
 
 
-def _order(program: Program) -> str:
-    """The instructions in their order, by task where there are tasks."""
-    lines = [f"order: {_count(len(program.instructions), 'instruction')}"]
+def _schedule(program: Program) -> dict[str, Any]:
     schedule = program.schedule
-    groups = {i: n for n, group in enumerate(program.groups, 1) for i in range(group.begin, group.end)}
-    starts = {task.begin: (number, task) for number, task in enumerate(schedule.tasks)} if schedule else {}
-    if schedule is not None:
-        lines[0] += f", {len(schedule.tasks)} tasks for {schedule.workers} workers; estimated "
-        lines[0] += f"{schedule.sequential * 1e6:.0f} us in order, {schedule.parallel * 1e6:.0f} us side by side"
-    for position, ins in enumerate(program.instructions):
-        if position in starts and schedule is not None and schedule.workers > 1:
-            number, task = starts[position]
-            wait = f", after {', '.join(map(str, task.before))}" if task.before else ""
-            lines.append(f"  task {number}: {task.seconds * 1e6:.0f} us, priority {task.priority * 1e6:.0f} us{wait}")
-        group = f"  group {groups[position]}" if position in groups else ""
-        where = f"{ins.op.device}, " if ins.op.device else ""
-        lines.append(f"  {_instruction(program, ins)}{group}  # {ins.op.name}, {where}{ins.op.source}")
-    return "\n".join(lines)
-
-
-def _instruction(program: Program, ins: Instruction) -> str:
-    outputs = ", ".join(f"v{v}" if v >= 0 else "_" for v in ins.outputs)
-    shapes = " ".join(
-        program.values[v].dtype.name + spec.describe(program.values[v].dims) for v in ins.outputs if v >= 0
-    )
-    inputs = ", ".join(f"v{v}" for v in ins.inputs)
-    return f"{outputs or '_'} = {ins.type}({inputs})  {shapes}"
-
-
-def _memory(program: Program) -> str:
-    memory = program.memory
-    if memory is None:
-        return ""
-    planned = f"memory: {len(memory.offsets)} values in an arena of {memory.size:,} bytes"
-    peaks = f"{memory.peak_after:,} bytes with results outside it, {memory.peak_before:,} without reuse"
-    return f"{planned}; at the peak {peaks}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    assert schedule is not None
+    return {**schedule._asdict(), "tasks": [task._asdict() for task in schedule.tasks]}
