@@ -113,6 +113,7 @@ def _root(graph: Any) -> Any:
 
 
 def given_or_ones(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
+    """The gradients of ys to begin with: those given, checked, or ones."""
     given = [None] * len(ys) if grad_ys is None else listed(grad_ys)
     if len(given) != len(ys):
         raise InvalidArgumentError("grad_ys needs one entry for each of ys", expected=str(len(ys)), got=str(len(given)))
@@ -157,6 +158,7 @@ class Walk:
         self.reached = reached
 
     def seed(self, ys: Sequence[Tensor], grads: Sequence[Any]) -> None:
+        """Begin with these gradients of ys."""
         for y, g in zip(ys, grads, strict=True):
             self.parts.setdefault(y, []).append(g)
 
@@ -170,6 +172,7 @@ class Walk:
         return parts[0]
 
     def run(self) -> None:
+        """Go through the ops between xs and ys, the last one first."""
         parts = self.parts
         reached = self.reached
         stops = self.stops

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,3 +144,139 @@ def test_assertions_on_a_rank_known_only_in_the_run() -> None:
     run(check, {x: [1.0]})
     with pytest.raises(tf.errors.InvalidArgumentError, match="rank must be 1"):
         run(check, {x: 1.0})
+
+
+def test_an_assertion_tells_which_elements_are_wrong() -> None:
+    x = tf.placeholder(tf.float32, [None], name="x")
+    feed = {x: [1.0, 2.0, 3.0, 4.0, -5.0]}
+    for check, said in (
+        (tf.assert_positive(x), "not every element is positive; x:0: [1.0 2.0 3.0...]"),
+        (tf.assert_less(x, 4.5 - x * 0.0, message="too large", summarize=5), "holds not"),
+        (tf.Assert(x > 0.0, ["the weights", x]), "the weights [1.0"),
+    ):
+        with tf.Session() as sess:
+            if said == "holds not":
+                sess.run(check, feed)
+                with pytest.raises(tf.errors.InvalidArgumentError, match="too large x < y does not hold; x:0:"):
+                    sess.run(check, {x: [5.0]})
+                continue
+            with pytest.raises(tf.errors.InvalidArgumentError) as met:
+                sess.run(check, feed)
+        assert said in str(met.value) and "1 of 5 elements are False, the first at [4]" in str(met.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "got", "hint"),
+    [(None, "None", "is `return` missing"), ("text", "'text'", "astype"), (np.float64(1.0), "float64", "astype")],
+)
+def test_a_py_func_that_returns_something_else_says_what(result: Any, got: str, hint: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError) as met:
+        run(tf.py_func(lambda: result, [], tf.float32))
+    assert met.value.got == got and hint in str(met.value.hint)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: tf.Print(x, [x], message=3),
+        lambda x: tf.Print(x, [x], first_n=1.5),
+        lambda x: tf.Print(x, [x], summarize="all"),
+        lambda x: tf.Assert(x > 0.0, [x], summarize=True),
+        lambda x: tf.py_func(np.sin, x, tf.float32),
+    ],
+)
+def test_wrong_arguments_are_refused_when_the_op_is_built(build: Any) -> None:
+    with pytest.raises(tf.errors.DTypeError):
+        build(tf.constant([1.0]))
+
+
+# -- pictures of failures --------------------------------------------------------------------------------------------
+
+
+def failed_run() -> tf.errors.OpError:
+    x = tf.placeholder(tf.float32, name="x")
+    with tf.name_scope("layer1"):
+        product = tf.matmul(tf.identity(x, name="left"), tf.ones([3, 2]), name="product")
+    with tf.Session() as sess, pytest.raises(tf.errors.InvalidArgumentError) as met:
+        sess.run(tf.reduce_sum(product, name="total"), {x: np.ones((4, 5))})
+    return met.value
+
+
+def test_a_failed_run_is_drawn(tmp_path: Path) -> None:
+    error = failed_run()
+    assert error.render(tmp_path / "why.svg") == str(tmp_path / "why.svg")
+    text = Path(error.render(tmp_path / "why.json")).read_text(encoding="utf-8")
+    nodes = json.loads(text)["nodes"]
+    bad = [n for n in nodes if n.get("bad")]
+    assert [n["name"] for n in bad] == ["layer1/product"]
+    assert "[4, 5] @ [3, 2]" in " ".join(bad[0]["lines"])
+    assert {"layer1/left", "total", "x"} <= {n.get("name") for n in nodes}
+    near = json.loads(Path(error.render(tmp_path / "near.json", hops=0)).read_text(encoding="utf-8"))["nodes"]
+    assert not {"total", "x"} & {n.get("name") for n in near}
+
+
+def test_an_op_that_could_not_be_built_is_drawn(tmp_path: Path) -> None:
+    hidden = tf.nn.relu(tf.placeholder(tf.float32, [None, 3], name="x"), name="hidden")
+    weights = tf.placeholder(tf.float32, [4, 2], name="weights")
+    with pytest.raises(tf.errors.ShapeError) as met, tf.name_scope("layer2"):
+        tf.matmul(hidden, weights, name="product")
+    assert met.value.unbuilt == ("hidden:0", "weights:0")
+    view = json.loads(Path(met.value.render(tmp_path / "why.json")).read_text(encoding="utf-8"))
+    (bad,) = [n for n in view["nodes"] if n.get("bad")]
+    assert bad["name"] == "layer2/product" and "test_debug.py" in bad["source"]
+    names = {n["id"]: n.get("name") for n in view["nodes"]}
+    into = {names[e["tail"]]: e["label"] for e in view["edges"] if e["head"] == bad["id"]}
+    assert into == {"hidden": "[?, 3]", "weights": "[4, 2]"}
+    assert "x" in names.values()
+
+
+def test_a_failure_in_a_loop_is_drawn_with_the_body_around_it(tmp_path: Path) -> None:
+    def body(i: Any, a: Any) -> Any:
+        return i + 1, tf.check_numerics(a / 0.0, "loop", name="checked")
+
+    result = tf.while_loop(lambda i, a: i < 2, body, [0, 1.0])[1]
+    with tf.Session() as sess, pytest.raises(tf.errors.InvalidArgumentError) as met:
+        sess.run(result)
+    view = json.loads(Path(met.value.render(tmp_path / "why.json")).read_text(encoding="utf-8"))
+    assert [n["name"] for n in view["nodes"] if n.get("bad")] == ["while/body/checked"]
+
+
+def test_a_failure_in_a_callback_is_drawn_at_its_tensor(tmp_path: Path) -> None:
+    x = tf.identity(1.0, name="x")
+
+    @x.on_value
+    def refuse(value: Any) -> None:
+        raise ValueError("no")
+
+    with tf.Session() as sess, pytest.raises(tf.errors.InvalidArgumentError) as met:
+        sess.run(x)
+    view = json.loads(Path(met.value.render(tmp_path / "why.json")).read_text(encoding="utf-8"))
+    assert [n["name"] for n in view["nodes"] if n.get("bad")] == ["x"]
+
+
+def test_what_cannot_be_drawn_says_so(tmp_path: Path) -> None:
+    with pytest.raises(tf.errors.FailedPreconditionError, match="about no op"):
+        tf.errors.InvalidArgumentError("a text").render(tmp_path / "why.dot")
+    with tf.Graph().as_default():
+        error = failed_run()
+    error.__traceback__ = None
+    gc.collect()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="the graph of 'layer1/product' is gone"):
+        error.render(tmp_path / "why.dot")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ending"):
+        failed_run().render(tmp_path / "why.nothing")
+
+
+def test_an_error_still_travels_between_processes() -> None:
+    error = copy.copy(failed_run())
+    assert error.graph is None and error.op_name == "layer1/product" and "[4, 5]" in str(error)
+
+
+def test_a_shape_error_among_five_hundred_ops_names_the_line() -> None:
+    x = tf.placeholder(tf.float32, [None, 3], name="x")
+    for i in range(500):
+        x = tf.add(x, 0.0, name=f"s{i}")
+    with pytest.raises(tf.errors.ShapeError) as met:
+        tf.matmul(x, tf.ones([4, 2]), name="wrong")
+    assert met.value.op_name == "wrong" and "test_debug.py" in met.value.source
+    assert "[?, 3] @ [4, 2]" in str(met.value)

@@ -691,3 +691,14 @@ def test_there_is_no_gpu_here() -> None:
         pytest.skip("there is one")
     with pytest.raises(tf.errors.NotFoundError, match="no GPU"):
         tf.Session(device="gpu")
+
+
+def test_a_variable_without_elements_has_a_value() -> None:
+    empty = tf.Variable(np.zeros((3, 0), np.float32))
+    with tf.control_dependencies([empty.initializer]):
+        added = empty.assign_add(tf.zeros((3, 0)))
+    with tf.Session(device="opencl") as session:
+        assert session.run([added, empty.initializer])[0].shape == (3, 0)
+        assert session.run(empty).shape == (3, 0)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="out of range"):
+            session.run(tf.scatter_add(empty, [7], tf.zeros((1, 0))))

@@ -1,54 +1,62 @@
-"""Pictures of graphs: what is drawn and where, that text of a graph stays text, and what happens when drawing fails."""
+"""The view of a graph as it was built, and its Graphviz text: what is drawn, where, and with which marks."""
 
 from __future__ import annotations
 
+import html
+import itertools
 import json
 import re
-import struct
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import graphviz
+import numpy as np
 import pytest
 
 import graphflow as tf
 from graphflow import render
-from graphflow.render import dot, layout
+from graphflow.render import dot, engines, labels, styles
 from graphflow.render.phases import FORWARD, GRADIENT, SETUP, UPDATE, phases
+from graphflow.render.view import (
+    CONSTANT,
+    CONTROL,
+    DATA,
+    FED,
+    MERGED,
+    READ,
+    REFERENCE,
+    STUBS,
+    VARIABLE,
+    WRITE,
+    Box,
+    Edge,
+    Node,
+    View,
+)
+from tests.graphs_to_draw import loop, model, worked_example
 
 
-def model() -> Any:
-    """A small trained model, and a scope inside a scope."""
-    x = tf.placeholder(tf.float32, [None, 2], name="x")
-    with tf.name_scope("outer"), tf.name_scope("inner"):
-        w = tf.Variable(tf.zeros([2, 3]), name="w")
-        y = tf.matmul(x, w, name="product")
-    with tf.name_scope("loss"):
-        loss = tf.reduce_mean(tf.square(y))
-    train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
-    tf.global_variables_initializer()
-    return train
+def drawn(**options: Any) -> View:
+    return render.as_view(tf.get_default_graph(), **options)
 
 
-def parsed(text: str) -> dict[str, Any]:
-    """The picture as the layout program understands it."""
-    return json.loads(layout.laid_out(text.encode(), "dot_json", 60))  # type: ignore[no-any-return]
+def node(view: View, name: str) -> Node:
+    """The op, or the closed scope, of that whole name; not a stub for it."""
+    return next(n for n in view.nodes if n.name == name and n.kind not in STUBS)
 
 
-def labels(picture: dict[str, Any]) -> list[str]:
-    return [thing["label"] for thing in picture["objects"] if "label" in thing]
+def edges_between(view: View, tail: str, head: str) -> list[Edge]:
+    return [e for e in view.edges if (e.tail, e.head) == (node(view, tail).id, node(view, head).id)]
 
 
-def node(picture: dict[str, Any], name: str) -> dict[str, Any]:
-    """The op of that local name."""
-    ops = [thing for thing in picture["objects"] if thing["name"].startswith("op")]
-    return next(thing for thing in ops if thing["label"].split("\\n")[0] == name)
+def parsed(text: str, kind: str = "dot_json") -> dict[str, Any]:
+    """The picture as a layout program understands it."""
+    program = engines.ENGINES["graphviz-pure"].find()
+    assert program, "the tests need the extra render"
+    return json.loads(engines.run_program(program, text.encode(), kind, 60))  # type: ignore[no-any-return]
 
 
-def size(png: bytes) -> tuple[int, int]:
-    return struct.unpack(">II", png[16:24])
+def words(label: str) -> list[str]:
+    """The lines of a label."""
+    return [html.unescape(re.sub(r"<[^>]*>", "", line)) for line in re.split(r"<BR/>|\\n", label)]
 
 
 # -- what is drawn -------------------------------------------------------------------------------------------------
@@ -77,208 +85,315 @@ def test_every_op_is_drawn_but_what_sets_up() -> None:
     model()
     graph = tf.get_default_graph()
     found = phases(graph)
-    stubs = ("Const", "VariableHandle", "ReadVariable", "Shape")
-    wanted = {f"op{op.id}" for op in graph.get_operations() if found[op] != SETUP and op.type not in stubs}
-    picture = parsed(render.to_dot(graph))
-    assert {thing["name"] for thing in picture["objects"] if thing["name"].startswith("op")} == wanted
+    beside = ("Const", "VariableHandle", "ReadVariable", "Shape")
+    wanted = {op.name for op in graph.get_operations() if found[op] != SETUP and op.type not in beside}
+    assert {n.name for n in drawn().nodes if n.kind not in STUBS} == wanted
 
 
-def test_scopes_are_clusters_inside_clusters() -> None:
+def test_setup_is_drawn_if_asked_for() -> None:
     model()
+    assert not [n for n in drawn().nodes if n.name == "init"]
+    assert node(drawn(setup=True), "init").kind == SETUP
+
+
+def test_nodes_say_what_they_are() -> None:
+    model()
+    view = drawn()
+    x, product = node(view, "x"), node(view, "outer/inner/product")
+    assert x.kind == FED and x.lines == ("x", "[?, 2]")
+    assert product.kind == FORWARD and product.lines == ("product", "MatMul") and product.type == "MatMul"
+    assert "graphs_to_draw.py" in product.source and product.facts["output 0"] == "float32 [?, 3]"
+    assert product.facts["transpose_a"] == "False"
+    assert node(view, "gradients/OnesLike").kind == GRADIENT
+
+
+def test_scopes_are_boxes_inside_boxes() -> None:
+    model()
+    view = drawn()
+    assert {"outer", "outer/inner", "loss", "gradients"} <= {box.scope for box in view.boxes}
+    assert node(view, "outer/inner/product").scope == "outer/inner"
     picture = parsed(render.to_dot(tf.get_default_graph()))
     clusters = {t["_gvid"]: t for t in picture["objects"] if t["name"].startswith("cluster")}
-    outer = next(cluster for cluster in clusters.values() if cluster["label"] == "outer")
+    outer = next(cluster for cluster in clusters.values() if words(cluster["label"]) == ["outer"])
     (inner,) = [clusters[number] for number in outer["subgraphs"]]
-    assert inner["label"] == "inner" and node(picture, "product")["_gvid"] in inner["nodes"]
+    ids = {t["_gvid"]: t["name"] for t in picture["objects"]}
+    assert words(inner["label"]) == ["inner"]
+    assert node(view, "outer/inner/product").id in [ids[number] for number in inner["nodes"]]
 
 
-def test_an_update_is_one_box_if_it_is_one_unit() -> None:
+def test_a_gradient_stands_in_the_scope_of_what_it_is_of() -> None:
+    x = tf.placeholder(tf.float32, [3], name="x")
+    with tf.name_scope("first"):
+        y = tf.sin(x)
+    with tf.name_scope("second"):
+        z = tf.sigmoid(y)
+    tf.gradients(z, [x])
+    scopes = {n.type: n.scope for n in drawn().nodes if n.kind == GRADIENT}
+    assert scopes["SigmoidGrad"] == "gradients/second" and scopes["Cos"] == "gradients/first"
+
+
+def test_a_gradient_does_not_stand_in_the_scope_of_a_variable() -> None:
+    graph, _ = worked_example()
+    assert {n.scope for n in render.as_view(graph).nodes if n.kind == GRADIENT} == {"gradients"}
+
+
+def test_the_op_that_is_named_like_a_scope_stands_in_it() -> None:
+    x = tf.placeholder(tf.float32, [4, 3], name="x")
+    mean, variance = tf.nn.moments(x, [0])
+    tf.nn.batch_normalization(x, mean, variance, None, None, 1e-3)
+    assert node(drawn(), "batchnorm").scope == "batchnorm"
+
+
+def test_an_update_is_one_node_if_it_is_one_unit() -> None:
     w = tf.Variable([1.0, 2.0], name="w")
     tf.train.AdamOptimizer().minimize(tf.reduce_sum(tf.square(w)))
-    box = node(parsed(render.to_dot(tf.get_default_graph())), "update_w")
-    assert re.fullmatch(r"update_w\\n\d+ ops as one\\nwrites w, Adam, Adam_1", box["label"])
+    view = drawn()
+    update = node(view, "Adam/update_w")
+    assert update.lines[0] == "update_w" and re.fullmatch(r"\d+ ops as one", update.lines[1])
+    assert update.members > 5 and update.facts["writes"].split(", ")[-1] == "w"
+    (written,) = [e for e in view.edges if e.kind == WRITE and e.tail == update.id]
+    assert next(n for n in view.nodes if n.id == written.head).name == "w"
 
 
 def test_the_gradient_is_tied_to_what_it_is_of() -> None:
     model()
-    picture = parsed(render.to_dot(tf.get_default_graph()))
-    ends = [(edge["tail"], edge["head"]) for edge in picture["edges"]]
-    assert (node(picture, "Mean")["_gvid"], node(picture, "OnesLike")["_gvid"]) in ends
+    assert edges_between(drawn(), "loss/Mean", "gradients/OnesLike")
 
 
 def test_a_variable_is_a_stub_beside_each_use() -> None:
     w = tf.Variable([1.0, 2.0], name="w")
     for _ in range(3):
         tf.identity(w)
-    text = render.to_dot(tf.get_default_graph())
-    picture = parsed(text)
-    assert labels(picture).count(r"w\n[2]") == 3
-    tails = [edge["tail"] for edge in picture["edges"]]
-    assert max(tails.count(tail) for tail in tails) == 1
+    view = drawn()
+    stubs = [n for n in view.nodes if n.kind == VARIABLE]
+    assert [n.lines for n in stubs] == [("w", "[2]")] * 3
+    reads = [e for e in view.edges if e.kind == READ]
+    assert sorted(e.tail for e in reads) == sorted(n.id for n in stubs)
+    assert len({e.head for e in reads}) == 3
+
+
+def test_a_small_constant_is_written_out_and_a_large_one_is_not() -> None:
+    tf.add(tf.placeholder(tf.float32, [3], name="x"), tf.constant([1.0, 2.5, -3.0]))
+    tf.add(tf.placeholder(tf.float32, [9], name="y"), tf.constant(np.ones(9, np.float32)))
+    shown = {n.lines for n in drawn().nodes if n.kind == CONSTANT}
+    assert shown == {("[1, 2.5, -3]",), ("float32 [9]",)}
+
+
+def test_forward_values_that_a_gradient_uses_are_stubs_that_know_their_op() -> None:
+    model()
+    view = drawn()
+    stub = next(n for n in view.nodes if n.kind == REFERENCE)
+    assert stub.of in {n.id for n in view.nodes} and next(n for n in view.nodes if n.id == stub.of).name == stub.name
 
 
 def test_shapes_and_unusual_dtypes_are_on_the_edges() -> None:
     x = tf.placeholder(tf.float32, [None, 2], name="x")
     y = tf.identity(tf.identity(x))
     tf.identity(tf.cast(y, tf.int32))
-    picture = parsed(render.to_dot(tf.get_default_graph()))
-    shown = {edge["label"].strip() for edge in picture["edges"] if edge.get("label")}
-    assert shown == {"[?, 2]", "int32 [?, 2]"}
+    view = drawn()
+    assert {e.label for e in view.edges} == {"[?, 2]", "int32 [?, 2]"} and view.usual_dtype == "float32"
+
+
+def test_control_edges_are_dotted_and_those_implied_are_left_out() -> None:
+    a = tf.placeholder(tf.float32, [], name="a")
+    b = tf.identity(a, name="b")
+    with tf.control_dependencies([a.op, b.op]):
+        tf.identity(b, name="c")
+    with tf.control_dependencies([b.op]):
+        tf.no_op(name="d")
+    view = drawn()
+    assert [e.kind for e in edges_between(view, "b", "c")] == [DATA] and not edges_between(view, "a", "c")
+    assert [e.kind for e in edges_between(view, "b", "d")] == [CONTROL]
+    (dotted,) = [e for e in parsed(dot.to_dot(view))["edges"] if e.get("style") == "dotted"]
+    assert dotted["arrowhead"] == "empty"
 
 
 def test_the_gradient_runs_upwards() -> None:
     model()
-    graph = tf.get_default_graph()
-    heights = {t["name"]: float(t["pos"].split(",")[1]) for t in parsed(render.to_dot(graph))["objects"] if "pos" in t}
-    found = phases(graph)
-    for op in graph.get_operations():
-        for x in op.inputs:
-            ends = [f"op{x.op.id}", f"op{op.id}"]
-            if all(end in heights for end in ends) and found[x.op] == found[op]:
-                assert (heights[ends[0]] > heights[ends[1]]) == (found[op] == FORWARD)
+    view = drawn()
+    laid_out = parsed(dot.to_dot(view), "json")["objects"]
+    heights = {t["name"]: float(t["pos"].split(",")[1]) for t in laid_out if "pos" in t}
+    kinds = {n.id: n.kind for n in view.nodes}
+    compared = 0
+    for edge in view.edges:
+        if kinds[edge.tail] == kinds[edge.head] and edge.kind == DATA:
+            assert (heights[edge.tail] > heights[edge.head]) == (kinds[edge.tail] == FORWARD)
+            compared += 1
+    assert compared > 5
 
 
-def test_phases_differ_in_colour_and_the_legend_says_which() -> None:
+def test_the_width_of_an_edge_grows_with_the_tensor() -> None:
+    small, large = (tf.placeholder(tf.float32, [n], name=f"x{n}") for n in (2, 1000))
+    tf.identity(small)
+    tf.identity(large)
+    widths = {words(e["label"])[0].strip(): float(e["penwidth"]) for e in parsed(dot.to_dot(drawn()))["edges"]}
+    assert widths["[2]"] < widths["[1000]"] <= 3.5
+
+
+def test_bodies_of_loops_are_closed_until_asked_for() -> None:
+    loop()
+    closed = node(drawn(), "loop/While")
+    assert closed.type == "" and closed.members > 3
+    view = drawn(expand=["loop/While/body", "loop/While/cond"])
+    scopes = {n.scope for n in view.nodes}
+    assert {"loop/While", "loop/While/body/step", "loop/While/cond"} <= scopes
+    tanh = next(n for n in view.nodes if n.type == "Tanh")
+    loop_op = next(n for n in view.nodes if n.type == "While")
+    assert [e for e in view.edges if (e.tail, e.head) == (tanh.id, loop_op.id)], "the result goes back to the loop"
+    assert "x" in [n.lines[0] for n in view.nodes if n.scope.startswith("loop/While/body") and n.kind == REFERENCE]
+
+
+def test_an_empty_graph_has_a_view() -> None:
+    assert render.as_view(tf.Graph()).caption == ("no ops",)
+    assert parsed(render.to_dot(tf.Graph()))["directed"]
+
+
+def test_a_graph_of_constants_shows_them() -> None:
+    tf.constant(1.0, name="one")
+    assert [n.name for n in drawn().nodes] == ["one"]
+
+
+# -- after a run ---------------------------------------------------------------------------------------------------
+
+
+def test_values_and_times_of_a_run() -> None:
+    x = tf.placeholder(tf.float32, [2], name="x")
+    y = tf.identity(x, name="y")
+    tf.log(y, name="z")
+    nan = np.array([np.nan, 1.0])
+    view = drawn(values={x: np.array([-1.0, 2.0]), "z:0": nan}, seconds={y.op: 0.25, "z": 0.75})
+    assert node(view, "x").value == "[-1, 2]" and not node(view, "x").bad
+    assert node(view, "z").bad and node(view, "z").seconds == 0.75 and node(view, "y").seconds == 0.25
+    assert edges_between(view, "x", "y")[0].value == "[-1, 2]"
+    assert any("critical path 1 s of 1 s" in line for line in view.caption)
+    by_name = {t["name"]: t for t in parsed(dot.to_dot(view, "time"))["objects"]}
+    assert by_name[node(view, "z").id]["color"] == styles.RED
+    assert by_name[node(view, "y").id]["fillcolor"] == styles.heat(0.25 / 0.75)
+
+
+def test_a_traced_run_gives_the_times() -> None:
+    x = tf.placeholder(tf.float32, [50], name="x")
+    y = tf.cumsum(tf.sin(x, name="s"), name="y")
+    run = tf.RunMetadata()
+    with tf.Session() as session:
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+        session.run(y, {x: np.ones(50)}, options=options, run_metadata=run)
+    view = drawn(run=run)
+    assert all((node(view, name).seconds or 0) > 0 for name in ("s", "y"))
+    assert drawn(run=run, seconds={"s": 7.0}) != view, "what is given counts more"
+    with pytest.raises(tf.errors.FailedPreconditionError, match="was not traced"):
+        drawn(run=tf.RunMetadata())
+
+
+def test_a_large_value_is_its_extremes() -> None:
+    assert labels.value(np.arange(100.0)) == "0 … 99"
+    assert labels.value(np.array([1.0, np.inf, 3, 4, 5])) == "1 … 5, 1 not finite"
+    assert labels.is_bad(np.array([np.inf])) and not labels.is_bad(np.array([1]))
+
+
+def test_closed_scopes_sum_up_the_times_of_what_is_inside() -> None:
+    with tf.name_scope("part"):
+        y = tf.identity(tf.placeholder(tf.float32, [2], name="x"), name="y")
+        tf.identity(y, name="z")
+    view = drawn(depth=0, seconds={"part/y": 1.0, "part/z": 2.0})
+    assert node(view, "part").seconds == 3.0
+
+
+# -- colours -------------------------------------------------------------------------------------------------------
+
+
+def test_phases_differ_in_colour_and_the_legend_names_what_occurs() -> None:
     model()
-    picture = parsed(render.to_dot(tf.get_default_graph()))
-    legend = {t["label"]: t["fillcolor"] for t in picture["objects"] if t["name"].startswith("legend")}
-    assert legend.keys() == {FORWARD, GRADIENT, UPDATE, "variable", "fed", "forward value"}
-    assert len({legend[phase] for phase in (FORWARD, GRADIENT, UPDATE)}) == 3
-    assert node(picture, "product")["fillcolor"] == legend[FORWARD]
+    text = render.to_dot(tf.get_default_graph())
+    fills = {t["fillcolor"] for t in parsed(text)["objects"] if t["name"].startswith("op")}
+    assert {styles.KINDS[kind].fill for kind in (FORWARD, GRADIENT, UPDATE)} <= fills
+    legend = "".join(words(parsed(text)["label"]))
+    assert all(word in legend for word in ("forward", "gradient", "update", "variable"))
+    tf.reset_default_graph()
+    tf.identity(tf.placeholder(tf.float32, [2]))
+    legend = "".join(words(parsed(render.to_dot(tf.get_default_graph()))["label"]))
+    assert "gradient" not in legend and "dotted" not in legend
 
 
-def test_an_empty_graph_has_a_picture(tmp_path: Path) -> None:
-    assert size(Path(render.write(tf.Graph(), tmp_path / "nothing.png")).read_bytes())[0] > 10
+def test_what_a_pass_changed_is_coloured() -> None:
+    view = View("", (Node("a", ("a",), change=MERGED),), ())
+    (drawn_node,) = [t for t in parsed(dot.to_dot(view))["objects"] if t["name"] == "a"]
+    assert drawn_node["fillcolor"] == styles.CHANGES[MERGED].fill
+    assert "merged" in "".join(words(parsed(dot.to_dot(view))["label"]))
 
 
-# -- text stays text -----------------------------------------------------------------------------------------------
-
-HOSTILE = [
-    '"];a[URL="javascript:alert(1)"]',
-    "</script><b>",
-    "<b>bold</b>",
-    "\\N \\G \\L \\l",
-    "ends with a backslash\\",
-    'a quote " and then \\"',
-    "]]> <!-- -->",
-    "two\nlines\tand \x1b[31mred\x07",
-    "\u202egnp.exe",
-    "subgraph",
-    "",
-]
+def test_devices_have_borders_and_colours() -> None:
+    with tf.device("/cpu:0"):
+        x = tf.placeholder(tf.float32, [2], name="x")
+    with tf.device("/opencl:0"):
+        y = tf.identity(x, name="y")
+    view = drawn()
+    found = {t["name"]: t for t in parsed(dot.to_dot(view))["objects"]}
+    assert "dashed" in found[node(view, "y").id]["style"]
+    assert "dashed border: /opencl:0" in "".join(words(parsed(dot.to_dot(view))["label"]))
+    coloured = {t["name"]: t for t in parsed(dot.to_dot(view, "device"))["objects"]}
+    fills = {coloured[node(view, name).id]["fillcolor"] for name in ("x", y.op.name)}
+    assert len(fills) == 2
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_shown_as_it_is(text: str) -> None:
-    tf.identity(tf.constant(text))
-    picture = parsed(render.to_dot(tf.get_default_graph()))
-    names = {thing["name"] for thing in picture["objects"]}
-    assert {name for name in names if not name.startswith(("legend", "cluster legend"))} == {"op1", "stub1"}
-    assert not [key for thing in picture["objects"] for key in thing if key.lower() in ("url", "href")]
-    (label,) = [thing["label"] for thing in picture["objects"] if thing["name"] == "stub1"]
-    assert label.isprintable()
-    for piece in re.findall(r"[a-z]+", text.lower()):
-        assert piece in label.lower()
+def test_bytes_as_heat() -> None:
+    tf.identity(tf.placeholder(tf.float32, [1000], name="x"), name="large")
+    tf.identity(tf.placeholder(tf.float32, [2], name="y"), name="small")
+    view = drawn()
+    found = {t["name"]: t for t in parsed(dot.to_dot(view, "bytes"))["objects"]}
+    assert found[node(view, "large").id]["fillcolor"] == styles.heat(1.0)
+    assert found[node(view, "small").id]["fillcolor"] == styles.heat(8 / 4000)
 
 
-@pytest.mark.parametrize("name", ["a\\N", "a\\", "strict", "node", "a.b-c", "x" * 250])
-def test_every_legal_name_can_be_drawn(name: str) -> None:
-    with tf.name_scope(name):
-        tf.identity(tf.placeholder(tf.float32, [], name=name), name=name)
-    picture = parsed(render.to_dot(tf.get_default_graph()))
-    assert len([thing for thing in picture["objects"] if thing["name"].startswith("op")]) == 2
-    assert any(label.split("\\n")[0] == graphviz.escape(dot.plain(name)) for label in labels(picture))
+def test_another_colour_is_an_error() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="coloured by"):
+        dot.to_dot(View("", (), ()), "taste")
 
 
-def test_an_svg_has_nothing_active_in_it() -> None:
-    for text in HOSTILE:
-        tf.identity(tf.constant(text))
-    svg = layout.laid_out(render.to_dot(tf.get_default_graph()).encode(), "svg", 60).decode()
-    assert "<script" not in svg and "href" not in svg and "onload" not in svg and "<image" not in svg
+# -- words ---------------------------------------------------------------------------------------------------------
 
 
 def test_long_text_is_cut() -> None:
-    assert dot.plain("a" * 30) == "a" * 30
-    assert len(dot.plain("a" * 300)) == dot.MAX_TEXT and "…" in dot.plain("a" * 300)
+    assert labels.plain("a" * 30) == "a" * 30
+    assert len(labels.plain("a" * 3000)) == labels.MAX_TEXT and "…" in labels.plain("a" * 300)
 
 
-# -- large graphs --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("n", "shown"), [(999, "999"), (9999, "9,999"), (25_600_000, "25.6 M"), (12_345, "12.3 k"), (3e9, "3 G")]
+)
+def test_counts(n: float, shown: str) -> None:
+    assert labels.count(n) == shown
 
 
-def test_a_deep_graph_does_not_recurse() -> None:
-    x: Any = tf.placeholder(tf.float32, [], name="x")
-    for _ in range(3000):
-        x = tf.identity(x)
-    graph, limit = tf.get_default_graph(), sys.getrecursionlimit()
-    sys.setrecursionlimit(200)
-    try:
-        text = render.to_dot(graph)
-    finally:
-        sys.setrecursionlimit(limit)
-    assert text.count("->") == 3000 + 5  # and those of the legend
+@pytest.mark.parametrize(("seconds", "shown"), [(2.0, "2 s"), (0.0031, "3.1 ms"), (4e-7, "400 ns")])
+def test_durations(seconds: float, shown: str) -> None:
+    assert labels.duration(seconds) == shown
 
 
-def test_a_huge_layout_is_scaled_down(tmp_path: Path) -> None:
-    x: Any = tf.placeholder(tf.float32, [], name="x")
-    for _ in range(400):
-        x = tf.identity(x)
-    width, height = size(Path(render.write(tf.get_default_graph(), tmp_path / "deep.png")).read_bytes())
-    assert width > 10 and height == dot.MAX_INCHES * 96
+def test_a_box_in_a_box_that_is_not_drawn_stands_in_the_one_around() -> None:
+    view = View("", (Node("n", ("n",), scope="a/b/c"),), (), (Box("a", "a"), Box("a/b/c", "c")))
+    clusters = {words(t["label"])[0]: t for t in parsed(dot.to_dot(view))["objects"] if t["name"].startswith("cluster")}
+    assert clusters["a"]["subgraphs"] == [clusters["c"]["_gvid"]]
 
 
-# -- files and failures --------------------------------------------------------------------------------------------
+# -- the analysed graph --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "start"), [("g.png", b"\x89PNG"), ("g.SVG", b"<?xml"), ("g.dot", b"digraph")])
-def test_formats(name: str, start: bytes, tmp_path: Path) -> None:
+def test_to_networkx_has_ops_edges_and_measures() -> None:
     model()
-    path = render.write(tf.get_default_graph(), tmp_path / name)
-    assert path == str(tmp_path / name) and Path(path).read_bytes().startswith(start)
+    graph = tf.get_default_graph()
+    found = graph.to_networkx()
+    assert set(found) == {op.name for op in graph.get_operations()}
+    product = found.nodes["outer/inner/product"]
+    assert product["type"] == "MatMul" and product["phase"] == FORWARD and product["shapes"] == ("[?, 3]",)
+    assert found.edges["x", "outer/inner/product"] == {"control": False, "shape": "[?, 2]", "dtype": "float32"}
+    path = found.graph["critical_path"]
+    assert found.graph["depth"] == len(path) and all(found.has_edge(a, b) for a, b in itertools.pairwise(path))
 
 
-@pytest.mark.parametrize("name", ["g.pdf", "g", ".png"])
-def test_another_ending_is_an_error(name: str, tmp_path: Path) -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\.png, \.svg"):
-        render.write(tf.Graph(), tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_something_else_than_a_graph() -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"tf\.Graph"):
-        render.write("graph", "g.png")  # type: ignore[arg-type]
-
-
-def test_without_dot_the_wheel_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert Path(layout.layout_program()).stem == "graphviz-pure"
-
-
-def test_without_a_program_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("shutil.which", lambda *args, **kwargs: None)
-    with pytest.raises(tf.errors.UnavailableError, match="pip install graphviz-pure"):
-        render.write(tf.Graph(), tmp_path / "g.png")
-    assert list(tmp_path.iterdir()) == []
-    render.write(tf.Graph(), tmp_path / "g.dot")
-
-
-def test_a_failing_program_is_a_typed_error() -> None:
-    with pytest.raises(tf.errors.UnknownError, match="syntax error"):
-        layout.laid_out(b"digraph {", "png", 60)
-
-
-def test_a_slow_program_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(command: list[str], timeout: float, **rest: Any) -> None:
-        raise subprocess.TimeoutExpired(command, timeout)
-
-    monkeypatch.setattr(subprocess, "run", slow)
-    with pytest.raises(tf.errors.DeadlineExceededError, match="longer than 2 s"):
-        layout.laid_out(b"digraph {}", "png", 2)
-
-
-def test_a_program_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / "dot"
-    broken.write_text("not a program")
-    broken.chmod(0o755)
-    monkeypatch.setattr(layout, "layout_program", lambda: str(broken))
-    with pytest.raises(tf.errors.UnavailableError, match="does not start"):
-        layout.laid_out(b"digraph {}", "png", 2)
+def test_depth_width_and_parallelism() -> None:
+    x = tf.placeholder(tf.float32, [], name="x")
+    tf.add_n([tf.sin(x), tf.cos(x), tf.exp(x)])
+    measures = tf.get_default_graph().to_networkx().graph
+    assert (measures["depth"], measures["width"], measures["parallelism"]) == (3, 3, 5 / 3)
+    assert "depth 3  ·  width 3  ·  parallelism 1.7" in drawn().caption

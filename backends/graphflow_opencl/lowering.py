@@ -152,7 +152,7 @@ class Lowering:
         by_key = {step.key: step for step in steps}
         whole = [by_key.get(ins.key, ins) for ins in members]
         launches = fused.group_launches(whole, outside, self.values, self.fixed, self.device.traits, updates)
-        if launches is None or len(launches) > 1:  # written in one pass, or what is read again has changed
+        if launches is None or len(launches) != 1:  # written in one pass, or what is read again has changed
             for position in fold.positions:
                 self._add(position, instructions[position])
             return
@@ -388,7 +388,7 @@ class Lowering:
             self._hand_out(position, ins, handle)
             return
         launches = self._update(ins, handle)
-        if launches is None:
+        if launches is None or not launches and ins.type == "Assign":  # one without elements has a value afterwards, too
             self._add_node(STATE if ins.type == "Assign" else HOST, ins, "an update that has no kernel")
             if ins.type == "Assign":  # another task of the host returns its result itself
                 self._held.add(handle)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -23,6 +22,7 @@ from typing import Any
 
 from graphflow import inspection
 from graphflow.debug.prompt import Prompt, Quit
+from graphflow.debug.script import exit_code, run_script
 from graphflow.errors import Error, NotFoundError
 from graphflow.runtime.watching import stepping
 from graphflow.runtime.watching.breakpoints import Breakpoint
@@ -66,12 +66,12 @@ class Terminal:
         """Run a script as `python script arguments` would."""
         inspection.heralds.append(self._adopt)
         try:
-            with self._open, _as_main(script, arguments), self._interruptible():
-                runpy.run_path(script, run_name="__main__")
+            with self._open, self._interruptible():
+                run_script(script, arguments)
         except Quit:
             return 0
         except SystemExit as end:
-            return _exit_code(end.code)
+            return exit_code(end)
         except Error as error:
             return self._ended_by(error)
         except Exception:
@@ -173,24 +173,3 @@ def _is_asking(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-@contextlib.contextmanager
-def _as_main(script: str, arguments: list[str]) -> Iterator[None]:
-    """The arguments and the search path that a script of its own would see."""
-    argv, path = sys.argv, list(sys.path)
-    sys.argv = [script, *arguments]
-    sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
-    try:
-        yield
-    finally:
-        sys.argv, sys.path[:] = argv, path
-
-
-def _exit_code(code: Any) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code
-    _tell(code)
-    return 1

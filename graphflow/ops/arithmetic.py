@@ -95,7 +95,7 @@ def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
     ):
         return grad
     found = sum_to(grad, array.shape(x))
-    if dims is not None:
+    if dims is not None and found.dims != dims:
         found.dims = dims
     return found
 

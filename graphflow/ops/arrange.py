@@ -240,7 +240,7 @@ def _tile_vjp(op: Any, dy: Any) -> list[Any]:
     """As if each axis were one of repetitions and one of elements: of what is repeated 0 times, dy knows no size."""
     x, multiples = op.inputs
     times = array.sizes_of(multiples)
-    if x.dims is None or times is not None and all(times):
+    if times is not None and all(times):
         return [_tile_grad(dy, multiples), None]
     sizes = array.shape(x, out_type=multiples.dtype)
     ones = array.ones_like(multiples)

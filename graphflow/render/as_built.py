@@ -64,7 +64,7 @@ def view(
     likeness = [tuple((op.type, *[t.dims for t in op.outputs]) for op in unit.ops) for unit in units.listed]
     tree = Tree(units, likeness, [drawing.cost(unit) for unit in units.listed])
     scopes = [expand] if isinstance(expand, str) else expand
-    opened = tree.everything() if expand == ALL else tree.choose(budget, depth, scopes)
+    opened = tree.everything() if ALL in scopes and ALL not in tree.by_path else tree.choose(budget, depth, scopes)
     drawing.place(tree, opened)
     return drawing.view(title)
 

@@ -80,6 +80,7 @@ class _Mirror:
 
     def view(self, title: str) -> View:
         """Everything."""
+        self.symbols.of(self.target, unnamed="J")
         for op in self.ops:
             self._symbols(op)
         for op in self.ops:
@@ -176,7 +177,8 @@ class _Mirror:
             symbol = self.symbols.of(x)
             term = slope(op, i, top, self.symbols.of(op.outputs[0]), [self._shown(y) for y in op.inputs])
             alone = self.uses.get(x, 0) == 1
-            label = f"d{top}/d{symbol} = {term}" if alone else f"to d{top}/d{symbol}: {term}"
+            whole = f"d{top}/d{symbol}"
+            label = whole if term == whole else f"{whole} = {term}" if alone else f"to {whole}: {term}"
             passes = x.op in self.ids and x.op.inputs and self.has_slope(x.op)
             head = self._mirror(x.op) if passes else self._end(x, top, "" if alone else self._value(found))
             self.edges.append(Edge(node, head, label, DATA, None, self._value(found) if alone else ""))

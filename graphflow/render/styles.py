@@ -62,7 +62,7 @@ CHANGES = {
 }
 BORDERS = ("solid", "dashed", "dotted", "bold")  # of devices, in the order in which they occur
 DEVICES = ("#d6e6f8", "#fde0bf", "#d3eecf", "#e9dff5", "#fff3c4", "#d9f2f4")
-COLD, HOT = (255, 247, 224), (214, 47, 39)
+COLD, HOT = (255, 249, 230), (240, 108, 86)
 
 
 def paint(node: Node) -> Paint:

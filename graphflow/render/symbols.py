@@ -52,7 +52,7 @@ VALUES = {
 }
 
 # By what the slope of the output is multiplied for each input; {y}: the output.  "" is 1; {g} is the slope itself,
-# where it does not simply stand before.
+# where it does not simply stand before; n: how many elements become one.
 SLOPES = {
     "Add": ("", ""),
     "BiasAdd": ("", f"{SUM} {{g}}"),
@@ -71,6 +71,7 @@ SLOPES = {
     "Relu": ("[{0} > 0]",),
     "MatMul": ("{g} {1}^T", "{0}^T {g}"),
     "Sum": ("",),
+    "Mean": ("{g} / n",),
     "SquaredDifference": ("2({0} - {1})", "2({1} - {0})"),
     "Identity": ("",),
 }
@@ -84,13 +85,15 @@ class Symbols:
         self.taken: set[str] = set()
         self.unnamed = 0
 
-    def of(self, tensor: Tensor, owner: Operation | None = None) -> str:
-        """The symbol; `owner` is the op whose name counts, a variable for what reads it."""
+    def of(self, tensor: Tensor, owner: Operation | None = None, unnamed: str = "") -> str:
+        """The symbol; `owner` is the op whose name counts, a variable for what reads it; `unnamed` if it has none."""
         found = self.names.get(tensor)
         if found is None:
             op = owner or tensor.op
             name = plain(local(op.name), MAX_SYMBOL)
-            generic = name.rstrip("_0123456789").lower() == op.type.lower() or name in self.taken
+            generic = name.rstrip("_0123456789").lower() == op.type.lower()
+            if generic and unnamed:
+                name, generic = unnamed, False
             while generic or name in self.taken:
                 self.unnamed += 1
                 name, generic = f"t{self.unnamed}", False
