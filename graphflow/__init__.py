@@ -385,11 +385,17 @@ from graphflow.variables import variables_initializer as initialize_variables
 from graphflow.variables import variables_initializer as variables_initializer
 
 if _typing.TYPE_CHECKING:
+    from graphflow import compare as compare
     from graphflow import debug as debug
+    from graphflow import eager as eager
     from graphflow import logging as logging
     from graphflow import timeline as timeline
     from graphflow import train as train
     from graphflow.backend import RegisterKernel as RegisterKernel
+    from graphflow.eager.function import function as function
+    from graphflow.eager.mode import enable_eager_execution as enable_eager_execution
+    from graphflow.eager.mode import executing_eagerly as executing_eagerly
+    from graphflow.eager.tape import GradientTape as GradientTape
     from graphflow.render.schematics import draw_mlp as draw_mlp
     from graphflow.runtime.config import ConfigProto as ConfigProto
     from graphflow.runtime.config import GPUOptions as GPUOptions
@@ -407,11 +413,15 @@ if _typing.TYPE_CHECKING:
 # What building a graph does not need, and takes as long to import as all the rest, comes when it is first asked for.
 # Type checkers read the imports above; tests/test_import_time.py holds them and these tables together.
 _LATER_MODULES = (
-    "backend", "checkpoint", "debug", "durable", "inspection", "logging", "plans", "plot", "render", "runtime",
-    "session", "summary", "timeline", "train",
+    "backend", "checkpoint", "compare", "debug", "durable", "eager", "inspection", "logging", "numerics", "plans",
+    "plot", "render", "runtime", "session", "summary", "timeline", "train",
 )  # fmt: skip
 _LATER_NAMES = {
     "RegisterKernel": "graphflow.backend",
+    "enable_eager_execution": "graphflow.eager.mode",
+    "executing_eagerly": "graphflow.eager.mode",
+    "function": "graphflow.eager.function",
+    "GradientTape": "graphflow.eager.tape",
     "ConfigProto": "graphflow.runtime.config",
     "GPUOptions": "graphflow.runtime.config",
     "GraphOptions": "graphflow.runtime.config",

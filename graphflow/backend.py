@@ -100,8 +100,8 @@ class Observer(Protocol):
     ) -> Mapping[int, Any] | None:
         """A step was done, between these readings of `time.perf_counter`; returns what to go on with instead."""
 
-    def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
-        """A step raised this."""
+    def failed(self, instructions: Sequence[Instruction], error: BaseException) -> None:
+        """A step raised this; an interruption is no `Exception`."""
 
 
 @runtime_checkable

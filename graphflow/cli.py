@@ -25,6 +25,7 @@ import numpy as np
 import graphflow
 from graphflow import demo, devices, looking
 from graphflow.backend import available_backends
+from graphflow.compare import command as comparison
 from graphflow.debug import terminal
 from graphflow.errors import Error, NotFoundError
 from graphflow.opdef import OPS, OpDef, gradient_of
@@ -197,6 +198,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "trace": Command(
         "run a script and write its timeline, for ui.perfetto.dev", looking.trace_arguments, looking.trace, {}
+    ),
+    "compare": Command(
+        "run a function eagerly and traced, and tell who wins where",
+        comparison.add_arguments, comparison.run, {},
     ),
     "debug": Command("run a script under the step debugger", terminal.add_arguments, terminal.run, {}),
     "ops": Command("list the op types: gradient or not, and what each does", _ops_arguments, _ops, {}),

@@ -175,7 +175,7 @@ class _LoopGradient:
         condition = control.trace(lambda i, *rest: i >= 0, "cond", known)
         backward = _BackwardGraph("body", op, self.body, stacked=True)
         control.trace(self._step(backward), "body", known, graph=backward)
-        control.check_state(backward, known)
+        control.check_state(backward.results, known)
         found = control.while_op(start, condition, backward)
         return self._collect(found, len(start))
 

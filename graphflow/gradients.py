@@ -23,6 +23,7 @@ from graphflow.constants import convert_to_tensor
 from graphflow.errors import (
     DTypeError,
     Error,
+    FailedPreconditionError,
     GradientLookupError,
     GraphError,
     InvalidArgumentError,
@@ -60,6 +61,12 @@ def gradients(
         walk = Walk(targets, keys, stops)
         walk.seed(targets, given_or_ones(targets, grad_ys))
         walk.run()
+        if not walk.path and targets and targets[0].graph.computes:
+            raise FailedPreconditionError(
+                "nothing was recorded of what was computed at once",
+                got=", ".join(y.name for y in targets[:4]),
+                hint="with tf.GradientTape() as tape: tape.watch(x) ..., and tape.gradient(y, x)",
+            )
         found = [walk.total(key) for key in keys]
         _complain_if_cut(found, targets, sources, walk)
         if unconnected_gradients == "zero":

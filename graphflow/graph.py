@@ -270,17 +270,17 @@ class Graph:
 
     def render(self, path: Any, view: str = "graph", **options: Any) -> str:
         """Draw the graph into a .png, .svg, .pdf, .html, .dot, .mermaid or .json file; options as in `tf.render`."""
-        return str(_pictures[0]().render(self, path, view, **options))
+        return str(pictures().render(self, path, view, **options))
 
     def to_networkx(self) -> Any:
         """The graph as an analysed `networkx.DiGraph`: depth, width and critical path are attributes of it."""
-        return _pictures[0]().to_networkx(self)
+        return pictures().to_networkx(self)
 
     def _repr_svg_(self) -> Any:
-        return _pictures[0]().notebook.svg(self)
+        return pictures().notebook.svg(self)
 
     def _repr_html_(self) -> Any:
-        return _pictures[0]().notebook.html(self)
+        return pictures().notebook.html(self)
 
     def operations_after(self, id: int) -> list[Operation]:
         """The ops built after the one with that id."""
@@ -420,6 +420,11 @@ _pictures: list[Callable[[], Any]] = []
 def bind_pictures(module: Callable[[], Any]) -> None:
     """Tell how to come by the module that draws graphs, which stands above this one; called once."""
     _pictures[:] = [module]
+
+
+def pictures() -> Any:
+    """The module that draws graphs, programs and views, at first use."""
+    return _pictures[0]()
 
 
 class FuncGraph(Graph):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from graphflow.backend import PlacingExecutable, Run
+from graphflow.backend import PlacingExecutable, Run, Watch
 from graphflow.plans import Plans
 from graphflow.program import Program
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from graphflow.runtime.tracing import Tracer
     from graphflow.runtime.watching.debugger import Debugger
 
-W = TypeVar("W")
+
+class _Reusable(Watch, Protocol):
+    """A watch of one run at a time, which `begin` makes as good as new."""
+
+    def begin(self) -> None:
+        """A run begins."""
+
+
+W = TypeVar("W", bound=_Reusable)
 heralds: list[Callable[[Any], None]] = []  # are told of every new session: how a debugger gets at those of a script
 
 
@@ -64,7 +72,7 @@ class Inspection(Plans):
 
         with self._borrowed(tracing.Recorder) as recorder:
             entry, executable, values = self._watched_call(recorder, fetches, feed_dict)
-            run = Run(next(self._runs), self._entropy)
+            run, tracer = Run(next(self._runs), self._entropy), self._tracer
 
             def keep(record: Any, threads: Any) -> None:
                 if run_metadata is not None:
@@ -72,8 +80,8 @@ class Inspection(Plans):
                     if options.trace_level:
                         fed = dict(zip(record.program.feeds, [t.op.name for t in entry.feeds], strict=True))
                         run_metadata.step_stats = run_stats.step_stats(record, threads, self._queue_device, fed)
-                if self._tracer is not None:
-                    self._tracer.add(record, threads)
+                if tracer is not None:
+                    tracer.add(record, threads)
 
             with tracing.recorded_run(recorder, executable.program, run.index, keep, options.timeout_in_ms):
                 out = executable.stay(values, run) if device_arrays else executable(values, run)
@@ -121,13 +129,13 @@ class Inspection(Plans):
         """
         from graphflow.runtime import observation
 
-        with self._borrowed(observation.Looker) as looker:
-            looker.begin(small)
-            entry, executable, values = self._watched_call(looker, fetches, feed_dict, level)
+        with self._borrowed(observation.Witness) as witness:
+            witness.begin(small)
+            entry, executable, values = self._watched_call(witness, fetches, feed_dict, level)
             for tensor, value in zip(entry.feeds, values, strict=True):
-                looker.keep(tensor.name, value)
+                witness.keep(tensor.name, value)
             out = executable(values, Run(next(self._runs), self._entropy))
-            return looker.found(out[0] if entry.single else entry.fetches.rebuild(out))
+            return witness.found(out[0] if entry.single else entry.fetches.rebuild(out))
 
     @contextmanager
     def _borrowed(self, kind: type[W]) -> Iterator[W]:
@@ -140,6 +148,7 @@ class Inspection(Plans):
         try:
             yield watch
         finally:
+            watch.begin()  # it keeps nothing of the run
             idle.append(watch)
 
     @property

@@ -22,10 +22,11 @@ from typing import Any
 
 from graphflow import durable, inspection, render, spec
 from graphflow.debug.script import exit_code, run_script
-from graphflow.errors import InvalidArgumentError, NotFoundError, shown
+from graphflow.errors import InvalidArgumentError, NotFoundError, UnimplementedError, shown
 from graphflow.graph import Graph, get_default_graph
 from graphflow.keys import GraphKeys
-from graphflow.render.picture import VIEWS
+from graphflow.render.picture import CHARTS, OF_PROGRAMS, VIEWS
+from graphflow.render.units import is_fed
 from graphflow.train.graph_import import import_graph_def
 from graphflow.train.graph_json import GraphDef
 from graphflow.train.meta_graph import read_meta
@@ -34,13 +35,11 @@ SHOWN_TYPES = 12
 
 
 class _Seen:
-    """The sessions of a script, and for each of its different runs what to compile again."""
+    """The sessions of a script, and its exit code."""
 
     def __init__(self) -> None:
         self.sessions: list[Any] = []
-        self.runs: dict[Any, tuple[Any, Any, Any]] = {}  # by what was fetched and fed: session, fetches, feeds
         self.code = 0
-        self.root = get_default_graph()
 
     @property
     def graph(self) -> Graph:
@@ -73,7 +72,7 @@ def _ran(arguments: argparse.Namespace, hear: Any = lambda session: None) -> _Se
     """Run the script, or load the graph."""
     seen = _Seen()
     name = arguments.source
-    if not os.path.isfile(name):
+    if not os.path.isfile(name) and not os.path.isfile(f"{name}.json"):
         raise NotFoundError(f"there is no file {name!r}", expected="a Python script, or a graph in a file")
     if not name.endswith(".py"):
         _load(name)
@@ -91,7 +90,7 @@ def _ran(arguments: argparse.Namespace, hear: Any = lambda session: None) -> _Se
 
 def _load(name: str) -> None:
     """Add the graph of a file to the default graph."""
-    if name.endswith(".meta"):
+    if name.removesuffix(".json").endswith(".meta"):  # as `Saver.save` writes it, and as `export_meta_graph` does
         import_graph_def(read_meta(name).graph_def, name="")
         return
     with open(name, "rb") as file:
@@ -140,7 +139,7 @@ def summary(graph: Graph) -> dict[str, Any]:
         "placeholders": [
             {"name": op.name, "dtype": op.outputs[0].dtype.name, "shape": spec.describe(op.outputs[0].dims)}
             for op in ops
-            if op.type == "Placeholder"
+            if is_fed(op)
         ],
         "variables": variables,
         "numbers": sum(v["numbers"] or 0 for v in variables),
@@ -182,9 +181,7 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `render`."""
     parser.add_argument("-o", "--out", metavar="FILE", default="graph.png", help="what to write (default: graph.png)")
     parser.add_argument("--view", choices=VIEWS, default="graph", help="which picture (default: graph)")
-    parser.add_argument(
-        "--color", choices=("phase", "time", "bytes", "device"), default="phase", help="what colours say"
-    )
+    parser.add_argument("--color", choices=render.dot.COLOURS, default="phase", help="what colours say")
     parser.add_argument("--depth", type=int, metavar="N", help="open so many levels of name scopes")
     parser.add_argument("--expand", action="append", default=[], metavar="SCOPE", help="open this scope, or 'all'")
     parser.add_argument("--around", metavar="NAME", help="only what is near this tensor or op")
@@ -195,19 +192,20 @@ def render_arguments(parser: argparse.ArgumentParser) -> None:
 
 def draw(arguments: argparse.Namespace) -> int:
     """Draw a graph, or of a script's last run what the compiler made of it."""
-    seen = _Seen() if arguments.view in render.picture.OF_PROGRAMS else None
-    options = {"view": arguments.view, "engine": arguments.engine, "color": arguments.color}
-    if seen is not None:
-        programs: list[Any] = []
-        seen = _ran(arguments, lambda session: _keep_runs(session, programs))
-        if not programs:
-            raise InvalidArgumentError(f"the view {arguments.view!r} is of a run", got="a program that ran nothing")
-        target: Any = _largest(programs).program
+    view = arguments.view
+    options = {"view": view, "engine": arguments.engine, "color": arguments.color}
+    folded = {"expand": arguments.expand, "depth": arguments.depth}
+    if view in OF_PROGRAMS:
+        explanations: list[Any] = []
+        seen = _ran(arguments, lambda session: _keep_runs(session, explanations))
+        if not explanations:
+            raise InvalidArgumentError(f"the view {view!r} is of a run", got="a program that ran nothing")
+        target: Any = _largest(explanations).program
+        options |= {} if view in CHARTS else folded
     else:
         seen = _ran(arguments)
         target = seen.graph
-        expand: Any = "all" if "all" in arguments.expand else arguments.expand
-        options |= {"expand": expand, "depth": arguments.depth, "around": arguments.around, "hops": arguments.hops}
+        options |= {**folded, "around": arguments.around, "hops": arguments.hops}
     sys.stderr.write(f"drawing {len(seen.graph)} ops\n")
     sys.stdout.write(render.render(target, arguments.out, **options) + "\n")
     return seen.code
@@ -276,8 +274,12 @@ def trace(arguments: argparse.Namespace) -> int:
 
         def begin(session: Any) -> None:
             name = arguments.out if not files else f"{base}_{len(files) + 1}{ending}"
-            files.append(name)
-            open_traces.enter_context(session.trace(name))
+            try:
+                open_traces.enter_context(session.trace(name))
+            except UnimplementedError as error:
+                sys.stderr.write(f"the runs of a {type(session).__name__} are not traced: {error.summary}\n")
+            else:
+                files.append(name)
 
         seen = _ran(arguments, begin)
     if not files:

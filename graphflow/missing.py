@@ -21,9 +21,6 @@ _INSTEAD = {
     "keras": "tf.nn, tf.get_variable and tf.train",
     "TensorArray": "tf.map_fn and tf.scan stack what a function returns for each row",
     "SparseTensor": "tf.gather and tf.scatter_nd work on dense tensors and indices",
-    "enable_eager_execution": "graphs only, for now",
-    "GradientTape": "tf.gradients",
-    "function": "every Session.run compiles what it needs",
 }
 
 

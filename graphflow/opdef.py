@@ -265,7 +265,7 @@ def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: d
     if type(known) is TensorSpec:
         op = graph.add_operation(definition.type, inputs, attrs, (known,), name, place)
         return op.outputs[0]
-    op = graph.add_operation(definition.type, inputs, attrs, known, name, place)  # type: ignore[arg-type]
+    op = graph.add_operation(definition.type, inputs, attrs, known, name, place)
     if definition.result is not None:
         return definition.result(*op.outputs)
     return op.outputs if op.outputs else op
@@ -367,6 +367,12 @@ def _graph_of(inputs: tuple[Any, ...], graph: Graph) -> Graph:
         )
     found: Graph = first.graph
     return found
+
+
+def is_view(type: str) -> bool:
+    """Whether an op does nothing that takes time: its result looks into the memory of an input, or of a variable."""
+    known = OPS.get(type)
+    return known is not None and not (known.weight or known.functions or known.flops or known.control_flow)
 
 
 def _value_of(x: Any) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from graphflow import spec
+from graphflow.graph import pictures
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation
 
@@ -129,6 +130,12 @@ class Program:
     def producers(self) -> dict[int, Instruction]:
         """Which instruction makes a value."""
         return {v: ins for ins in self.instructions for v in ins.outputs if v >= 0}
+
+    def _repr_svg_(self) -> Any:
+        return pictures().notebook.svg(self, "rewrites")
+
+    def _repr_html_(self) -> Any:
+        return pictures().notebook.html(self, "rewrites")
 
     def __str__(self) -> str:
         lines = [f"program: {len(self.instructions)} instructions, {len(self.values)} values"]

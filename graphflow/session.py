@@ -9,7 +9,7 @@ State: that of `Plans`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from graphflow.backend import Run
@@ -98,7 +98,10 @@ class BaseSession(Inspection):
         return out[0] if entry.single else entry.fetches.rebuild(out)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Any:
-        """A function of the values of `feed_list` that returns what `run(fetches, ...)` would, a little faster."""
+        """A function of the values of `feed_list` that returns what `run(fetches, ...)` would, a little faster.
+
+        With `accept_options` it takes `options` and `run_metadata` as well, by these names.
+        """
         feeds = list(feed_list or ())
         if any(f.__hash__ is None for f in feeds):
             raise FeedError("feed_list is a list of tensors", got=repr(feeds)[:80])
@@ -112,7 +115,7 @@ class BaseSession(Inspection):
 
         def call(*args: Any) -> Any:
             if len(args) != count:
-                raise FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
+                raise _wrong_number(count, args)
             if self._closed or graph.mutations != mutations or self._backend is not backend:
                 return self.run(fetches, dict(zip(feeds, args, strict=True)))
             if only is not None:
@@ -124,6 +127,18 @@ class BaseSession(Inspection):
             number = next(runs)
             out = executable(values, Run(number, entropy) if executable.needs_run else None)
             return out[0] if single else rebuild(out)
+
+        return self._by_run(fetches, feeds, call) if accept_options else call
+
+    def _by_run(self, fetches: Any, feeds: Sequence[Any], plain: Callable[..., Any] | None = None) -> Any:
+        """What `make_callable` gives where runs may have options; `plain` does those without."""
+
+        def call(*args: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            if plain is not None and options is None and run_metadata is None:
+                return plain(*args)
+            if len(args) != len(feeds):
+                raise _wrong_number(len(feeds), args)
+            return self.run(fetches, dict(zip(feeds, args, strict=True)), options, run_metadata)
 
         return call
 
@@ -153,7 +168,12 @@ class BaseSession(Inspection):
             self._closed = True
             self._entries.clear()
             self._watched.clear()
+            self._idle.clear()
             self._cells.clear()
+
+
+def _wrong_number(count: int, args: Sequence[Any]) -> FeedError:
+    return FeedError("as many values as feed_list has entries", expected=str(count), got=str(len(args)))
 
 
 class Session(BaseSession):

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pyopencl as cl
-from graphflow_opencl import building
+from graphflow_opencl import building, sorted_walks
 from graphflow_opencl.devices import open_device
 
 import graphflow as tf
@@ -50,7 +50,8 @@ from tests.opencl_graphs import Rows, complaints, run_on_device, together
 UNWRITTEN = "unwritten" in sys.argv  # look for reads of unwritten private and local memory, and for nothing else
 SIZES = (0, 1, 7, 9) if UNWRITTEN else (0, 1, 7, 8, 9, 63, 65)
 EACH = 2  # rows of each op type in the table of cases
-MOST = 16  # rows in a graph
+MOST = 8  # rows in a graph: oclgrind takes the local memory of all its kernels together for that of each
+SORTED_FROM = 64  # updates of a walk that are sorted on a GPU: with the large sizes here, with thousands elsewhere
 WORD = 4  # bytes: what a kernel refuses is told in parts of one buffer
 BUFFERS: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -97,6 +98,18 @@ def _rows(x: Any, labels: Any) -> list[Any]:
         tf.nn.softmax_cross_entropy_with_logits_v2(labels=tf.nn.softmax(labels), logits=x),
         tf.nn.sparse_softmax_cross_entropy_with_logits(labels=[0, x.shape[1].value - 1, 0], logits=x),
     ]  # fmt: skip
+
+
+def _lines(x: Any, scale: Any, offset: Any) -> list[Any]:
+    """Normalisations of rows and of columns, their gradients, and what is kept from one pass to the next."""
+    ends = []
+    for axis in (-1, 0):
+        mean, variance = tf.nn.moments(x, [axis], keep_dims=True)
+        y = tf.nn.batch_normalization(x, mean, variance, offset, scale, 1e-3)
+        ends += [y, *tf.gradients(tf.reduce_sum(y * x), [x, scale, offset])]
+    e = tf.exp(tf.tanh(x * x) + tf.sigmoid(x))
+    share = e / tf.reduce_sum(e, -1, keepdims=True)
+    return [*ends, tf.nn.l2_normalize(x, -1), tf.reduce_sum(share * tf.log(share), -1)]
 
 
 def _products(x: Any, w: Any, b: Any, many: Any) -> list[Any]:
@@ -160,6 +173,8 @@ FAMILIES: dict[str, tuple[Callable[..., Any], Callable[[int], Sequence[tuple[int
     "many columns": (_broadcast, lambda n: [(3, 1), (1, n), (3, n)], 1),
     "casts": (_casts, lambda n: [(n,)], 0),
     "rows": (_rows, lambda n: [(3, n), (3, n)], 1),
+    "lines": (_lines, lambda n: [(n, 5), (5,), (5,)], 2),
+    "long lines": (_lines, lambda n: [(3, n), (n,), (n,)], 2),
     "products": (_products, lambda n: [(n, 9), (9, n), (n,), (2, 3, n)], 0),
     "windows": (_windows, lambda n: [(1, n, 5, 3), (3, 2, 3, 4), (2, 2, 3, 2)], 1),
     "moved": (_moved, lambda n: [(n, 3)], 1),
@@ -284,6 +299,7 @@ def main() -> int:
     faulthandler.enable(sys.stdout)
     cl.Buffer = Buffer
     building.OPTIONS += ("-cl-opt-disable",)
+    sorted_walks.MANY = SORTED_FROM
     if UNWRITTEN:
         building.whole_source = without_literals(building.whole_source)
         cl.enqueue_nd_range_kernel = rewritten_before(cl.enqueue_nd_range_kernel)

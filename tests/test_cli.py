@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import graphflow
-from graphflow import cli, demo
+from graphflow import cli, demo, inspection
 from graphflow.demo import iris
 from graphflow.opdef import OPS
 
@@ -50,18 +50,32 @@ def test_without_a_command_the_commands_are_listed(words: tuple[str, ...], capsy
     assert all(len(line) <= 120 for line in out.splitlines())
 
 
+def test_the_commands_are_there() -> None:
+    known = {"demo", "show", "render", "explain", "trace", "debug", "ops", "devices", "version", "bench"}
+    assert known <= cli.COMMANDS.keys()
+
+
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = called(capsys, name, "--help")
     assert (code, err) == (0, "") and cli.COMMANDS[name].summary.split()[0] in out
 
 
+EVERY = f"there are {', '.join(cli.COMMANDS)}"
+
+
 @pytest.mark.parametrize(
-    ("word", "said"), [("dmo", "did you mean 'demo'?"), ("opps", "did you mean 'ops'?"), ("xyz", "there are demo, ops")]
+    ("word", "said"),
+    [
+        ("dmo", "did you mean 'demo'?"),
+        ("shwo", "did you mean 'show'?"),
+        ("opps", "did you mean 'ops'?"),
+        ("xyz", EVERY),
+    ],
 )
 def test_an_unknown_command(word: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = called(capsys, word)
-    assert (code, out) == (2, "") and f"{word!r}" in err and said in err
+    assert (code, out) == (2, "") and f"{word!r}; {said}\n" in err
 
 
 @pytest.mark.parametrize("words", [("demo", "--sed", "1"), ("demo", "--seed", "x"), ("ops", "a", "b"), ("--nonsense",)])
@@ -118,6 +132,166 @@ def test_a_reader_that_stops_early() -> None:
         assert (listing.stderr.read(), listing.wait()) == ("", 0)
 
 
+# -- looking inside ------------------------------------------------------------------------------------------------
+
+SCRIPT = """\
+import sys
+import graphflow as tf
+x = tf.placeholder(tf.float32, [None, 2], name="x")
+with tf.name_scope("model"):
+    w = tf.Variable([[1.0], [-1.0]], name="w")
+    loss = tf.reduce_mean(tf.square(tf.matmul(x, w)), name="loss")
+train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(train, {x: [[1, 2], [3, 5]]})
+    session.run(train, {x: [[2, 1], [4, 3]]})
+print("arguments:", sys.argv[1:])
+"""
+LOOKING = {"show": "ops", "render": "net.png", "explain": "summary", "trace": "run.json"}  # what each prints
+OUT = {"render": ("-o", "net.png"), "trace": ("-o", "run.json")}
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small script in it, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT, encoding="utf-8")
+    return tmp_path / "train.py"
+
+
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_script_runs_as_it_would_by_itself(name: str, script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.argv, list(sys.path)
+    code, out, err = called(capsys, name, *OUT.get(name, ()), "train.py", "--json", "-o", "3")
+    assert code == 0 and "Traceback" not in err and LOOKING[name] in out
+    assert out.startswith("arguments: ['--json', '-o', '3']\n")  # those of the script, whatever the command has
+    assert (sys.argv, sys.path) == before and not inspection.heralds
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "said"),
+    [
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('enough')", 1, "enough\n"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+    ],
+)
+@pytest.mark.parametrize("name", LOOKING)
+def test_a_script_that_fails_is_shown_and_its_code_is_the_answer(
+    name: str, last: str, code: int, said: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(f"{SCRIPT}{last}\nprint('not here')\n", encoding="utf-8")
+    found, out, err = called(capsys, name, *OUT.get(name, ()), "train.py")
+    assert found == code and said in err and LOOKING[name] in out and "not here" not in out
+    assert name not in OUT or (script.parent / OUT[name][1]).stat().st_size > 1000
+
+
+def test_show_counts_what_is_there(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = called(capsys, "show", "train.py")
+    assert (code, err) == (0, "")
+    assert re.search(r"^  x +float32 \[\?, 2\]$", out, re.MULTILINE) and "  model/w  float32 [2, 1]\n" in out
+    assert re.search(r"^ +2  MatMul$", out, re.MULTILINE) and "1 variable, 2 numbers" in out
+
+
+def test_json_for_machines(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = called(capsys, "show", "--json", "net.json", "train.py")
+    assert (code, out) == (0, "arguments: []\n")  # a file of its own: the script's words are not in it
+    found = json.loads(script.with_name("net.json").read_text(encoding="utf-8"))
+    assert found["ops"] == sum(found["types"].values()) and found["types"]["MatMul"] == 2
+    assert found["variables"] == [{"name": "model/w", "dtype": "float32", "shape": "[2, 1]", "numbers": 2}]
+    assert found["placeholders"] == [{"name": "x", "dtype": "float32", "shape": "[?, 2]"}]
+    graphflow.reset_default_graph()
+    code, out, _ = called(capsys, "show", "--json", "-", "train.py")
+    assert code == 0 and json.loads(out.removeprefix("arguments: []\n")) == found
+
+
+@pytest.mark.parametrize("file", ["net.meta", "net.json"])
+def test_a_saved_graph_is_shown_and_drawn(file: str, script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with graphflow.Graph().as_default() as graph:
+        loss = graphflow.square(graphflow.Variable([1.0, 2.0], name="v"), name="loss")
+        if file == "net.meta":
+            graphflow.train.export_meta_graph(file)
+        else:
+            graphflow.train.write_graph(graph, ".", file)
+    code, out, err = called(capsys, "show", file)
+    assert (code, err) == (0, "") and out.startswith(f"{len(graph)} ops\n") and loss.op.type in out
+    graphflow.reset_default_graph()
+    assert called(capsys, "render", "-o", "net.svg", file)[:2] == (0, "net.svg\n")
+    assert ">loss<" in script.with_name("net.svg").read_text(encoding="utf-8")
+
+
+def test_render_takes_the_options_of_pictures(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def drawn(file: str, *options: str) -> str:
+        graphflow.reset_default_graph()
+        code, _, err = called(capsys, "render", "-o", file, *options, "train.py")
+        assert code == 0 and err.startswith("drawing ")
+        return script.with_name(file).read_text(encoding="utf-8")
+
+    def nodes(*options: str) -> set[str]:
+        return {node["name"] for node in json.loads(drawn("net.json", *options))["nodes"]}
+
+    assert {"x", "model/MatMul", "model/loss"} <= nodes()
+    assert "x" not in nodes("--around", "model/loss", "--hops", "1") and "x" in nodes("--around", "model/loss")
+    assert "model/MatMul" not in nodes("--depth", "0") and "model" in nodes("--depth", "0")
+    assert "model/MatMul" in nodes("--depth", "0", "--expand", "model")
+    assert drawn("net.dot", "--color", "bytes") != drawn("net.dot")
+    assert len({drawn("net.dot", "--view", view) for view in ("graph", "gradients", "rewrites")}) == 3
+    assert "<svg" in drawn("run.svg", "--view", "schedule") and "<svg" in drawn("run.svg", "--view", "memory")
+
+
+def test_explain_takes_the_largest_run_or_all(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = called(capsys, "explain", "train.py")
+    assert code == 0 and "train.py:6" in out and out.count("summary\n") == 1 and "fed        v0 = x" in out
+    graphflow.reset_default_graph()
+    code, out, _ = called(capsys, "explain", "--all", "--json", "why.json", "train.py")
+    assert (code, out) == (0, "arguments: []\n")
+    assert len(json.loads(script.with_name("why.json").read_text(encoding="utf-8"))) == 2  # set up, and train
+
+
+def test_trace_writes_a_file_for_each_session(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script.write_text(SCRIPT + "with tf.Session() as other:\n    other.run(tf.constant(1.0) + x, {x: [[1, 2]]})\n")
+    code, out, _ = called(capsys, "trace", "-o", "run.json", "train.py")
+    assert code == 0 and out.endswith("run.json\nrun_2.json\n")
+    first, second = (json.loads(script.with_name(name).read_text(encoding="utf-8")) for name in out.split()[-2:])
+    named = [{event["name"] for event in found["traceEvents"]} for found in (first, second)]
+    assert "model/MatMul" in str(named[0]) and "model/MatMul" not in str(named[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("show", "none.py"), "there is no file 'none.py'"),
+        (("debug", "none.py"), "there is no script 'none.py'"),
+        (("trace", "."), "there is no file '.'"),
+        (("show", "broken.json"), "the serialized graph"),
+        (("render", "-o", "net.xyz", "train.py"), "the file's ending says what to write"),
+        (("render", "-o", "none/net.dot", "train.py"), "none/net.dot"),
+        (("render", "--engine", "none", "train.py"), "'none'"),
+        (("render", "--around", "none", "train.py"), "'none'"),
+        (("show", "--json", "none/net.json", "train.py"), "none/net.json"),
+        (("explain", "idle.py"), "nothing was run"),
+        (("trace", "idle.py"), "the script made no session"),
+        (("render", "--view", "memory", "idle.py"), "a program that ran nothing"),
+    ],
+)
+def test_what_cannot_be_looked_into_is_told_in_short(
+    words: tuple[str, ...], said: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.with_name("broken.json").write_text("{")
+    script.with_name("idle.py").write_text("import graphflow as tf\nx = tf.zeros([2])\n")
+    code, _, err = called(capsys, *words)
+    assert code == 1 and f"python -m graphflow {words[0]}: " in err and said in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [("--view", "side"), ("--color", "mood"), ("--depth", "x"), ("--hops", "1.5")])
+def test_a_wrong_choice_is_a_wrong_call(
+    words: tuple[str, ...], script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = called(capsys, "render", *words, "train.py")
+    assert (code, out) == (2, "") and "usage:" in err and words[0] in err
+
+
 # -- what is missing or fails --------------------------------------------------------------------------------------
 
 
@@ -132,9 +306,9 @@ def test_a_missing_package_is_one_sentence(absent: list[str], tmp_path: Path) ->
 def test_no_program_to_lay_out_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("shutil.which", lambda *args, **kwargs: None)
+    monkeypatch.setattr("graphflow.render.engines.ENGINES", {})
     code, out, err = called(capsys, "demo", "--out", str(tmp_path))
-    assert (code, out) == (1, "") and "pip install graphviz-pure" in err and "Traceback" not in err
+    assert (code, out) == (1, "") and 'pip install "graphviz-pure' in err and "Traceback" not in err
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,11 @@ def test_opencl_is_compared_as_well() -> None:
         sess.run(tf.global_variables_initializer())
         first = sess.run([loss, train], {x: np.linspace(0.0, 1.0, 8)})[0]
         assert sess.run(loss, {x: np.linspace(0.0, 1.0, 8)}) < first
+
+
+def test_nobody_else_looks_on(tmp_path: Path) -> None:
+    with tf.debug.DebugMode() as sess:
+        for block in (lambda: sess.trace(tmp_path / "run.json"), sess.checking_numerics):
+            with pytest.raises(tf.errors.UnimplementedError, match="looks on at its runs itself"), block():
+                pass
+    assert not (tmp_path / "run.json").exists()

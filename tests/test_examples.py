@@ -22,6 +22,9 @@ FAULTS = [
     ("04_perceptron_and_xor.py", "error = y - answer", "error = answer - y"),
     ("04_perceptron_and_xor.py", "range(steps)", "range(2)"),
     ("05_mnist_cnn.py", "rng.permutation(len(x)), []", "rng.permutation(50), []"),
+    ("11_debugging.py", 'tf.log(p, name="log_p")', 'tf.log(p + 1.0, name="log_p")'),
+    ("11_debugging.py", "handle.remove()", "pass"),
+    ("11_debugging.py", "tf.ones([3, 2])", "tf.ones([4, 2])"),
 ]
 
 
@@ -57,3 +60,20 @@ def test_the_worked_example_draws_its_graph(tmp_path: Path) -> None:
     done = run(EXAMPLES[0], tmp_path, "--picture", "graph.svg")
     assert (done.returncode, done.stderr) == (0, "")
     assert "<svg" in (tmp_path / "graph.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("02_mlp_tf1.py", {"02_graph.png", "02_training.png", "02_network.png"}),
+        ("03_logistic_regression.py", {"03_regions.png"}),
+        ("04_perceptron_and_xor.py", {"04_regions.png"}),
+    ],
+)
+def test_an_example_draws_what_it_has_learned(name: str, pictures: set[str], tmp_path: Path) -> None:
+    (tmp_path / "drawn").mkdir()
+    done = run(ROOT / "examples" / name, tmp_path, "--quick", "--pictures", "drawn")
+    assert done.returncode == 0, done.stdout + done.stderr  # matplotlib may say that it looks for fonts
+    found = {path.name: path.read_bytes() for path in (tmp_path / "drawn").iterdir()}
+    assert found.keys() == pictures and list(tmp_path.iterdir()) == [tmp_path / "drawn"]
+    assert all(content.startswith(b"\x89PNG\r\n") and len(content) > 5000 for content in found.values())

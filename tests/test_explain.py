@@ -180,3 +180,12 @@ def test_all_of_it_is_in_the_json() -> None:
     with tf.Session(optimization_level=0) as session:
         bare = json.loads(session.explain(tf.constant(1.0) + 1.0).to_json())
     assert bare["memory"] is None and bare["schedule"] is None
+
+
+def test_the_steps_that_lock_variables_say_so() -> None:
+    w = tf.Variable([1.0, 2.0], name="w")
+    train = tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(tf.square(w)))
+    with tf.Session(device="numpy", optimization_level=1) as sess:
+        code = sess.explain(train).code
+    (locks,) = [line for line in code.splitlines() if "# locks w," in line]
+    assert "ReadVariable" not in locks and code.index("# locks w,") < code.index("# unlocks them")

@@ -170,3 +170,11 @@ def test_few_long_lines_are_shared_out() -> None:
     """One line is not done by one item alone, if it is long."""
     x = fed(2, 200_000)
     assert launches([x - tf.reduce_mean(x, 1, keepdims=True)]) > 1
+
+
+@pytest.mark.parametrize("dims", [(24, 24), (3, 4, 3, 4)])
+def test_numbers_of_rows_that_are_spread_over_columns(dims: tuple[int, ...]) -> None:
+    """In a square, what has no axis left of the rows broadcasts as if it were numbers of columns."""
+    x, axes = fed(*dims), list(range(len(dims) // 2, len(dims)))
+    mean = tf.reduce_mean(x, axes)
+    assert launches([x - mean, tf.square(x + tf.reduce_max(x, axes, keepdims=True) * tf.tanh(mean))]) <= 4

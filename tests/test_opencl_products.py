@@ -196,11 +196,12 @@ def device(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def count_probes(monkeypatch: pytest.MonkeyPatch, host: bool) -> list[str]:
+    """What is probed from now on: the kind, and the operations in millions; large ones are the host's, if `host`."""
     seen: list[str] = []
 
-    def probe(device: Device, kind: str) -> list[tuple[float, bool]]:
-        seen.append(kind)
-        return [(1e6, False), (1e9, host)]
+    def probe(device: Device, kind: str, row: tuning.Row) -> bool:
+        seen.append(f"{kind} {row.flops / 1e6:.1f}")
+        return host and row.flops > 1e8
 
     monkeypatch.setattr(tuning, "_probe", probe)
     return seen
@@ -209,13 +210,15 @@ def count_probes(monkeypatch: pytest.MonkeyPatch, host: bool) -> list[str]:
 def test_what_was_measured_is_kept_for_the_next_process(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = count_probes(monkeypatch, True)
     assert tuning.prefers_host(device, "product", 2e9)
-    assert not tuning.prefers_host(device, "product", 2e6)
-    assert seen == ["product"]
+    assert not tuning.prefers_host(device, "product", 2e5)
+    assert tuning.prefers_host(device, "product", 3e8)
+    assert seen == ["product 268.4", "product 0.5"]
     choices.forget()  # another process
     assert tuning.prefers_host(device, "product", 2e9)
-    assert seen == ["product"]
-    assert tuning.prefers_host(device, "convolution", 2e9)
-    assert seen == ["product", "convolution"]
+    assert not tuning.prefers_host(device, "product", 0.0)
+    assert seen == ["product 268.4", "product 0.5"]
+    assert not tuning.prefers_host(device, "convolution", 2e9)
+    assert seen == ["product 268.4", "product 0.5", "convolution 57.8"]
 
 
 DAMAGED = [b"", b"{", b"[]", b'{"hosts": {"product": [[1, 2]]}, "configurations": {}}', b'{"hosts": 3}', b"\xff" * 50]
@@ -226,8 +229,10 @@ def test_a_damaged_file_is_measured_again(contents: bytes, device: Device, monke
     seen = count_probes(monkeypatch, True)
     choices.path_of(device).write_bytes(contents)
     assert tuning.prefers_host(device, "product", 2e9)
-    assert seen == ["product"]
-    assert json.loads(choices.path_of(device).read_text())["hosts"]["product"] == [[1e6, False], [1e9, True]]
+    assert not tuning.prefers_host(device, "product", 2e5)
+    assert seen == ["product 268.4", "product 0.5"]
+    rows = json.loads(choices.path_of(device).read_text())["hosts"]["product"]
+    assert rows == [[2.0 * 64**3, False], [2.0 * 512**3, True]]
 
 
 def test_a_folder_that_cannot_be_made_costs_nothing_but_the_probe(
@@ -238,7 +243,7 @@ def test_a_folder_that_cannot_be_made_costs_nothing_but_the_probe(
     monkeypatch.setenv("GRAPHFLOW_CACHE", str(tmp_path / "file" / "folder"))
     assert not tuning.prefers_host(device, "product", 2e9)
     assert not tuning.prefers_host(device, "product", 2e9)
-    assert seen == ["product"]
+    assert seen == ["product 268.4"]
 
 
 def test_the_environment_overrides(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,16 +259,14 @@ def test_the_environment_overrides(device: Device, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_probe_runs_and_a_broken_one_means_the_host(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = ("MatMul", {"transpose_a": False, "transpose_b": False}, (((9, 9), (9, 9), (9, 9), 1458.0),))
-    monkeypatch.setitem(tuning.PROBES, "product", small)
-    found = tuning._probe(device, "product")
-    assert [row[0] for row in found] == [1458.0] and type(found[0][1]) is bool
+    row = tuning.Row(((9, 9), (9, 9)), (9, 9), 1458.0)
+    assert type(tuning._probe(device, "product", row)) is bool
 
     def broken(*_: Any) -> Any:
         raise InvalidArgumentError("no kernel today")
 
     monkeypatch.setattr(products, "matmul_launches", broken)
-    assert tuning._probe(device, "product") == [(1458.0, True)]
+    assert tuning._probe(device, "product", row)
 
 
 def test_configurations_are_tried_once_and_kept(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,3 +239,16 @@ def test_a_timeline_has_the_queue_as_a_process() -> None:
     document = json.loads(tf.timeline.Timeline(stats).generate_chrome_trace_format())
     names = [e["args"]["name"] for e in document["traceEvents"] if e["name"] == "process_name"]
     assert len(names) == 2 and any("CPU:0 Compute" in name for name in names)
+
+
+def test_a_variable_is_read_before_it_is_written_whatever_else_the_read_waits_for() -> None:
+    v = tf.Variable([1.0, 2.0], name="v")
+    nothing = tf.placeholder(tf.float32, [0])
+    late = tf.sqrt(tf.fill(tf.shape(nothing), 1.0))  # the host asks for the shape when all kernels are under way
+    with tf.control_dependencies([late.op]):
+        old = v.read_value()
+    new = v.assign_add(old)
+    with tf.Session(device="opencl") as session:
+        session.run(v.initializer)
+        seen = session.observe([new, late], {nothing: np.zeros(0, np.float32)})
+    assert seen.values[old.name].tolist() == [1.0, 2.0] and seen.results[0].tolist() == [2.0, 4.0]

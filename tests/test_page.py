@@ -18,7 +18,8 @@ import pytest
 import graphflow as tf
 from graphflow.graph import Graph
 from graphflow.render import page, page_data
-from graphflow.render.phases import FORWARD, phases, scope_of
+from graphflow.render.labels import scope_of
+from graphflow.render.phases import FORWARD, phases
 from graphflow.render.view import CONSTANT, CONTROL, DATA, FED, READ, REFERENCE, SETUP, VARIABLE, Box, Edge, Node, View
 from tests import chromium
 

@@ -15,9 +15,24 @@ import pytest
 import graphflow as tf
 from graphflow.compile import cost, schedule
 from graphflow.program import Instruction, Memory, PassRecord, Program, Schedule, Task
-from graphflow.render import axis, gantt, memory_picture, rewrites
+from graphflow.render import axis, closing, gantt, memory_picture, rewrites
 from graphflow.render.svg import Svg, visible
-from graphflow.render.view import ADDED, FOLDED, FUSED, KEPT, MERGED, REMOVED, REWRITTEN, Node
+from graphflow.render.view import (
+    ADDED,
+    FOLDED,
+    FUSED,
+    KEPT,
+    MERGED,
+    READ,
+    REMOVED,
+    REWRITTEN,
+    STUBS,
+    VARIABLE,
+    Box,
+    Edge,
+    Node,
+    View,
+)
 from graphflow.spec import TensorSpec
 from tests.test_page import hostile_names
 
@@ -326,7 +341,7 @@ def test_what_each_pass_did_is_told() -> None:
 def test_what_is_fused_stands_in_one_box(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewrites, "FEW", few)
     program = trained()
-    view = rewrites.view(program)
+    view = rewrites.view(program, expand="all")
     boxes = {box.scope: box.members for box in view.boxes if " " in box.scope}
     groups = [{ins.op.name for ins in program.instructions[g.begin : g.end]} for g in program.groups]
     inside = [{node.name for node in view.nodes if node.scope == scope and node.type} for scope in boxes]
@@ -353,7 +368,7 @@ def test_an_equal_op_points_to_the_one_that_is_left() -> None:
 @pytest.mark.parametrize("few", [1, 1000])
 def test_edges_have_both_ends_and_ids_are_no_names(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewrites, "FEW", few)
-    view = rewrites.view(trained())
+    view = rewrites.view(trained(), expand="all")
     ids = [node.id for node in view.nodes]
     assert len(set(ids)) == len(ids)
     assert {edge.tail for edge in view.edges} | {edge.head for edge in view.edges} <= set(ids)
@@ -376,6 +391,33 @@ def test_what_a_pass_added_is_shown() -> None:
     )  # fmt: skip
     assert new.lines == ("Abs", "for b")
     assert (new.id, own.id) in {(edge.tail, edge.head) for edge in view.edges}
+
+
+@pytest.mark.parametrize("budget", [10, 30])
+def test_a_large_program_is_folded(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewrites, "FEW", 1)
+    program = trained()
+    whole, folded = rewrites.view(program, expand="all"), rewrites.view(program, budget=budget)
+    assert len(folded.nodes) < len(whole.nodes)
+    closed = [node for node in folded.nodes if not node.type and node.kind not in STUBS]
+    drawn = [node for node in folded.nodes if node.type]
+    assert closed and sum(node.members for node in (*closed, *drawn)) == sum(bool(node.type) for node in whole.nodes)
+    ids = {node.id for node in folded.nodes}
+    assert len(ids) == len(folded.nodes) and {end for e in folded.edges for end in (e.tail, e.head)} <= ids
+    assert all(edge.tail != edge.head for edge in folded.edges)
+    assert {node.scope for node in folded.nodes} - {""} <= {box.scope for box in folded.boxes}
+
+
+def test_a_closed_scope_tells_what_was_done_in_it() -> None:
+    nodes = [Node("a", ("a",), scope="s", name="s/a", type="Add", change=FUSED),
+             Node("b", ("b",), scope="s", name="s/b", type="Mul"),
+             Node("c", ("c",), name="c", type="Neg"), Node("w", ("w",), VARIABLE, "s", "w")]  # fmt: skip
+    edges = [Edge("a", "c", "[2]"), Edge("b", "c", "[2]"), Edge("a", "b", "[2]"), Edge("w", "a", kind=READ)]
+    view = closing.closed(View("", tuple(nodes), tuple(edges), (Box("s", "s"),)), (), 0, 60)
+    (scope,) = [node for node in view.nodes if node.members == 2]
+    assert scope.lines == ("s", "2 ops", "1 fused") and scope.change == KEPT and not view.boxes
+    assert [node.id for node in view.nodes] == [scope.id, "c"]
+    assert view.edges == (Edge(scope.id, "c", "2 \N{MULTIPLICATION SIGN} [2]", tensors=2),)
 
 
 def test_nothing_happens_at_level_0() -> None:

@@ -1,65 +1,37 @@
-"""The README does what it says: its Python blocks run in order, and print what the block after them shows.
-
-A Python block may begin with a comment that names its file, which is then the name in error messages.  A `text` block
-right after a Python block is what that block prints.
-"""
+"""The README does what it says: its Python blocks run, each alone, and print what the block after them shows."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-from functools import reduce
 from pathlib import Path
 
 import pytest
 
-import graphflow
 from graphflow import cli
+from tests.documents import ROOT, Block, blocks, mentioned, missing_files, run, shell_lines, text_of
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-
-
-def python_blocks() -> list[tuple[str, str]]:
-    """Every Python block, and what it is said to print."""
-    return [(body, printed) for kind, body, printed in BLOCK.findall(README) if kind == "python"]
+README = text_of("README.md")
+PYTHON = blocks(README, "python")
 
 
-def shell_lines() -> list[str]:
-    return [line for kind, body, _ in BLOCK.findall(README) if kind in ("bash", "sh") for line in body.splitlines()]
-
-
-def run(body: str, number: int) -> str:
-    """What a block prints."""
-    named = re.match(r"# ([\w.]+\.py)\n", body)
-    code = compile(body, named[1] if named else f"block_{number}.py", "exec")
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(code, {"__name__": "__main__"})
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("number", range(len(python_blocks())))
+@pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_block(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    body, printed = python_blocks()[number]
-    assert run(body, number).rstrip() == printed.rstrip()
+    assert run(PYTHON[number], number).rstrip() == PYTHON[number].printed.rstrip()
 
 
 def test_a_block_that_prints_something_else_is_noticed() -> None:
-    assert run("print(1)", 0).rstrip() != "2"
+    assert run(Block("python", "print(1)", "2"), 0).rstrip() != "2"
 
 
 def test_there_are_enough_blocks() -> None:
-    assert len(python_blocks()) >= 5 and README.count("```python") == len(python_blocks())
-    assert sum(bool(printed) for _, printed in python_blocks()) >= 4
+    assert len(PYTHON) >= 8 and README.count("```python") == len(PYTHON)
+    assert sum(bool(block.printed) for block in PYTHON) >= 6
 
 
 def test_the_two_commands_are_there() -> None:
-    assert 'pip install -e ".[all]" && python -m graphflow demo' in shell_lines()
-    assert 'pip install -e ".[all,test]" && pytest' in shell_lines()
+    assert 'pip install -e ".[all]" && python -m graphflow demo' in shell_lines(README)
+    assert 'pip install -e ".[all,test]" && pytest' in shell_lines(README)
 
 
 def test_every_command_named_exists() -> None:
@@ -68,23 +40,13 @@ def test_every_command_named_exists() -> None:
 
 
 def test_every_file_named_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
-    paths = re.findall(r"`((?:graphflow|backends|tests|examples|docs)/[\w./]*)`", README)
-    assert len(links) >= 3 and [path for path in links + paths if not (ROOT / path).exists()] == []
+    assert len(re.findall(r"\]\((?!http)", README)) >= 10 and missing_files(README) == []
+    assert missing_files("[it](docs/none.md) and `tests/none.py`") == ["docs/none.md", "tests/none.py"]
 
 
 def test_the_pictures_are_small() -> None:
     pictures = [ROOT / link for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)]
     assert pictures and all(path.stat().st_size < 200_000 for path in pictures)
-
-
-def mentioned(text: str) -> dict[str, bool]:
-    """The names in `tf.` that a text mentions, and whether they exist."""
-
-    def find(name: str) -> object:
-        return reduce(lambda found, part: getattr(found, part, None), name.split("."), graphflow)
-
-    return {name: find(name) is not None for name in re.findall(r"`tf\.((?:\w+\.)*\w+)", text)}
 
 
 def test_the_names_mentioned_exist_and_the_limits_are_true() -> None:

@@ -365,11 +365,6 @@ def test_counts(n: float, shown: str) -> None:
     assert labels.count(n) == shown
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(2.0, "2 s"), (0.0031, "3.1 ms"), (4e-7, "400 ns")])
-def test_durations(seconds: float, shown: str) -> None:
-    assert labels.duration(seconds) == shown
-
-
 def test_a_box_in_a_box_that_is_not_drawn_stands_in_the_one_around() -> None:
     view = View("", (Node("n", ("n",), scope="a/b/c"),), (), (Box("a", "a"), Box("a/b/c", "c")))
     clusters = {words(t["label"])[0]: t for t in parsed(dot.to_dot(view))["objects"] if t["name"].startswith("cluster")}
@@ -397,3 +392,25 @@ def test_depth_width_and_parallelism() -> None:
     measures = tf.get_default_graph().to_networkx().graph
     assert (measures["depth"], measures["width"], measures["parallelism"]) == (3, 3, 5 / 3)
     assert "depth 3  ·  width 3  ·  parallelism 1.7" in drawn().caption
+
+
+def test_what_a_pass_did_looks_like_nothing_else() -> None:
+    looks = [*styles.KINDS.values(), *styles.CHANGES.values()]
+    phases_and_changes = [styles.KINDS[kind] for kind in (FORWARD, GRADIENT, UPDATE, SETUP, VARIABLE)]
+    phases_and_changes += styles.CHANGES.values()
+    assert len({paint.line for paint in phases_and_changes}) == len({paint.fill for paint in phases_and_changes})
+    assert len({paint.line for paint in phases_and_changes}) == len(phases_and_changes)
+    assert len({paint.word for paint in looks}) == len(looks)
+
+
+def test_an_observed_run_gives_values_and_times() -> None:
+    x = tf.placeholder(tf.float32, [50], name="x")
+    root = tf.sqrt(x, name="root")
+    total = tf.reduce_sum(root, name="total")
+    with tf.Session() as session:
+        seen = session.observe(total, {x: np.arange(-1.0, 49.0)}, small=8)
+    view = drawn(run=seen)
+    assert node(view, "root").value == "0 … 6.928, 1 not finite" and node(view, "root").bad, "of a large one its range"
+    assert node(view, "total").value == "nan" and node(view, "total").bad and not node(view, "x").bad
+    assert (node(view, "root").seconds or 0) > 0
+    assert node(drawn(run=seen, values={total: np.float32(7.0)}), "total").value == "7", "what is given counts more"

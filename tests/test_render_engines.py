@@ -292,6 +292,13 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
         render.write(tf.Graph(), tmp_path / "nul\0.dot")
 
 
+@pytest.mark.parametrize("options", [{"format": 3}, {"engine": ["dot"]}, {"timeout": "long"}, {"timeout": 0}])
+def test_options_that_are_none(options: dict[str, Any], tmp_path: Path) -> None:
+    model()
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        render.write(tf.get_default_graph(), tmp_path / "g.svg", **options)
+
+
 # -- notebooks -----------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +309,43 @@ def test_a_notebook_shows_the_picture_or_says_why_not(monkeypatch: pytest.Monkey
     without(monkeypatch, *engines.ENGINES)
     assert graph._repr_svg_() is None
     assert "pip install &quot;graphviz-pure" in graph._repr_html_()
+
+
+@pytest.mark.parametrize("options", [{}, {"expand": []}, {"expand": (), "depth": None}])
+def test_a_page_has_every_op_and_folds_by_itself(options: dict[str, Any], tmp_path: Path) -> None:
+    with tf.name_scope("deep"):
+        for _ in range(200):
+            tf.placeholder(tf.float32, [], name="one")
+    render.write(tf.get_default_graph(), tmp_path / "net.html", **options)
+    assert '"deep/one_199"' in (tmp_path / "net.html").read_text()
+
+
+def test_a_notebook_shows_views_and_programs_by_themselves() -> None:
+    x = tf.placeholder(tf.float32, [2], name="x")
+    y = tf.square(x, name="y")
+    with tf.Session() as session:
+        explanation = session.explain(y, {x: [1.0, 2.0]})
+    for target in (render.as_view(x.graph, around=y), explanation, explanation.program):
+        assert ">y</text>" in target._repr_svg_() and target._repr_html_() is None
+
+
+def test_a_notebook_lays_a_picture_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model()
+    calls: list[str] = []
+    draw = engines.draw
+    monkeypatch.setattr(engines, "draw", lambda *a, **k: (calls.append("once"), draw(*a, **k))[1])
+    graph: Any = tf.get_default_graph()
+    assert graph._repr_html_() is None and graph._repr_svg_() is not None and calls == ["once"]
+
+
+def test_a_notebook_tells_of_a_layout_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> bytes:
+        raise tf.errors.DeadlineExceededError("it took <too> long")
+
+    monkeypatch.setattr(engines, "draw", fail)
+    graph: Any = tf.get_default_graph()
+    model()
+    assert "it took &lt;too&gt; long" in graph._repr_svg_()
 
 
 def test_values_of_a_run_may_be_keyed_by_tensors(tmp_path: Path) -> None:

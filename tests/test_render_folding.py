@@ -9,7 +9,7 @@ import pytest
 
 import graphflow as tf
 from graphflow import render
-from graphflow.render.as_built import BUDGET
+from graphflow.render.folding import BUDGET
 from graphflow.render.view import CONTROL, FORWARD, GRADIENT, STUBS, UPDATE, View
 from tests.graphs_to_draw import chain, loop, model, residual_network
 
@@ -194,6 +194,12 @@ def test_mistakes_are_typed_errors() -> None:
         render.as_view(graph, expand=["outer/iner"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="depth is"):
         render.as_view(graph, depth=-1)
+    for scopes in (3, [3], None):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="expand takes"):
+            render.as_view(graph, expand=scopes)  # type: ignore[arg-type]
+    for budget in (0, "many", float("nan")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="budget is"):
+            render.as_view(graph, budget=budget)  # type: ignore[arg-type]
     with pytest.raises(tf.errors.InvalidArgumentError, match="hops is"):
         render.as_view(graph, around="x", hops=-1)
     with pytest.raises(tf.errors.InvalidArgumentError, match="no such view"):

@@ -197,3 +197,22 @@ def test_a_loop_without_end_is_stopped() -> None:
 def test_options_of_wrong_kinds_are_refused(make: Any, words: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=words):
         make()
+
+
+def test_a_callable_may_take_options() -> None:
+    x = tf.placeholder(tf.float32, [2])
+    y = tf.square(x)
+    metadata = tf.RunMetadata()
+    for session in (tf.Session(), tf.debug.DebugMode()):
+        with session:
+            call = session.make_callable(y, [x], accept_options=True)
+            assert call([1.0, 2.0]).tolist() == [1.0, 4.0]
+            assert call([1.0, 2.0], run_metadata=metadata).tolist() == [1.0, 4.0] and metadata.program.fetches
+            with pytest.raises(tf.errors.InvalidArgumentError, match="as many values"):
+                call(run_metadata=metadata)
+    with tf.Session() as session:
+        call = session.make_callable(y, [x], accept_options=True)
+        assert call([1.0, 2.0], options=FULL, run_metadata=metadata).tolist() == [1.0, 4.0]
+        assert metadata.step_stats.dev_stats[0].node_stats
+        with pytest.raises(TypeError):
+            session.make_callable(y, [x])([1.0, 2.0], options=FULL)

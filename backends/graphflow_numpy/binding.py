@@ -131,6 +131,7 @@ class Bound:
         self._keep = {*program.fetches, *program.constants, *self.planned, -1}
         self._last_use = self._last_uses()
         self.steps: list[Step] = []
+        self._does: dict[int, str] = {}  # by the function of a step, where it is not what its instruction says
         self.first_step: list[int] = []  # of each instruction, and the end
         self.calls_user = False
         self.products: list[Instruction] = []  # what calls BLAS
@@ -190,17 +191,22 @@ class Bound:
         end = position + 1 if replacement is None else replacement.end
         locked = regions.cells_of(ins) if replacement is None or not replacement.locks else None
         if locked is not None and regions.begins_in(position, end):
-            self._add_lock(enter(locked), ins)
+            self._add_lock(enter(locked), ins, f"locks {', '.join(cell.name for cell in locked)}")
         if replacement is not None:
             self._add_replacement(replacement, ins)
         else:
             self._add_kernel(position, ins, row)
         if locked is not None and regions.ends_in(position, end):
-            self._add_lock(leave(locked), ins)
+            self._add_lock(leave(locked), ins, "unlocks them")
 
-    def _add_lock(self, function: Callable[[Run], None], ins: Instruction) -> None:
+    def _add_lock(self, function: Callable[[Run], None], ins: Instruction, does: str) -> None:
         self.needs_run = True
+        self._does[id(function)] = does  # which the step keeps alive
         self.steps.append(Step(function, (self.run_slot,), (-1,), (), False, ins))
+
+    def words(self, function: Callable[..., Any], ins: Instruction) -> str:
+        """What a step does, in words: its function, for this instruction."""
+        return self._does.get(id(function)) or f"{ins.type}: {ins.op.name}"
 
     def _add_scalar(self, ins: Instruction, row: Row, plain: set[int]) -> bool:
         """Add what makes one NumPy scalar of others, which may as well live until the end of the run; or say no."""

@@ -36,7 +36,7 @@ def observed(
         started = time.perf_counter()
         try:
             result = function(*arguments)
-        except Exception as error:
+        except BaseException as error:
             observer.failed(instructions, error)
             raise
         ended = time.perf_counter()

@@ -126,7 +126,7 @@ class StepLoop:
             name = getattr(function, "__name__", None) or getattr(getattr(function, "func", None), "__name__", "call")
             freed = f"; del {', '.join(f'v{v}' for v in drops)}" if drops else ""
             call = f"{left}{name}({', '.join(f'v{v}' for v in inputs)}){freed}"
-            out.append(f"{call}  # {ins.type}: {ins.op.name}, {ins.op.source}")
+            out.append(f"{call}  # {self._bound.words(function, ins)}, {ins.op.source}")
         return "\n".join(out)
 
     @staticmethod

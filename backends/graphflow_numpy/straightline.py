@@ -105,8 +105,11 @@ class StraightLine:
         out = []
         for number, line in enumerate(self.source.splitlines()[first - 1 : first + len(self._lines) + 1]):
             step = self._lines[number - 1] if 0 < number <= len(self._lines) else None
-            ins = None if step is None else step.instruction
-            out.append(line[8:] if ins is None else f"{line[8:]}  # {ins.type}: {ins.op.name}, {ins.op.source}")
+            if step is None:
+                out.append(line[8:])
+            else:
+                ins = step.instruction
+                out.append(f"{line[8:]}  # {self._bound.words(step.function, ins)}, {ins.op.source}")
         return "\n".join(out)
 
     def where(self, error: BaseException) -> tuple[Instruction | None, list[Any]]:

@@ -3,7 +3,7 @@
 Policy: nodes as late as each other, counted from the end of the run, are independent, so their launches may be merged
 into one whose work-groups are shared out among them; an optimiser's updates of all variables are one launch.  Memory
 between launches that would be made twice from the same values is made once.  Of the nodes that are ready, launches go
-before what the host does, since they only have to be queued.
+before what the host does, since they only have to be queued.  What the host does for one reason is one task.
 
 State: none.
 """
@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphflow_opencl.plan import KERNELS, Node, depends
+from graphflow_opencl.plan import HOST, KERNELS, Node, depends
 from graphflow_opencl.table import Launch, Scratch
 
 Written = Callable[[Launch], "set[Scratch]"]
@@ -34,7 +34,7 @@ def arranged(
     pieces = [piece for node in nodes for piece in _split(node, numbers)]
     pieces = [_placed(piece, home, written) for piece in _made_once(pieces, home, written)]
     joined = _merged(pieces, mergeable, merge)
-    return _ordered(joined)
+    return _host_together(_ordered(joined))
 
 
 def _split(node: Node, numbers: Iterator[int]) -> list[Node]:
@@ -167,4 +167,18 @@ def _ordered(entries: Sequence[list[Any]]) -> list[Node]:
             waiting[f] -= 1
             if not waiting[f]:
                 heapq.heappush(ready, (entries[f][0].kind != KERNELS, f))
+    return out
+
+
+def _host_together(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes, with neighbours that run on the host for one reason as one."""
+    out: list[Node] = []
+    for node in nodes:
+        last = out[-1] if out else None
+        if last is not None and last.kind == node.kind == HOST and last.reason == node.reason:
+            reads = tuple(dict.fromkeys((*last.reads, *[v for v in node.reads if v not in last.writes])))
+            writes = tuple(dict.fromkeys((*last.writes, *node.writes)))
+            out[-1] = Node(HOST, last.instructions + node.instructions, reads, writes, (), node.reason)
+        else:
+            out.append(node)
     return out

@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 20
 MOST_CONFIGURATIONS = 4096
 _LOG = logging.getLogger("graphflow")
 _lock = threading.RLock()
-_hosts: dict[str, dict[str, list[tuple[float, bool]]]] = {}  # device -> kind -> (flops, whether the host was faster)
+_hosts: dict[str, dict[str, dict[float, bool]]] = {}  # device -> kind -> operations -> whether the host was faster
 _configurations: dict[Traits, dict[str, int]] = {}  # device's traits -> class of sizes -> number
 
 
@@ -43,16 +43,16 @@ def path_of(device: Device) -> Path:
     return cache.folder() / f"choices-{hashlib.sha256(cache.identity(device.cl).encode()).hexdigest()[:32]}.json"
 
 
-def hosts(device: Device, kind: str) -> list[tuple[float, bool]] | None:
-    """For a kind of op, in ascending order the operations of what was measured, and whether the host was faster."""
+def hosts(device: Device, kind: str) -> dict[float, bool]:
+    """For a kind of op, the operations of what was measured, and whether the host was faster."""
     with _lock:
-        return _known(device).get(kind)
+        return dict(_known(device).get(kind, {}))
 
 
-def keep_hosts(device: Device, kind: str, measured: list[tuple[float, bool]]) -> None:
-    """Remember who was faster."""
+def keep_host(device: Device, kind: str, flops: float, faster: bool) -> None:
+    """Remember whether the host was faster."""
     with _lock:
-        _known(device)[kind] = measured
+        _known(device).setdefault(kind, {})[flops] = faster
         _save(device)
 
 
@@ -73,7 +73,7 @@ def forget() -> None:
         _configurations.clear()
 
 
-def _known(device: Device) -> dict[str, list[tuple[float, bool]]]:
+def _known(device: Device) -> dict[str, dict[float, bool]]:
     """What is known of a device, from its file at first."""
     if device.name not in _hosts:
         stored = _load(path_of(device))
@@ -82,7 +82,7 @@ def _known(device: Device) -> dict[str, list[tuple[float, bool]]]:
     return _hosts[device.name]
 
 
-def _load(path: Path) -> tuple[dict[str, list[tuple[float, bool]]], dict[str, int]]:
+def _load(path: Path) -> tuple[dict[str, dict[float, bool]], dict[str, int]]:
     try:
         found = durable.read_json(path, MOST_BYTES)
         return _read_hosts(found["hosts"]), _read_configurations(found["configurations"])
@@ -93,13 +93,13 @@ def _load(path: Path) -> tuple[dict[str, list[tuple[float, bool]]], dict[str, in
         return {}, {}
 
 
-def _read_hosts(found: Any) -> dict[str, list[tuple[float, bool]]]:
-    out = {}
+def _read_hosts(found: Any) -> dict[str, dict[float, bool]]:
+    out: dict[str, dict[float, bool]] = {}
     for kind, rows in found.items():
         for flops, host in rows:
             if type(flops) not in (int, float) or type(host) is not bool:
                 raise ValueError(f"{kind} has a row of another form")
-        out[str(kind)] = [(float(flops), host) for flops, host in rows]
+        out[str(kind)] = {float(flops): host for flops, host in rows}
     return out
 
 
@@ -111,7 +111,7 @@ def _read_configurations(found: Any) -> dict[str, int]:
 
 def _save(device: Device) -> None:
     path = path_of(device)
-    rows = {kind: [[flops, host] for flops, host in measured] for kind, measured in _hosts[device.name].items()}
+    rows = {kind: [list(row) for row in sorted(measured.items())] for kind, measured in _hosts[device.name].items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.write_json(path, {"hosts": rows, "configurations": _configurations.get(device.traits, {})})

@@ -32,7 +32,6 @@ CHOICE = 1000  # stands for CLBlast among the numbers of configurations, far bey
 PLACE, FORCED = "GRAPHFLOW_CLBLAST", "GRAPHFLOW_OCL_PRODUCTS"
 LOADER = "libOpenCL.so.1"  # what CLBlast is linked to
 ROW_MAJOR, PLAIN, TURNED = 101, 111, 112  # the names that its C interface shares with CBLAS
-MOST_ELEMENTS = 2**31 - 1  # its kernels count in int
 ROUTINES: dict[str, tuple[str, Any]] = {
     "float32": ("CLBlastS", ctypes.c_float),
     "float64": ("CLBlastD", ctypes.c_double),

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from graphflow.backend import Run, load_backend
+from graphflow.backend import Run
 from graphflow.errors import CancelledError, Error
-from graphflow.program import Instruction
-from graphflow.spec import describe
 from graphflow_opencl import clblast, staging
 from graphflow_opencl.cells import DeviceCell, uninitialized
 from graphflow_opencl.devices import ALIGNMENT, Device, address, wrap_memory
@@ -29,9 +27,9 @@ from graphflow_opencl.driver_errors import KernelFailed
 from graphflow_opencl.layout import Layout
 from graphflow_opencl.memory import DeviceArray, Piece, Store
 from graphflow_opencl.plan import KERNELS, Node, Plan
+from graphflow_opencl.refusals import Refusals
 from graphflow_opencl.table import Launch, PerRun, Scratch, Status
 
-NOTHING_BAD = np.int32(np.iinfo(np.int32).max)
 WRAPPED = 1 << 16  # bytes of a feed from which on kernels read it where it lies
 FIRST_STRIDE = 4  # steps between two waits as long as nobody knows how long a run takes
 PATIENCE = 0.05  # seconds of work that may be queued, once it is known how long a run takes
@@ -79,8 +77,7 @@ class Frame:
         self._waits_each = os.environ.get(SYNC, "") == "1"
         self._stride = FIRST_STRIDE  # steps between two waits; 0: none are needed, for a run is short
         self._per_run: list[tuple[PerRun, Any, Any]] = []
-        self._checks: list[tuple[int, Status, Instruction]] = []
-        self._status: Any = self._status_memory()
+        self._refusals = Refusals(device, self.queue, plan)
         self._before, self._lanes = plan.before, lanes
         self._queues = [self.queue, *map(self._queue_of, range(1, max(self._lanes, default=0) + 1))]
         self._events: list[Any] = [None] * len(plan.nodes)  # of the last launch of each node in this run
@@ -101,10 +98,6 @@ class Frame:
         self.buffers[home] = piece.buffer.get_sub_region(offset, size)
         self.hosts[home] = piece.view(dims, dtype, offset)
 
-    def _status_memory(self) -> Any:
-        count = sum(isinstance(a, Status) for n in self.plan.nodes for x in n.launches for a in x.arguments)
-        return Piece(self.device, max(1, count) * ALIGNMENT) if count else None
-
     def _bound(self, tasks: Sequence[Any]) -> list[Step]:
         launches = [launch for node in self.plan.nodes for launch in node.launches]
         origins = [f"{i.op.name} ({i.op.source})" for n in self.plan.nodes if n.launches for i in n.instructions]
@@ -116,11 +109,11 @@ class Frame:
             if waiting and (node.kind != KERNELS or unchecked and writes_variable):
                 steps.append(self._wait_and_check if unchecked else self._wait)
                 waiting = unchecked = False
-            before = len(self._checks)
+            before = self._refusals.count
             for launch in node.launches:
                 steps.append(self._launch(launch, next(kernels), number))
                 waiting = True
-            unchecked = unchecked or len(self._checks) > before
+            unchecked = unchecked or self._refusals.count > before
             if node.kind != KERNELS and tasks[number] is not None:
                 steps.append(functools.partial(tasks[number], self))
                 waiting = True  # a branch has queued its launches
@@ -195,9 +188,7 @@ class Frame:
             self._per_run.append((given, piece, piece.view((given.nbytes,), np.uint8)))
             return piece.buffer
         if isinstance(given, Status):
-            offset = len(self._checks) * ALIGNMENT
-            self._checks.append((offset, given, node.instructions[0]))
-            return self._status.buffer.get_sub_region(offset, 4)
+            return self._refusals.word(given, node.instructions[0])
         return self._constant(given) if isinstance(given, np.ndarray) else given
 
     def _value_argument(self, v: int, kernel: Any, place: int) -> Any:
@@ -241,8 +232,7 @@ class Frame:
         for per_run, piece, view in self._per_run:
             words = np.ascontiguousarray(per_run.fill(run)).view(np.uint8).reshape(-1)
             self._write(view, piece.buffer, words)
-        if self._status is not None:
-            self._reset_status()
+        self._refusals.reset()
         if self.has_lanes:
             self._events[:] = [None] * len(self._events)
             self.device.finish()  # what other programs have queued, the other lanes do not wait for
@@ -252,7 +242,7 @@ class Frame:
             else:
                 for step in self._steps:
                     step(run)
-            if self._checks:
+            if self._refusals.count:
                 self._wait_and_check(run)
         except BaseException:
             self.device.finish()
@@ -405,35 +395,9 @@ class Frame:
     def _wait(self, run: Run) -> None:
         self.finish()
 
-    def _reset_status(self) -> None:
-        words = np.full(len(self._checks) * ALIGNMENT // 4, NOTHING_BAD)
-        self._write(self._status.view(words.shape, np.int32), self._status.buffer, words)
-
     def _wait_and_check(self, run: Run) -> None:
         self.finish()
-        words = self._status.view((len(self._checks) * ALIGNMENT // 4,), np.int32)
-        if words is None:
-            words = np.empty(len(self._checks) * ALIGNMENT // 4, np.int32)
-            cl.enqueue_copy(self.queue, words, self._status.buffer)
-        bad = [(status, ins, int(words[o // 4])) for o, status, ins in self._checks if words[o // 4] != NOTHING_BAD]
-        if bad:
-            status, ins, position = min(bad, key=lambda b: b[1].key)
-            raise self._refused(status.explain(position), ins)
-
-    def _refused(self, error: Exception, ins: Instruction) -> Exception:
-        """The error for what a kernel met; NumPy's words for it where what it read is still there."""
-        plan = self.plan
-        lasting = plan.fixed.keys() | set(plan.program.feeds)
-        if all(plan.home(v) in lasting for v in ins.inputs):
-            try:
-                load_backend("numpy").evaluate(ins, [self.on_host(v) for v in ins.inputs])
-            except Error as found:
-                error = found
-        if not isinstance(error, Error):
-            return error
-        specs = [plan.values[v] for v in ins.inputs]
-        error.got = error.got or ", ".join(f"{s.dtype.name}{describe(s.dims)}" for s in specs)
-        return error.attach(ins.op)
+        self._refusals.check(self.on_host)
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -479,6 +443,8 @@ class Frame:
             self.values[home] = value.numpy() if type(value) is DeviceArray else value
         elif type(value) is DeviceArray:
             if value.nbytes:
+                if self._inline:  # what makes it may be under way in another queue
+                    self.device.finish()
                 cl.enqueue_copy(self.queue, self.buffers[home], value.buffer, byte_count=value.nbytes)
                 self._sources[home] = value  # not to be used again before it is copied
         elif home in self.buffers:

@@ -214,9 +214,13 @@ class _Finder:
                     return split, split
                 return None, None
         split = self._splits.get(dims)
-        if split is None or ins.type in VIEWS or not all(split.place(own) for _, own in read):
+        if split is None or ins.type in VIEWS or not all(self._fits(v, split.place(own)) for v, own in read):
             return None, None
         return split, None
+
+    def _fits(self, v: int, place: str | None) -> bool:
+        """Whether an operand lies in the array as lines do: in a square, numbers of rows may be spread over columns."""
+        return place is not None and (place == LINE or v not in self._lines)
 
     @staticmethod
     def _beside(own: Dims, dims: Dims) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from graphflow.errors import InvalidArgumentError
 from graphflow.program import Group, Instruction, Program
 from graphflow.spec import is_concrete, nbytes, numel
-from graphflow_opencl import fused, hosting, line_sets, line_text, line_work, merging, tuning
+from graphflow_opencl import fused, hosting, line_sets, line_text, line_work, merging, preferences
 from graphflow_opencl.arranging import arranged
 from graphflow_opencl.convolution import conv_launches
 from graphflow_opencl.devices import Device
@@ -33,16 +33,6 @@ from graphflow_opencl.write_sets import WriteSet, write_sets
 # What can apply a bias and an activation where it stores its result.
 STORING: dict[str, Any] = {"MatMul": matmul_launches, "Conv2D": conv_launches}
 MOST_MERGED = 16 << 20  # bytes that a launch moves to be merged with others
-# What the host may be better at: the kind of work, and where among inputs and outputs the result and the weights stand.
-WORK = {
-    "MatMul": ("product", 2, 1),
-    "Conv2D": ("convolution", 2, 1),
-    "Conv2DBackpropInput": ("convolution", 2, 1),
-    "Conv2DBackpropFilter": ("convolution", 2, 3),
-    "Conv3D": ("convolution", 2, 1),
-    "Conv3DBackpropInputV2": ("convolution", 2, 1),
-    "Conv3DBackpropFilterV2": ("convolution", 2, 3),
-}
 
 
 class Lowering:
@@ -124,7 +114,7 @@ class Lowering:
         for position, ins in enumerate(self.program.instructions):
             here = ins.type in STORING and ins.attrs.get("data_format", "NHWC") == "NHWC" and not ins.after
             here = here and self._fits(ins) and not hosting.asked_for(ins)
-            if here and not self._better_on_host(ins):
+            if here and not preferences.host_is_better(ins, self.values, self.device):
                 products.append(position)
         barriers = {p for positions in self._facts.writes.values() for p in positions}
         return epilogues(self.program, self.values, self._facts.readers, products, barriers)
@@ -132,7 +122,7 @@ class Lowering:
     def _add_epilogue(self, found: Epilogue) -> None:
         instructions = self.program.instructions
         ins, steps = instructions[found.product], instructions[found.begin : found.end]
-        self._tune(ins)
+        preferences.tune_for(ins, self.values, self.device)
         launches = STORING[ins.type](self.site(ins), found.bias, found.activation, found.result)
         if launches is None:
             for position in (found.product, *range(found.begin, found.end)):
@@ -251,7 +241,7 @@ class Lowering:
         reason = "it was placed on the CPU" if hosting.asked_for(ins) else ""
         if not reason and not self._fits(ins):
             reason = "kernels work on numbers of known shapes"
-        reason = reason or self._better_on_host(ins)
+        reason = reason or preferences.host_is_better(ins, self.values, self.device)
         if not reason:
             launches = self._launches(ins)
             if launches is not None:
@@ -263,43 +253,11 @@ class Lowering:
     def _launches(self, ins: Instruction) -> Sequence[Launch] | None:
         rule = RULES.get(ins.type)
         if rule is not None:
-            self._tune(ins)
+            preferences.tune_for(ins, self.values, self.device)
             return rule(self.site(ins))
         if fused.is_pointwise(ins.type) and len(ins.outputs) == 1:
             return fused.group_launches((ins,), ins.outputs, self.values, self.fixed, self.device.traits)
         return None
-
-    def _better_on_host(self, ins: Instruction) -> str:
-        """Why the host is the better place for an instruction that has a kernel, if it is."""
-        shape = WORK.get(ins.type)
-        if shape is None:
-            return ""
-        kind, result, filters = shape
-        numbers = (*ins.inputs, *ins.outputs)
-        made, weights = self.values[numbers[result]], self.values[numbers[filters]]
-        assert is_concrete(made.dims) and is_concrete(weights.dims)
-        if not numel(made.dims) or not weights.dims or not weights.dims[-1]:
-            return ""
-        flops = 2.0 * numel(made.dims) * numel(weights.dims) / self._width(ins, kind, weights.dims)
-        if tuning.prefers_host(self.device, kind, flops):
-            return "a probe found the host faster for products of this size"
-        return ""
-
-    def _tune(self, ins: Instruction) -> None:
-        """On a GPU, find the best way to compute a product of these sizes when the first one comes."""
-        if ins.type == "MatMul" and self.device.kind == "gpu" and self.device.traits.schedule == "gpu":
-            made, other = self.values[ins.outputs[0]], self.values[ins.inputs[0]]
-            assert is_concrete(made.dims) and is_concrete(other.dims)
-            if numel(made.dims):
-                depth = other.dims[-2] if ins.attrs.get("transpose_a") else other.dims[-1]
-                tuning.tune(self.device, (made.dims[-2], made.dims[-1], depth), made.dtype.name)
-
-    def _width(self, ins: Instruction, kind: str, dims: tuple[int, ...]) -> int:
-        """How many results share an element of the first operand."""
-        if kind == "product":
-            columns = (self.values[ins.outputs[0]].dims or (1,))[-1]
-            return (columns or 1) * max(1, numel(dims[:-2]))
-        return dims[-1]
 
     def site(self, ins: Instruction) -> Site:
         """What a rule sees."""
@@ -388,7 +346,7 @@ class Lowering:
             self._hand_out(position, ins, handle)
             return
         launches = self._update(ins, handle)
-        if launches is None or not launches and ins.type == "Assign":  # one without elements has a value afterwards, too
+        if launches is None or not launches and ins.type == "Assign":  # without elements it has a value, too
             self._add_node(STATE if ins.type == "Assign" else HOST, ins, "an update that has no kernel")
             if ins.type == "Assign":  # another task of the host returns its result itself
                 self._held.add(handle)
@@ -448,7 +406,7 @@ class Lowering:
         order = arranged(
             self.nodes, lambda v: self.homes.get(v, v), self._mergeable, merging.merged, merging.scratch_written
         )
-        nodes, before = without_milestones(_joined(order))
+        nodes, before = without_milestones(order)
         on_host = set()
         for node in nodes:
             for v in node.writes:
@@ -463,17 +421,3 @@ class Lowering:
             self.program, self.values, nodes, before, self.homes, self.fixed, self.variables, frozenset(on_host),
             self.must_hold,
         )  # fmt: skip
-
-
-def _joined(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes, with neighbours that run on the host for one reason as one."""
-    out: list[Node] = []
-    for node in nodes:
-        last = out[-1] if out else None
-        if last is not None and last.kind == node.kind == HOST and last.reason == node.reason:
-            reads = tuple(dict.fromkeys((*last.reads, *[v for v in node.reads if v not in last.writes])))
-            writes = tuple(dict.fromkeys((*last.writes, *node.writes)))
-            out[-1] = Node(HOST, last.instructions + node.instructions, reads, writes, (), node.reason)
-        else:
-            out.append(node)
-    return out

@@ -86,6 +86,7 @@ def _joined(launches: Sequence[Launch]) -> Launch:
     for number, members in enumerate(by_function.values()):
         call, groups = _call(number, members, names, groups)
         calls.append(call)
+    calls[-1] = calls[-1].partition(") ")[2]  # no group is beyond the last one
     declarations = ", ".join(f"{ctype}{names[key]}" for key, (ctype, _) in parameters.items())
     local = [int(n) for launch in launches for n in _LOCAL.findall(launch.source)]
     source = "".join(f.replace(f"{BODY}(", f"{BODY}{n}(") for n, f in enumerate(by_function))

@@ -5,7 +5,7 @@ for after each node.  Who wants times alone, and has a place for those of a queu
 others do: the queues keep the times of what they did, by the device's clock, and these are handed over when all of it
 is done.  The device and Python read different clocks: what was queued was queued between two readings of Python's, so
 these tell the distance.  What needs no node (a view, a variable that is read where it lies) is done in no time, after
-the node that it waits for.
+the node that it waits for, and before the one that writes over what it reads.
 
 State: a frame's own queues, and the events of the run that goes on.
 """
@@ -86,7 +86,7 @@ class ObservedFrame(Frame):
                     self._on_their_way.append(Queued(number, self._events[number], before, time.perf_counter()))
                 if last:
                     self._end(number, run)
-            except Exception as error:
+            except BaseException as error:
                 self._observer.failed(node.instructions, error)
                 raise
 
@@ -103,7 +103,7 @@ class ObservedFrame(Frame):
             try:
                 task(frame, run)
                 self._end(number, run, on_host=True)
-            except Exception as error:
+            except BaseException as error:
                 self._observer.failed(node.instructions, error)
                 raise
 
@@ -150,7 +150,7 @@ class ObservedFrame(Frame):
 
     def _settle(self, run: Run) -> None:
         """Wait for the node, and let it fail here if it has to."""
-        if self._checks:
+        if self._refusals.count:
             self._wait_and_check(run)
         else:
             self.finish()
@@ -222,7 +222,11 @@ def _distance(queued: Sequence[Queued], now: float) -> float:
 
 
 def _without_node(plan: Plan, tasks: Sequence[Any]) -> dict[int, list[tuple[Instruction]]]:
-    """What is done without a node, by the number of the node that it waits for; -1: it waits for none."""
+    """What is done without a node, by the number of the node after which it is told of; -1: at the beginning.
+
+    What has no elements is not computed, so a node may come before something that its instructions wait for.  A value
+    that lies in a variable is told of before the variable is written, whatever else it waits for.
+    """
     maker: dict[int, int] = {}
     done: dict[int, int] = {}  # key -> the node after which it is done
     for number, node in enumerate(plan.nodes):
@@ -230,13 +234,28 @@ def _without_node(plan: Plan, tasks: Sequence[Any]) -> dict[int, list[tuple[Inst
             done.update((ins.key, number) for ins in node.instructions)
             maker.update((v, number) for ins in node.instructions for v in ins.outputs)
     out: dict[int, list[tuple[Instruction]]] = {}
-    for ins in plan.program.instructions:
+    writers = _writers(plan)
+    for position, ins in enumerate(plan.program.instructions):
         if ins.key not in done and ins.outputs and plan.program.handles.keys().isdisjoint(ins.outputs):
             waits = [maker.get(v, -1) for v in ins.inputs] + [done.get(key, -1) for key in ins.after]
-            number = max(waits, default=-1)
+            homes = {plan.home(v) for v in ins.outputs if v >= 0}
+            over = [node for home in homes for place, node in writers.get(home, ()) if place > position]
+            number = min([max(waits, default=-1), *[node - 1 for node in over]])
             done[ins.key] = number
             maker.update(dict.fromkeys(ins.outputs, number))
             out.setdefault(number, []).append((ins,))
+    return out
+
+
+def _writers(plan: Plan) -> dict[int, list[tuple[int, int]]]:
+    """Handle of a variable -> where in the program it is written, and by which node."""
+    places = {ins.key: place for place, ins in enumerate(plan.program.instructions)}
+    out: dict[int, list[tuple[int, int]]] = {}
+    for number, node in enumerate(plan.nodes):
+        for home in plan.variables.intersection(node.writes):
+            found = [places[ins.key] for ins in node.instructions if home in ins.inputs and ins.key in places]
+            if found:
+                out.setdefault(home, []).append((min(found), number))
     return out
 
 

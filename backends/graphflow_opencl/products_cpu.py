@@ -165,7 +165,7 @@ def _multiply(
 {place}
   for (int block = share * {cut.each}; block < min({cut.blocks}, (share + 1) * {cut.each}); block++) {{
 {_rows(product, tile)}
-{_sums(product, a, b, dtype, tile, cut)}
+{_sums(product, a, b, dtype, tile)}
 {_stores(product, c, dtype, tile, epilogue)}
   }}"""
     title = f"product {m} x {k} x {n}" + f", depth in {cut.parts} parts" * (cut.parts > 1)
@@ -245,7 +245,7 @@ def _rows(product: Product, tile: Tile) -> str:
 # -- the sums --------------------------------------------------------------------------------------------------------
 
 
-def _sums(product: Product, a: Operand, b: Operand, dtype: DType, tile: Tile, cut: Cut) -> str:
+def _sums(product: Product, a: Operand, b: Operand, dtype: DType, tile: Tile) -> str:
     """The loops over the depth, which add to the tile's registers."""
     kind, index, depth = register_type(dtype, tile.width), product.index_type(), product.a_depth
     rows, vectors, stride = range(tile.rows), range(tile.vectors), product.a_rows.stride

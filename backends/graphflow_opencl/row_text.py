@@ -20,6 +20,7 @@ from graphflow_opencl.checking import STATUS, checked
 from graphflow_opencl.registers import broadcast_scalar, literal, load, register_type, storage_type, store
 from graphflow_opencl.table import Launch, Status, Traits
 from graphflow_opencl.tails import DIGITS, load_block, only_first, store_block
+from graphflow_opencl.text import block
 
 FUNCTIONS = (polynomials,)  # its functions in C are in the library once it is imported
 SHARES = "shares"  # the labels are a distribution over the classes
@@ -223,10 +224,6 @@ def _row_width(rows: Rows, traits: Traits) -> int:
     return width
 
 
-def _block(header: str, statements: Sequence[str]) -> list[str]:
-    return [f"{header} {{".lstrip(), *[f"    {s}" for s in statements], "}"]
-
-
 def _joined(name: str, wide: DType, width: int, combine: str) -> list[str]:
     """Statements that make one number, `name`, of the vector `s_name`."""
     whole, out = f"s_{name}", []
@@ -244,9 +241,9 @@ def _along(passes: Passes, index: str, statements: Callable[[Block], list[str]])
     whole, out = classes // width * width, []
     if whole:
         head = f"for ({index} at = base; at < base + {whole}; at += {width})"
-        out += _block(head, statements(Block(width)))
+        out += block(head, statements(Block(width)))
     if whole < classes:
-        out += _block("", [f"const {index} at = base + {whole};", *statements(Block(width, classes - whole))])
+        out += block("", [f"const {index} at = base + {whole};", *statements(Block(width, classes - whole))])
     return out
 
 
@@ -259,15 +256,15 @@ def _largest(passes: Passes, index: str) -> list[str]:
     out = [f"{passes.vector} {', '.join(f's_{k} = s_top' for k in range(UNROLLED))};", f"{index} start = base;"]
     parts = []
     for k in range(UNROLLED):
-        parts += _block("", [f"const {index} at = start + {k * width};", *passes.first(Block(width), f"s_{k}")])
-    out += _block(f"for (; start + {step} <= base + {rows.classes}; start += {step})", parts)
+        parts += block("", [f"const {index} at = start + {k * width};", *passes.first(Block(width), f"s_{k}")])
+    out += block(f"for (; start + {step} <= base + {rows.classes}; start += {step})", parts)
     whole = rows.classes // width * width
     if rows.classes % step >= width:
         head = f"for ({index} at = start; at < base + {whole}; at += {width})"
-        out += _block(head, passes.first(Block(width), "s_top"))
+        out += block(head, passes.first(Block(width), "s_top"))
     if rows.classes > whole:
         tail = Block(width, rows.classes - whole)
-        out += _block("", [f"const {index} at = base + {whole};", *passes.first(tail, "s_top")])
+        out += block("", [f"const {index} at = base + {whole};", *passes.first(tail, "s_top")])
     return [*out, *[f"s_top = (s_{k} > s_top) ? s_{k} : s_top;" for k in range(UNROLLED)]]
 
 
@@ -295,8 +292,8 @@ def cpu_rows(op: RowOp, rows: Rows, traits: Traits) -> Launch:
     nbytes = COST * rows.height * rows.classes * int(rows.dtype.size)
     each = -(-rows.height // shares(nbytes, rows.height, traits))
     head = f"const {index} low = ({index})get_global_id(0) * {each}, high = min(low + {each}, ({index}){rows.height});"
-    lines = [head, *_block(f"for ({index} row = low; row < high; row++)", row)]
-    source = "\n".join(_block(f"__kernel void KERNEL({', '.join(declared)})", lines))
+    lines = [head, *block(f"for ({index} row = low; row < high; row++)", row)]
+    source = "\n".join(block(f"__kernel void KERNEL({', '.join(declared)})", lines))
     return cpu_launch(source, (-(-rows.height // each),), arguments, writes, op.title)
 
 
@@ -319,7 +316,7 @@ def _tree(names: Sequence[str], lanes: int, wide: DType, combine: str) -> list[s
     out = [f"t_{name}[item] = s_{name};" for name in names]
     joined = [f"t_{n}[item] = {combine.format(a=f't_{n}[item]', b=f't_{n}[item + reach]')};" for n in names]
     barrier = "barrier(CLK_LOCAL_MEM_FENCE);"
-    out += _block(f"for (int reach = {lanes // 2}; reach; reach /= 2)", [barrier, *_block("if (lane < reach)", joined)])
+    out += block(f"for (int reach = {lanes // 2}; reach; reach /= 2)", [barrier, *block("if (lane < reach)", joined)])
     return [*out, barrier, *[f"const {kind} {name} = t_{name}[item - lane];" for name in names]]
 
 
@@ -336,8 +333,8 @@ def gpu_rows(op: RowOp, rows: Rows, traits: Traits) -> Launch:
     def along(statements: list[str]) -> list[str]:
         inside = [f"const {index} at = base + c;", *statements]
         if turns * lanes > rows.classes:
-            inside = _block(f"if (c < {rows.classes})", inside)
-        return _block(f"for (int k = 0; k < {turns}; k++)", [f"const int c = lane + k * {lanes};", *inside])
+            inside = block(f"if (c < {rows.classes})", inside)
+        return block(f"for (int k = 0; k < {turns}; k++)", [f"const int c = lane + k * {lanes};", *inside])
 
     names = [name for name, _ in op.sums]
     row = [f"const int item = get_local_id(0), lane = item % {lanes};"]
@@ -351,13 +348,13 @@ def gpu_rows(op: RowOp, rows: Rows, traits: Traits) -> Launch:
     row += [*along(passes.second(Block(1))), *_tree(names, lanes, rows.wide, "{a} + {b}")]
     row += ["if (wanted > row) return;", *passes.after_sums()]
     if rows.loss >= 0:
-        row += _block("if (!lane)", passes.loss())
+        row += block("if (!lane)", passes.loss())
     if rows.slope >= 0:
         last = passes.third(Block(1))
         if op.labels == NUMBERS:
-            last = [*last[:-1], *_block("if (c == label)", [passes.chosen()]), "else " + last[-1]]
+            last = [*last[:-1], *block("if (c == label)", [passes.chosen()]), "else " + last[-1]]
         row += along(last)
     declared, arguments, writes = passes.launch_parts()
-    source = "\n".join(_block(f"__kernel void KERNEL({', '.join(declared)})", row))
+    source = "\n".join(block(f"__kernel void KERNEL({', '.join(declared)})", row))
     items = -(-rows.height * lanes // group) * group
     return Launch(source, (items,), (group,), tuple(arguments), tuple(writes), op.title)

@@ -16,9 +16,8 @@ import pyopencl as cl
 from graphflow.spec import TensorSpec, is_concrete
 from graphflow_opencl import clblast
 from graphflow_opencl.devices import Device
+from graphflow_opencl.refusals import NOTHING_BAD
 from graphflow_opencl.table import Launch, PerRun, Scratch, Status
-
-NOTHING_BAD = np.iinfo(np.int32).max
 
 
 def run_launches(

@@ -1,9 +1,10 @@
 """Which of several ways to compute a product is faster on this device, by trying.
 
 Policy: on a CPU device that sees the host's memory, products and convolutions of each size class run either by our own
-kernels or as host tasks by the NumPy backend; a short probe decides once, and what it found is stored.  On a GPU
-the configurations of the tiled kernel are tried at the first product of a class.  Nothing in here can fail a run: if a
-probe breaks, the kernels' defaults are used.  `GRAPHFLOW_OCL_PRODUCTS=host|device` overrides the probe.
+kernels or as host tasks by the NumPy backend; a short probe decides when the first one of a class comes, and what it
+found is stored.  On a GPU the configurations of the tiled kernel are tried at the first product of a class.  Nothing in
+here can fail a run: if a probe breaks, the kernels' defaults are used.  `GRAPHFLOW_OCL_PRODUCTS=host|device` overrides
+the probe.
 
 State: none; what was measured is in `choices`.
 """
@@ -14,7 +15,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyopencl as cl
@@ -24,10 +25,10 @@ from graphflow.dtypes import as_dtype
 from graphflow.errors import Error, InvalidArgumentError
 from graphflow.program import Instruction
 from graphflow.spec import TensorSpec, numel
-from graphflow_opencl import choices, clblast, convolution, products, products_gpu
+from graphflow_opencl import choices, clblast, products_gpu
 from graphflow_opencl.affine import NOTHING, Operand, Product, axes
 from graphflow_opencl.devices import Device
-from graphflow_opencl.table import Launch, Scratch, Site
+from graphflow_opencl.table import RULES, Launch, Scratch, Site
 
 OVERRIDE = clblast.FORCED
 WAYS = ("clblast", "host", "device")
@@ -39,14 +40,29 @@ _FLOAT = as_dtype("float32")
 _LOG = logging.getLogger("graphflow")
 _WINDOW: dict[str, Any] = {"strides": (1, 1), "padding": "SAME", "data_format": "NHWC", "dilations": (1, 1)}
 _MATRIX: dict[str, Any] = {"transpose_a": False, "transpose_b": False}
-# kind -> op type, attributes, and for each size class the shapes of the inputs and of the result, and its operations
-PROBES: dict[str, tuple[str, dict[str, Any], tuple[tuple[Any, Any, Any, float], ...]]] = {
-    "product": (
-        "MatMul", _MATRIX, tuple(((n, n), (n, n), (n, n), 2.0 * n**3) for n in (64, 256, 512))
-    ),
-    "convolution": (
+
+
+class Row(NamedTuple):
+    """A size class: what stands for it, and how many operations that takes."""
+
+    inputs: tuple[tuple[int, ...], tuple[int, ...]]
+    result: tuple[int, ...]
+    flops: float
+
+
+class Probe(NamedTuple):
+    """How a kind of work is measured."""
+
+    type: str
+    attrs: dict[str, Any]
+    rows: tuple[Row, ...]
+
+
+PROBES: dict[str, Probe] = {
+    "product": Probe("MatMul", _MATRIX, tuple(Row(((n, n), (n, n)), (n, n), 2.0 * n**3) for n in (64, 256, 512))),
+    "convolution": Probe(
         "Conv2D", _WINDOW,
-        (((16, 14, 14, 32), (3, 3, 32, 32), (16, 14, 14, 32), 2.0 * 16 * 14 * 14 * 9 * 32 * 32),)
+        (Row(((16, 14, 14, 32), (3, 3, 32, 32)), (16, 14, 14, 32), 2.0 * 16 * 14 * 14 * 9 * 32 * 32),)
     ),
 }  # fmt: skip
 
@@ -60,41 +76,38 @@ def prefers_host(device: Device, kind: str, flops: float) -> bool:
         return forced == "host"
     if not device.traits.shares_memory or device.traits.schedule != "cpu":
         return False
-    measured = choices.hosts(device, kind)
-    if not measured:
-        measured = _probe(device, kind)
-        choices.keep_hosts(device, kind, measured)
-    return _nearest(measured, flops)
+    row = _nearest(kind, flops)
+    known = choices.hosts(device, kind).get(row.flops)
+    if known is None:
+        known = _probe(device, kind, row)
+        choices.keep_host(device, kind, row.flops, known)
+    return known
 
 
-def _nearest(measured: Sequence[tuple[float, bool]], flops: float) -> bool:
-    """What was found for the size class that is nearest by ratio."""
-    best = min(measured, key=lambda row: max(row[0], flops) / max(1.0, min(row[0], flops)))
-    return best[1]
+def _nearest(kind: str, flops: float) -> Row:
+    """The size class that is nearest by ratio."""
+    return min(PROBES[kind].rows, key=lambda row: max(row.flops, flops) / max(1.0, min(row.flops, flops)))
 
 
-def _probe(device: Device, kind: str) -> list[tuple[float, bool]]:
-    type_, attrs, rows = PROBES[kind]
-    found = []
-    for first, second, result, flops in rows:
-        try:
-            own, host = _race(device, type_, attrs, (first, second), result)
-        except (cl.Error, Error) as error:
-            _LOG.debug("the probe of a %s failed, it runs on the host: %s", kind, error)
-            own, host = np.inf, 0.0
-        _LOG.debug("%s of %.3g operations: %.3g s on the device, %.3g s on the host", kind, flops, own, host)
-        found.append((flops, bool(host + HOST_SECONDS < own)))
-    return found
+def _probe(device: Device, kind: str, row: Row) -> bool:
+    """Whether the host is faster."""
+    try:
+        own, host = _race(device, PROBES[kind], row)
+    except (cl.Error, Error) as error:
+        _LOG.debug("the probe of a %s failed, it runs on the host: %s", kind, error)
+        own, host = np.inf, 0.0
+    _LOG.debug("%s of %.3g operations: %.3g s on the device, %.3g s on the host", kind, row.flops, own, host)
+    return bool(host + HOST_SECONDS < own)
 
 
-def _race(device: Device, type_: str, attrs: dict[str, Any], shapes: Any, result: Any) -> tuple[float, float]:
+def _race(device: Device, probe: Probe, row: Row) -> tuple[float, float]:
     """The seconds of our kernels and those of NumPy's: the least of some rounds, taken in turns."""
-    inputs = [np.linspace(-1, 1, numel(dims), dtype=np.float32).reshape(dims) for dims in shapes]
-    ins = Instruction(0, type_, (0, 1), (2,), attrs, (), None)  # type: ignore[arg-type]
-    specs = tuple(TensorSpec(_FLOAT, dims) for dims in shapes)
-    site = Site(ins, specs, (TensorSpec(_FLOAT, result),), (None, None), device.traits)
-    make = products.matmul_launches if type_ == "MatMul" else convolution.conv_launches
-    own = _bound(device, make(site) or [], {0: inputs[0], 1: inputs[1], 2: np.empty(result, np.float32)})
+    inputs = [np.linspace(-1, 1, numel(dims), dtype=np.float32).reshape(dims) for dims in row.inputs]
+    ins = Instruction(0, probe.type, (0, 1), (2,), probe.attrs, (), None)  # type: ignore[arg-type]
+    specs = tuple(TensorSpec(_FLOAT, dims) for dims in row.inputs)
+    site = Site(ins, specs, (TensorSpec(_FLOAT, row.result),), (None, None), device.traits)
+    launches = RULES[probe.type](site) or []
+    own = _bound(device, launches, {0: inputs[0], 1: inputs[1], 2: np.empty(row.result, np.float32)})
 
     numpy_backend = load_backend("numpy")
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from graphflow.backend import Cell, Executable, Run
 from graphflow.compile import pipeline
-from graphflow.debug.records import Difference, Outcome, Recorder, first_difference, nearly
+from graphflow.debug.records import Difference, Outcome, Values, first_difference, nearly
 from graphflow.dtypes import resource
 from graphflow.errors import Error, RewriteError, UnimplementedError
-from graphflow.plans import Entry, Onlooker
+from graphflow.plans import Enclose, Entry, Onlooker
 from graphflow.runtime.selection import check_options
 from graphflow.session import Session
 from graphflow.tensor import Operation
@@ -44,7 +44,7 @@ ROUNDING = {2: Rounding(5e-2, 1e-2), 4: Rounding(2e-2, 1e-5), 8: Rounding(1e-6, 
 class _Beside(Onlooker):
     """What the backend sees of the program that runs beside the session's own: other variables, other passes."""
 
-    def __init__(self, session: DebugMode, watch: Recorder, options: pipeline.Options) -> None:
+    def __init__(self, session: DebugMode, watch: Values, options: pipeline.Options) -> None:
         super().__init__(session, watch, 0)
         self.options = options
         self.cell = session.cell_beside
@@ -55,8 +55,8 @@ class _Pair(NamedTuple):
 
     written: Executable
     optimised: Executable
-    wanted: Recorder
-    got: Recorder
+    wanted: Values
+    got: Values
 
 
 class DebugMode(Session):
@@ -106,9 +106,15 @@ class DebugMode(Session):
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False) -> Any:
         """A function of the values of `feed_list` that returns what `run(fetches, ...)` would."""
-        feeds = list(feed_list or ())
-        self._prepare(fetches, dict.fromkeys(feeds))
-        return lambda *values: self.run(fetches, dict(zip(feeds, values, strict=True)))
+        super().make_callable(fetches, feed_list)  # checks what it is given
+        return self._by_run(fetches, list(feed_list or ()))
+
+    def enclosing(self, enclose: Enclose, level: int | None = None) -> Any:
+        """Refused: of two programs that are compared nobody else sees one."""
+        raise UnimplementedError(
+            "DebugMode looks on at its runs itself", expected="a plain tf.Session",
+            hint="debug(), observe() and check_numerics() look at single runs",
+        )  # fmt: skip
 
     def close(self) -> None:
         """Free the plans and the variables of both programs; the session cannot be used afterwards."""
@@ -122,11 +128,15 @@ class DebugMode(Session):
         number = next(self._runs)
         wanted = self._outcome(entry, pair.written, pair.wanted, given, number, before)
         got = self._outcome(entry, pair.optimised, pair.got, given, number)
-        difference = self._difference(entry, wanted, got, pair.wanted, pair.got)
-        if difference is not None:
-            for name, value in before.items():
-                self._cells[name].assign(value)
-            raise self._blamed(entry, given, number, before, wanted, pair.wanted, difference)
+        try:
+            difference = self._difference(entry, wanted, got, pair.wanted, pair.got)
+            if difference is not None:
+                for name, value in before.items():
+                    self._cells[name].assign(value)
+                raise self._blamed(entry, given, number, before, wanted, pair.wanted, difference)
+        finally:
+            pair.wanted.begin()  # every value of the run: too much to be kept until the next one
+            pair.got.begin()
         if got.error is not None:
             raise got.error
         return got.fetched[0] if entry.single else entry.fetches.rebuild(list(got.fetched))
@@ -135,7 +145,7 @@ class DebugMode(Session):
         self,
         entry: Entry,
         executable: Executable,
-        recorder: Recorder,
+        recorder: Values,
         given: Sequence[Any],
         number: int,
         before: dict[str, Any] | None = None,
@@ -168,7 +178,7 @@ class DebugMode(Session):
         if found is None:
             while len(self._pairs) >= MAX_PAIRS:
                 self._pairs.pop(next(iter(self._pairs)))
-            wanted, got, backend = Recorder(), Recorder(), self._backend
+            wanted, got, backend = Values(), Values(), self._backend
             optimised = self._made(entry, given, Onlooker(self, got, None))
             if self._backend is not backend:  # an op asked for a device that the one before has not
                 self._beside.clear()
@@ -200,7 +210,7 @@ class DebugMode(Session):
     # -- comparing -----------------------------------------------------------------------------------------------
 
     def _difference(
-        self, entry: Entry, wanted: Outcome, got: Outcome, reference: Recorder, other: Recorder
+        self, entry: Entry, wanted: Outcome, got: Outcome, reference: Values, other: Values
     ) -> Difference | None:
         names = [t.name for t in entry.fetches.tensors]
         return first_difference(wanted, got, reference, other, names, self._equal)
@@ -223,7 +233,7 @@ class DebugMode(Session):
         number: int,
         before: dict[str, Any],
         wanted: Outcome,
-        reference: Recorder,
+        reference: Values,
         difference: Difference,
     ) -> RewriteError:
         """The error, with the pass whose absence makes the difference go away."""
@@ -231,7 +241,7 @@ class DebugMode(Session):
         guilty = None
         for count in reversed(range(len(names))):
             options = pipeline.Options(self.options.level, set(pipeline.PASSES) - set(names[:count]))
-            recorder = Recorder()
+            recorder = Values()
             executable = self._made(entry, given, _Beside(self, recorder, options))
             got = self._outcome(entry, executable, recorder, given, number, before)
             if self._difference(entry, wanted, got, reference, recorder) is None:

@@ -3,7 +3,7 @@
 Policy: a value is known by its number in the lowered program, which no pass changes, and by the turns of the loops that
 it was made in.  What only one of the programs has (it was folded, merged, fused or made by a pass) is not compared.
 
-State: a `Recorder` keeps the values of its last run.
+State: `Values` keeps the values of its last run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Equal = Callable[[Any, Any, float], bool]  # the values, and how large the numbe
 Place = tuple[tuple[tuple[str, str, int], ...], int]  # turns of loops, and the number of the value
 
 
-class Recorder(Follower):
+class Values(Follower):
     """Keeps a copy of every value of a run."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Difference(NamedTuple):
 
 
 def first_difference(
-    wanted: Outcome, got: Outcome, reference: Recorder, other: Recorder, fetches: Sequence[str], equal: Equal
+    wanted: Outcome, got: Outcome, reference: Values, other: Values, fetches: Sequence[str], equal: Equal
 ) -> Difference | None:
     """In the order in which the ops were done: values, then errors, then what was fetched and assigned."""
     for place, value in reference.values.items():

@@ -23,7 +23,7 @@ from typing import Any
 from graphflow import inspection
 from graphflow.debug.prompt import Prompt, Quit
 from graphflow.debug.script import exit_code, run_script
-from graphflow.errors import Error, NotFoundError
+from graphflow.errors import Error, NotFoundError, UnimplementedError
 from graphflow.runtime.watching import stepping
 from graphflow.runtime.watching.breakpoints import Breakpoint
 from graphflow.runtime.watching.looking import Looker
@@ -99,8 +99,12 @@ class Terminal:
         stepper = _Stepper(self, self._points)
         stepper.mode = self._prompt.mode
         stepper.looker = Looker(session, stepper)
-        self._steppers.append(stepper)
-        self._open.enter_context(session.looking_on(stepper, level=0))
+        try:
+            self._open.enter_context(session.looking_on(stepper, level=0))
+        except UnimplementedError as error:
+            _tell(f"the runs of a {type(session).__name__} are not stepped through: {error.summary}")
+        else:
+            self._steppers.append(stepper)
 
     def place(self, looker: Looker) -> None:
         """Set the breakpoints of the command line that this graph has."""

@@ -317,7 +317,9 @@ def pad(
 
 def _add_known_sizes(out: Tensor, x: Tensor, paddings: Any) -> None:
     """What can be told of the shape where only some of the paddings are tensors."""
-    if x.dims is None or out.dims is None or not isinstance(paddings, (list, tuple)) or len(paddings) != len(x.dims):
+    if x.dims is None or out.dims is None or spec.is_concrete(out.dims):
+        return
+    if not isinstance(paddings, (list, tuple)) or len(paddings) != len(x.dims):
         return
     sizes: list[int | None] = []
     for d, pair in zip(x.dims, paddings, strict=True):

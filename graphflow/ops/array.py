@@ -289,7 +289,7 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
     literal = not any(is_symbolic(v) for v in given)
     values = [cast(v, target) if is_symbolic(v) else constants.convert_to_tensor(v, target) for v in given]
     out = _range(values[0], values[1], values[2], name=name)
-    if literal and target.is_floating:
+    if literal and target.is_floating and out.dims == (None,):
         out.set_shape((_steps(*[v.op.attrs["value"] for v in values]),))
     return out
 

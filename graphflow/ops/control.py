@@ -133,11 +133,15 @@ def _common(a: Dims, b: Dims) -> Dims:
     return tuple(x if x == y else None for x, y in zip(a, b, strict=True))
 
 
-def _infer_if(pred: Any, *captured: Any, then_branch: Any, else_branch: Any, **attrs: Any) -> tuple[TensorSpec, ...]:
+def _check_predicate(pred: Any) -> None:
     if pred.dtype is not dtypes.bool_:
         raise DTypeError("the predicate must be bool", expected="bool", got=pred.dtype.name)
     if not spec.compatible(pred.dims, ()):
         raise ShapeError("the predicate must be a scalar", expected="[]", got=spec.describe(pred.dims))
+
+
+def _infer_if(pred: Any, *captured: Any, then_branch: Any, else_branch: Any, **attrs: Any) -> tuple[TensorSpec, ...]:
+    _check_predicate(pred)
     pairs = list(zip(then_branch.results, else_branch.results, strict=True))
     return tuple(TensorSpec(a.dtype, _common(a.dims, b.dims)) for a, b in pairs)
 
@@ -174,11 +178,19 @@ def cond(
         raise DTypeError("the predicate must be a tensor, not a Python bool", hint="use Python's own `if`")
     with core.name_scope(name, "cond"):
         pred = constants.convert_to_tensor(pred)
+        if pred.graph.computes:
+            _check_predicate(pred)
+            taken = nest.map_structure(constants.convert_to_tensor, (true_fn if pred else false_fn)())
+            return _unwrapped(taken, strict)
         then_branch = trace(true_fn, "then_branch", [])
         else_branch = trace(false_fn, "else_branch", [])
         _check_branches(then_branch, else_branch)
         outputs = list(if_op(pred, then_branch, else_branch))
         packed = nest.pack(then_branch.structure, outputs)
+    return _unwrapped(packed, strict)
+
+
+def _unwrapped(packed: Any, strict: bool) -> Any:
     if isinstance(packed, (list, tuple)) and len(packed) == 1 and not strict and not hasattr(packed, "_fields"):
         return packed[0]
     return packed
@@ -304,7 +316,9 @@ def while_loop(
             TensorSpec(t.dtype, d) for t, d in zip(start, _invariants(start, loop_vars, shape_invariants), strict=True)
         ]
         like = list(loop_vars) if isinstance(loop_vars, (list, tuple)) else [loop_vars]
-        if maximum_iterations is not None:
+        if start[0].graph.computes:
+            outputs = _at_once(cond, body, start, known, like, maximum_iterations)
+        elif maximum_iterations is not None:
             outputs = _bounded(cond, body, start, known, like, maximum_iterations)
         else:
             outputs = loop(cond, body, start, known, like)[0]
@@ -339,6 +353,33 @@ def _invariants(start: Sequence[Tensor], loop_vars: Any, given: Any) -> list[Dim
             raise ShapeError("a shape invariant does not fit its loop variable", op=t.op,
                              expected=spec.describe(dims), got=spec.describe(t.dims))  # fmt: skip
     return shapes
+
+
+def _at_once(cond: Any, body: Any, state: Any, known: Any, like: Any, maximum: Any) -> list[Tensor]:
+    """The loop itself, where ops are computed at once."""
+    turns = 0
+    while maximum is None or turns < int(maximum):
+        going: Any = constants.convert_to_tensor(cond(*nest.pack(like, state)))
+        _check_predicate(going)
+        if not going:
+            break
+        found = as_list(body(*nest.pack(like, state)), len(like))
+        state = [constants.convert_to_tensor(leaf, preferred=k.dtype) for leaf, k in
+                 zip(_leaves(found, like, len(known)), known, strict=True)]  # fmt: skip
+        check_state(state, known)
+        turns += 1
+    return list(state)
+
+
+def _leaves(found: Any, like: Any, count: int) -> list[Any]:
+    leaves = nest.flatten(found)
+    if not nest.same_structure(found, like):
+        raise InvalidArgumentError(
+            "the body must return the structure of the loop variables",
+            expected=f"{count} tensors",
+            got=f"{len(leaves)}: {found!r}"[:120],
+        )
+    return leaves
 
 
 def _bounded(cond: Any, body: Any, start: Any, known: Any, like: Any, maximum: Any) -> list[Tensor]:
@@ -383,18 +424,13 @@ def loop(
 
 
 def _check_body(body: TracedGraph, known: Sequence[TensorSpec], like: Any) -> None:
-    if not nest.same_structure(body.structure, like):
-        raise InvalidArgumentError(
-            "the body must return the structure of the loop variables",
-            expected=f"{len(known)} tensors",
-            got=f"{len(body.results)}: {body.structure!r}"[:120],
-        )
-    check_state(body, known)
+    _leaves(body.structure, like, len(known))
+    check_state(body.results, known)
 
 
-def check_state(body: TracedGraph, known: Sequence[TensorSpec]) -> None:
+def check_state(results: Sequence[Tensor], known: Sequence[TensorSpec]) -> None:
     """Raise unless the body returns loop variables of the dtypes and shapes that it takes."""
-    for i, (have, want) in enumerate(zip(body.results, known, strict=False)):
+    for i, (have, want) in enumerate(zip(results, known, strict=False)):
         if have.dtype is not want.dtype:
             raise DTypeError(
                 f"the body changes the dtype of loop variable {i}",

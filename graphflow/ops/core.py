@@ -56,8 +56,9 @@ def constant(
     array = casting.as_array(constants._plain(value), wanted)
     if shape is not None:
         array = _filled(array, as_dims(shape), verify_shape)
-    found: Any = _const(constants.freeze(array) if array.ndim else constants.freeze(array.reshape(())), name=name)
-    return found  # type: ignore[no-any-return]
+    value = constants.freeze(array if array.ndim else array.reshape(()))
+    known = dtypes.string if value.dtype == object else as_dtype(value.dtype)
+    return constants.constant_tensor(value, known, get_default_graph(), name)
 
 
 def _filled(array: np.ndarray[Any, Any], dims: spec.Dims, verify: bool) -> np.ndarray[Any, Any]:

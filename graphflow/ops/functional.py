@@ -48,6 +48,8 @@ def _along(
 ) -> tuple[list[Tensor], list[Tensor], Any]:
     """Loop over rows: (final state, stacked rows, structure); `function(state, row)` -> (new state, row out)."""
     shape: dict[str, Any] = {}
+    if flat[0].graph.computes and flat[0].dims and flat[0].dims[0]:
+        return _at_once(function, flat, like, list(state), reverse, keep)
 
     def going(i: Any, *rest: Any) -> Any:
         return i < count
@@ -63,12 +65,30 @@ def _along(
     known = [_spec(t) for t in start]
     condition = control.trace(going, "cond", known)
     traced = control.trace(body, "body", known)
-    control.check_state(traced, known)
+    control.check_state(traced.results, known)
     outputs = control.while_op(start, condition, traced)
     rows = list(outputs[len(start) : len(traced.results)])
     if reverse:
         rows = [arrange.reverse(r, [0]) for r in rows]
     return list(outputs[1 : len(start)]), rows, shape.get("out")
+
+
+def _at_once(
+    function: Callable[..., Any], flat: Sequence[Tensor], like: Any, state: list[Any], reverse: bool, keep: bool
+) -> tuple[list[Tensor], list[Tensor], Any]:
+    """The loop over rows itself, where ops are computed at once."""
+    known = [_spec(t) for t in state]
+    numbers = range((flat[0].dims or ())[0] or 0)
+    kept: list[list[Any]] = []
+    out: Any = None
+    for at in reversed(numbers) if reverse else numbers:
+        new_state, out = function(state, nest.pack(like, [index.gather(t, at) for t in flat]))
+        state = [constants.convert_to_tensor(v, preferred=k.dtype) for v, k in zip(new_state, known, strict=True)]
+        control.check_state(state, known)
+        if keep:
+            kept.append(nest.flatten(out))
+    rows = [array.stack(parts[::-1] if reverse else parts) for parts in map(list, zip(*kept, strict=True))]
+    return state, rows, out
 
 
 def _with_rows(rows: Sequence[Tensor], known: int | None) -> list[Tensor]:

@@ -272,11 +272,12 @@ def value_in(variable: Any, graph: Graph) -> Tensor:
     scope = graph.scope
     place = (scope.controls, scope.region)
     reads = current.reads.setdefault(handle, {})
-    found = reads.get(place)
+    found = None if graph.computes else reads.get(place)
     if found is None:
         with graph.as_default(), graph.scoped(name=""):
             found = read_variable(handle, variable.dtype, variable.dims, name=f"{variable.op.name}/read")
-        reads[place] = found
+        if not graph.computes:  # a value of this moment serves no later use
+            reads[place] = found
     return found
 
 

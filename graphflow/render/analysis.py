@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from graphflow import spec
 from graphflow.graph import Graph
 from graphflow.render import labels
+from graphflow.render.axis import seconds_text
 from graphflow.render.phases import phases
 from graphflow.render.units import Units, is_constant, is_handle, is_read
 from graphflow.render.view import FORWARD, PHASES
@@ -68,7 +69,7 @@ def caption(units: Units, seconds: Mapping[str, float]) -> tuple[str, ...]:
     path = measures.critical_path
     if seconds and path:
         times = [sum(seconds.get(op.name, 0.0) for op in some) for some in (path, ops)]
-        second += f"  ·  critical path {labels.duration(times[0])} of {labels.duration(times[1])}"
+        second += f"  ·  critical path {seconds_text(times[0])} of {seconds_text(times[1])}"
     third = [f"critical path: {labels.plain(path[0].name)} … {labels.plain(path[-1].name)}"] if path else []
     return first, second, *third
 

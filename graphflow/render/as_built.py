@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphflow.graph import FuncGraph
-from graphflow.render import labels
-from graphflow.render.folding import SCOPE, STACK, Place, Tree
+from graphflow.render import folding, labels
+from graphflow.render.folding import SCOPE, Leaf, Place, Tree
 from graphflow.render.labels import local
-from graphflow.render.phases import effect, scope_of
+from graphflow.render.phases import effect
 from graphflow.render.units import (
     Unit,
     Units,
@@ -45,27 +45,21 @@ from graphflow.render.view import (
 )
 from graphflow.tensor import Operation, Tensor
 
-BUDGET = 60
-ALL = "all"  # `expand=ALL` opens everything
-
 
 def view(
     units: Units,
     *,
     expand: Sequence[str] | str = (),
     depth: int | None = None,
-    budget: float = BUDGET,
+    budget: float = folding.BUDGET,
     values: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
     title: str = "",
 ) -> View:
     """The units as a view; `values` by names of tensors and `seconds` by names of ops are of a run."""
     drawing = _Drawing(units, values or {}, seconds or {})
-    likeness = [tuple((op.type, *[t.dims for t in op.outputs]) for op in unit.ops) for unit in units.listed]
-    tree = Tree(units, likeness, [drawing.cost(unit) for unit in units.listed])
-    scopes = [expand] if isinstance(expand, str) else expand
-    opened = tree.everything() if ALL in scopes and ALL not in tree.by_path else tree.choose(budget, depth, scopes)
-    drawing.place(tree, opened)
+    tree = Tree([drawing.leaf(unit) for unit in units.listed], units.bodies)
+    drawing.place(tree, tree.choose(budget, depth, expand))
     return drawing.view(title)
 
 
@@ -83,7 +77,12 @@ class _Drawing:
         self.sources: dict[tuple[int, int], str] = {}
         self.writers: dict[str, list[Tensor]] = {}
 
-    def cost(self, unit: Unit) -> float:
+    def leaf(self, unit: Unit) -> Leaf:
+        """The unit as folding sees it: units of the same ops of the same shapes are alike."""
+        likeness = tuple((op.type, *[t.dims for t in op.outputs]) for op in unit.ops)
+        return Leaf(unit.scope, unit.kind, len(unit.ops), likeness, self._cost(unit))
+
+    def _cost(self, unit: Unit) -> float:
         """The room that a unit takes, with the stubs beside it."""
         if len(unit.ops) > 1:
             return 1.0
@@ -94,17 +93,14 @@ class _Drawing:
 
     def place(self, tree: Tree, opened: set[Place]) -> None:
         """Nodes for what is visible, boxes for the scopes that are open."""
-        work: list[Place | int] = [tree.root]
-        while work:
-            item = work.pop()
+        for item in tree.shown(opened):
             if isinstance(item, int):
                 self._unit(item)
             elif item in opened:
                 if item.sort == SCOPE and item.path:
                     self.boxes.append(Box(item.path, local(item.path), item.kind, item.members))
-                work.extend(reversed(item.items))
-            elif item.units == 1:
-                self._unit(tree.units_in(item)[0], item.path if item.sort != SCOPE else scope_of(item.path))
+            elif item.leaves == 1:
+                self._unit(tree.leaves_in(item)[0], folding.outside(item))
             else:
                 self._closed(item, tree)
 
@@ -156,33 +152,23 @@ class _Drawing:
         return facts
 
     def _closed(self, place: Place, tree: Tree) -> None:
-        numbers = tree.units_in(place)
-        node_id = f"scope{numbers[0]}" if place.sort == SCOPE else f"{place.sort}{numbers[0]}of{len(numbers)}"
+        numbers = tree.leaves_in(place)
+        node_id = folding.place_id(place, numbers)
         for number in numbers:
             self.shown[number] = node_id
         members = [self.units.listed[number] for number in numbers]
         ops = [op for unit in members for op in unit.ops]
-        lines = (*self._heading(place, members), f"{labels.count(len(ops))} ops", *_weights(ops))
-        outside = place.path if place.sort != SCOPE else scope_of(place.path)
-        name = place.path if place.sort == SCOPE else f"{members[0].name} … {members[-1].name}"
+        names = [unit.name for unit in members]
+        heading = folding.heading(place, names, {unit.op.type for unit in members})
+        lines = (*heading, f"{labels.count(len(ops))} ops", *_weights(ops))
+        scope, name = folding.outside(place), folding.place_name(place, names)
         types: dict[str, int] = {}
         for op in ops:
             types[op.type] = types.get(op.type, 0) + 1
         most = sorted(types.items(), key=lambda item: -item[1])[:8]
         facts = {"ops": f"{len(ops):,}", "mostly": ", ".join(f"{n} {t}" for t, n in most)}
-        node = Node(node_id, lines, place.kind, outside, name, "", members[0].op.source, "", facts, len(ops))
+        node = Node(node_id, lines, place.kind, scope, name, "", members[0].op.source, "", facts, len(ops))
         self.nodes.append(self._measured(node, ops))
-
-    def _heading(self, place: Place, members: Sequence[Unit]) -> tuple[str, ...]:
-        if place.sort == SCOPE:
-            return (local(place.path),)
-        inner = [item for item in place.items if isinstance(item, Place)]
-        if place.sort == STACK:
-            return f"{local(inner[0].path)} … {local(inner[-1].path)}", f"{len(inner)} alike"
-        types = {unit.op.type for unit in members}
-        if len(types) == 1:
-            return (f"{len(members):,} {labels.TIMES} {types.pop()}",)
-        return (f"{local(members[0].name)} … {local(members[-1].name)}",)
 
     def _measured(self, node: Node, ops: Sequence[Operation]) -> Node:
         """The node with what a run found about its ops."""
@@ -220,7 +206,7 @@ class _Drawing:
                 if alone:
                     self._stub(x, node, "" if maker is None else self.shown[maker])
             elif self.shown[maker] != node:
-                self.edges.setdefault((self.shown[maker], node, DATA, _key(x) if alone else ""), []).append(x)
+                self.edges.setdefault((self.shown[maker], node, DATA, x.name if alone else ""), []).append(x)
         if not op.control_inputs:
             return
         shown = [before for before in _predecessors(op) if before in self.units.of]
@@ -274,7 +260,7 @@ class _Drawing:
                 for x in function.results:
                     maker = self.units.of.get(x.op)
                     if maker is not None and self.shown[maker] != self.shown[number]:
-                        self.edges.setdefault((self.shown[maker], self.shown[number], DATA, _key(x)), []).append(x)
+                        self.edges.setdefault((self.shown[maker], self.shown[number], DATA, x.name), []).append(x)
 
     def _edge(self, tail: str, head: str, kind: str, tensors: list[Tensor]) -> Edge:
         if not tensors:
@@ -294,10 +280,6 @@ class _Drawing:
 def is_handle_op(op: Operation) -> bool:
     """Whether the op makes a variable's handle."""
     return len(op.outputs) == 1 and is_handle(op.outputs[0])
-
-
-def _key(x: Tensor) -> str:
-    return x.name
 
 
 def _predecessors(op: Operation) -> list[Operation]:

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphflow.errors import InvalidArgumentError, shown
-from graphflow.render import labels, styles
-from graphflow.render.labels import plain
-from graphflow.render.phases import scope_of
+from graphflow.render import styles
+from graphflow.render.axis import bytes_text, seconds_text
+from graphflow.render.labels import nearest, plain, scope_of
 from graphflow.render.view import (
     CONSTANT,
     CONTROL,
@@ -120,14 +120,14 @@ class _Writer:
         known = {box.scope: box for box in self.view.boxes}
         inside: dict[str, list[Node]] = {}
         for node in self.view.nodes:
-            inside.setdefault(_nearest(node.scope, known), []).append(node)
+            inside.setdefault(nearest(node.scope, known), []).append(node)
         clusters = {scope: self.digraph(f"cluster {i}") for i, scope in enumerate(known)} | {"": picture}
         for scope in sorted(known, key=lambda s: -s.count("/")):
             cluster, box = clusters[scope], known[scope]
             cluster.attr(**self._box(box))
             for node in inside.get(scope, ()):
                 cluster.node(node.id, **self._node(node))
-            clusters[_nearest(scope_of(scope), known)].subgraph(cluster)
+            clusters[nearest(scope_of(scope), known)].subgraph(cluster)
         for node in inside.get("", ()):
             picture.node(node.id, **self._node(node))
 
@@ -150,10 +150,10 @@ class _Writer:
             found["fillcolor"] = self._fill(node, paint.fill)
         if node.bad:
             found |= {"color": styles.RED, "fillcolor": "#fbd5d5", "penwidth": "2.4"}
-        lines = [*node.lines[1:], *([f"= {node.value}"] if node.value else [])]
+        first, *lines = node.words or ("",)
         if node.seconds is not None:
-            lines.append(labels.duration(node.seconds))
-        found["label"] = _words(node.lines[0] if node.lines else "", lines, small=node.kind in STUBS)
+            lines.append(seconds_text(node.seconds))
+        found["label"] = _words(first, lines, small=node.kind in STUBS)
         facts = [f"{key}: {value}" for key, value in node.facts.items()]
         found["tooltip"] = self._tooltip(*filter(None, (node.name, node.type, node.source, *facts)))
         return found
@@ -211,7 +211,7 @@ class _Writer:
             found["arrowsize"] = "0.5"
         if edge.kind == DATA and tail.kind not in STUBS and edge.nbytes:
             found["penwidth"] = f"{self._width(edge.nbytes):.2f}"
-        lines = [x for x in (edge.label, f"= {edge.value}" if edge.value else "") if x]
+        lines = edge.words
         if lines and self.large:
             found["edgetooltip"] = self._tooltip(*lines)
         elif lines:
@@ -252,7 +252,7 @@ class _Writer:
         """Words with their colours, of what occurs."""
         found = []
         if self.color in ("time", "bytes"):
-            one = labels.duration if self.color == "time" else labels.size
+            one = seconds_text if self.color == "time" else bytes_text
             found = [(one(self.most * part), styles.heat(part)) for part in (0.0, 0.5, 1.0)]
         elif self.color == "phase":
             changes = dict.fromkeys(node.change for node in self.view.nodes if node.change)
@@ -282,13 +282,6 @@ class _Writer:
 def _closed(node: Node) -> bool:
     """Whether the node stands for a closed scope."""
     return node.members > 1 and not node.type and node.kind not in STUBS
-
-
-def _nearest(scope: str, known: Any) -> str:
-    """The innermost box around a scope."""
-    while scope and scope not in known:
-        scope = scope_of(scope)
-    return scope
 
 
 def _safe(text: str) -> str:

@@ -47,7 +47,7 @@ def choose(kind: str, engine: str | None = None) -> Engine:
     """The engine for a format: the named one, else the first one that is here."""
     name = engine or os.environ.get(VARIABLE) or ""
     if name:
-        if name not in ENGINES:
+        if not isinstance(name, str) or name not in ENGINES:
             where = "engine=" if engine else VARIABLE
             raise InvalidArgumentError(f"{where} names no engine", expected=", ".join(ENGINES), got=shown(name))
         chosen = ENGINES[name]
@@ -66,6 +66,8 @@ def choose(kind: str, engine: str | None = None) -> Engine:
 def draw(view: View, text: str, kind: str, engine: str | None = None, timeout: float = 120.0) -> bytes:
     """The view, whose DOT text is `text`, as a picture of that format."""
     chosen = choose(kind, engine)
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise InvalidArgumentError("timeout is how many seconds the layout may take", got=shown(timeout))
     return chosen.draw(chosen.find() or "", view, text, kind, timeout)
 
 

@@ -1,10 +1,10 @@
 """Which scopes of a picture are open, so that it can be read at once.
 
-Policy: the scopes of the units make a tree.  Three or more scopes of the same content in a row are one stack, and a
-long row of things without scopes is cut into runs: both are places in the tree like scopes.  From the outside in, and
-the forward computation first, places are opened while what is in them still fits the budget; what stands on one level
-is opened together or not at all, unless that would leave the picture almost empty.  Bodies of loops and branches stay
-closed unless asked for.  Linear in the units; nothing recurses.
+Policy: the scopes of what may be drawn, its leaves, make a tree.  Three or more scopes of the same content in a row are
+one stack, and a long row of things without scopes is cut into runs: both are places in the tree like scopes.  From the
+outside in, and the forward computation first, places are opened while what is in them still fits the budget; what
+stands on one level is opened together or not at all, unless that would leave the picture almost empty.  Bodies of loops
+and branches stay closed unless asked for.  Linear in the leaves; nothing recurses.
 
 State: none.
 """
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from graphflow.errors import MissingNameError, shown
-from graphflow.render.phases import scope_of
-from graphflow.render.units import Units
+from graphflow.render.labels import TIMES, local, scope_of
 from graphflow.render.view import FORWARD, GRADIENT, SETUP, UPDATE
 
+BUDGET = 60  # about how many nodes a picture has, if nobody asks for more
+ALL = "all"  # `expand=ALL` opens everything
 SCOPE, STACK, RUN = "scope", "stack", "run"
 MIN_STACK = 3
 MAX_ROW = 60  # a longer row of things is cut into runs
@@ -29,17 +31,27 @@ FAR = 1000  # deeper than any scope that is worth opening
 _ORDER = {FORWARD: 0, GRADIENT: 1, UPDATE: 2, SETUP: 3}
 
 
+class Leaf(NamedTuple):
+    """Something that is drawn as one, or not at all."""
+
+    scope: str
+    kind: str  # a phase
+    members: int  # ops that it stands for
+    likeness: object  # leaves of equal likeness look alike
+    cost: float = 1.0  # the room that it takes
+
+
 class Place:
     """A scope, a stack or a run: what is in it, in the order of creation."""
 
-    __slots__ = ("items", "kinds", "level", "likeness", "members", "path", "sort", "units")
+    __slots__ = ("items", "kinds", "leaves", "level", "likeness", "members", "path", "sort")
 
     def __init__(self, path: str, sort: str = SCOPE) -> None:
         self.path = path  # the scope that it is, or that it stands in
         self.sort = sort
-        self.items: list[Place | int] = []  # a number is that of a unit
+        self.items: list[Place | int] = []  # a number is that of a leaf
         self.level = 0
-        self.units = 0
+        self.leaves = 0
         self.members = 0  # ops
         self.kinds: Counter[str] = Counter()
         self.likeness = 0  # equal numbers: equal content
@@ -51,18 +63,18 @@ class Place:
 
 
 class Tree:
-    """The places of all units."""
+    """The places of all leaves."""
 
-    def __init__(self, units: Units, likeness: Sequence[object], costs: Sequence[float]) -> None:
-        """`likeness` says of each unit what it is like, `costs` how much room it takes."""
-        self.costs = costs
+    def __init__(self, leaves: Sequence[Leaf], bodies: Collection[str] = ()) -> None:
+        """`bodies` are scopes that stay closed unless asked for."""
+        self.leaves = leaves
         self.root = Place("")
         self.by_path = {"": self.root}
-        self.bodies = units.bodies
-        for i, unit in enumerate(units.listed):
-            self._scope(unit.scope).items.append(i)
-        order = self._inside_out()
-        self._count(order, units, likeness)
+        self.bodies = bodies
+        for i, leaf in enumerate(leaves):
+            self._scope(leaf.scope).items.append(i)
+        order = self._outside_in()[::-1]
+        self._count(order)
         for place in order:
             _stack(place)
         self._cut(order)
@@ -81,28 +93,29 @@ class Tree:
             place = inner
         return place
 
-    def _inside_out(self) -> list[Place]:
+    def _outside_in(self) -> list[Place]:
+        """All places."""
         order = [self.root]
         for place in order:
             order.extend(item for item in place.items if isinstance(item, Place))
-        return order[::-1]
+        return order
 
-    def _count(self, order: list[Place], units: Units, likeness: Sequence[object]) -> None:
+    def _count(self, order: list[Place]) -> None:
         known: dict[object, int] = {}
         for place in order:
             signature: list[object] = []
             for item in place.items:
                 if isinstance(item, Place):
-                    place.units += item.units
+                    place.leaves += item.leaves
                     place.members += item.members
                     place.kinds.update(item.kinds)
                     signature.append(item.likeness)
                 else:
-                    unit = units.listed[item]
-                    place.units += 1
-                    place.members += len(unit.ops)
-                    place.kinds[unit.kind] += 1
-                    signature.append((likeness[item],))
+                    leaf = self.leaves[item]
+                    place.leaves += 1
+                    place.members += leaf.members
+                    place.kinds[leaf.kind] += 1
+                    signature.append((leaf.likeness,))
             place.likeness = known.setdefault(tuple(signature), len(known))
 
     def _cut(self, places: list[Place]) -> None:
@@ -122,11 +135,14 @@ class Tree:
 
     def cost(self, place: Place) -> float:
         """The room that the place takes when it is open."""
-        return sum(1.0 if isinstance(item, Place) else self.costs[item] for item in place.items)
+        return sum(1.0 if isinstance(item, Place) else self.leaves[item].cost for item in place.items)
 
-    def choose(self, budget: float, depth: int | None, expand: Collection[str]) -> set[Place]:
+    def choose(self, budget: float, depth: int | None, expand: Collection[str] | str) -> set[Place]:
         """The places that are open: by depth if one is given, else by the budget; and those of `expand`."""
-        chosen = self._asked_for(expand)
+        scopes = [expand] if isinstance(expand, str) else expand
+        if ALL in scopes and ALL not in self.by_path:
+            return set(self._outside_in())
+        chosen = self._asked_for(scopes)
         self._open(chosen, budget, depth, _whole_level)
         if depth is None:  # a level that does not fit as a whole may fit in parts
             self._open(chosen, budget * SPARSE, depth, _alike)
@@ -155,12 +171,14 @@ class Tree:
                     chosen.update(group)
                     ready += group
 
-    def everything(self) -> set[Place]:
-        """All places, open."""
-        order = [self.root]
-        for place in order:
-            order.extend(item for item in place.items if isinstance(item, Place))
-        return set(order)
+    def shown(self, opened: Collection[Place]) -> Iterator[Place | int]:
+        """What is visible: each open place, followed by what is in it; closed places; and leaves."""
+        work: list[Place | int] = [self.root]
+        while work:
+            item = work.pop()
+            yield item
+            if isinstance(item, Place) and item in opened:
+                work.extend(reversed(item.items))
 
     def _asked_for(self, expand: Collection[str]) -> set[Place]:
         """The root, the scopes of `expand`, and all that they stand in."""
@@ -189,8 +207,8 @@ class Tree:
         near = difflib.get_close_matches(path[:200], list(self.by_path)[:10000], n=1)
         return f"did you mean {near[0]!r}?" if near and near[0] else None
 
-    def units_in(self, place: Place) -> list[int]:
-        """The numbers of all units inside."""
+    def leaves_in(self, place: Place) -> list[int]:
+        """The numbers of all leaves inside."""
         found: list[int] = []
         work: list[Place | int] = [place]
         while work:
@@ -200,6 +218,34 @@ class Tree:
             else:
                 work.extend(reversed(item.items))
         return found
+
+
+def place_id(place: Place, numbers: Sequence[int]) -> str:
+    """The id of the node for a closed place, of the numbers of its leaves."""
+    return f"scope{numbers[0]}" if place.sort == SCOPE else f"{place.sort}{numbers[0]}of{len(numbers)}"
+
+
+def place_name(place: Place, names: Sequence[str]) -> str:
+    """The name of the node for a closed place, of the names of its leaves."""
+    return place.path if place.sort == SCOPE else f"{names[0]} … {names[-1]}"
+
+
+def outside(place: Place) -> str:
+    """The scope that the node for a closed place stands in: a stack or a run has the path of what is around it."""
+    return scope_of(place.path) if place.sort == SCOPE else place.path
+
+
+def heading(place: Place, names: Sequence[str], types: Collection[str]) -> tuple[str, ...]:
+    """What a closed place is called, of the names and types of its leaves."""
+    if place.sort == SCOPE:
+        return (local(place.path),)
+    inner = [item for item in place.items if isinstance(item, Place)]
+    if place.sort == STACK:
+        return f"{local(inner[0].path)} … {local(inner[-1].path)}", f"{len(inner)} alike"
+    kinds = set(types)
+    if len(kinds) == 1:
+        return (f"{len(names):,} {TIMES} {kinds.pop()}",)
+    return (f"{local(names[0])} … {local(names[-1])}",)
 
 
 def _urgency(place: Place) -> tuple[int, int, int]:
@@ -237,7 +283,7 @@ def _gathered(around: Place, items: list[Place | int], sort: str) -> Place:
     place.items = items
     place.level = around.level
     inner = [item for item in items if isinstance(item, Place)]
-    place.units = len(items) - len(inner) + sum(p.units for p in inner)
+    place.leaves = len(items) - len(inner) + sum(p.leaves for p in inner)
     place.members = len(items) - len(inner) + sum(p.members for p in inner)
     for p in inner:
         place.kinds.update(p.kinds)

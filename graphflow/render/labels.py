@@ -9,11 +9,15 @@ State: none.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
 
 from graphflow import spec
+from graphflow.numerics.extent import Summary, summary_of
+from graphflow.numerics.extent import plain as plain_array
 from graphflow.tensor import Operation, Tensor
 
 MAX_TEXT = 40
@@ -32,6 +36,24 @@ def plain(text: str, limit: int = MAX_TEXT) -> str:
 def local(name: str) -> str:
     """The last part of a name."""
     return name.rpartition("/")[2]
+
+
+def scope_of(name: str) -> str:
+    """The scope that a name stands in, without the last slash."""
+    return name.rpartition("/")[0]
+
+
+def nearest(scope: str, known: Container[str]) -> str:
+    """The innermost of the known scopes that this one is, or stands in; "" for none."""
+    while scope and scope not in known:
+        scope = scope_of(scope)
+    return scope
+
+
+def usual_dtype(tensors: Iterable[Tensor]) -> str:
+    """The dtype that most tensors have; labels leave it out."""
+    found = Counter(t.dtype.name for t in tensors if t.dtype.kind != "resource")
+    return found.most_common(1)[0][0] if found else "float32"
 
 
 def shape(tensor: Tensor, usual: str = "") -> str:
@@ -66,22 +88,6 @@ def count(n: float) -> str:
     return f"{int(n):,}"
 
 
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def size(nbytes: float) -> str:
-    """A number of bytes in the unit that suits it."""
-    for unit, one in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
-        if nbytes >= one:
-            return f"{nbytes / one:.3g} {unit}"
-    return f"{int(nbytes)} B"
-
-
 def written_out(value: Any) -> str:
     """A small constant as people write it."""
     if isinstance(value, list):
@@ -99,30 +105,21 @@ def constant(op: Operation) -> str:
     return written_out(value.tolist())
 
 
-def value(array: Any) -> str:
-    """What was computed: a small tensor itself, of a larger one its extremes."""
-    found = _array(array)
-    if found.size <= SMALL:
-        return written_out(found.tolist())
-    if found.dtype.kind not in "biufc":
-        return f"{found.size} {TIMES} {found.dtype}"
-    kept = found[np.isfinite(found)] if found.dtype.kind in "fc" else found
-    bad = found.size - kept.size
-    lost = f", {bad} not finite" if bad else ""
-    if not kept.size or found.dtype.kind == "c":
-        return f"{found.size} elements{lost}"
-    return f"{number(kept.min())} … {number(kept.max())}{lost}"
+def value(found: Any) -> str:
+    """What was computed, an array or what describes one: a small tensor itself, of a larger one its extremes."""
+    if not isinstance(found, Summary) and np.size(found) <= SMALL:
+        return written_out(plain_array(found).tolist())
+    known = found if isinstance(found, Summary) else summary_of(found)
+    lost = f", {known.bad} not finite" if known.bad else ""
+    if known.least is None or known.greatest is None:
+        return f"{math.prod(known.shape)} {TIMES} {known.dtype}{lost}"
+    kind: Any = bool if known.dtype == "bool" else int if "int" in known.dtype else float
+    return f"{number(kind(known.least))} … {number(kind(known.greatest))}{lost}"
 
 
-def _array(value: Any) -> Any:
-    found = np.asarray(value)
-    return found.astype(np.float32) if found.dtype.kind == "V" and found.dtype.itemsize == 2 else found  # bfloat16
-
-
-def is_bad(array: Any) -> bool:
+def is_bad(found: Any) -> bool:
     """Whether a NaN or an infinity is in it."""
-    found = _array(array)
-    return found.dtype.kind in "fc" and not bool(np.isfinite(found).all())
+    return bool((found if isinstance(found, Summary) else summary_of(found)).bad)
 
 
 def elements(dims: spec.Dims) -> int:

@@ -17,7 +17,7 @@ from graphflow.compile import arena
 from graphflow.compile.arena import Block
 from graphflow.compile.lifetimes import Lifetimes, lifetimes
 from graphflow.compile.memory import size_of
-from graphflow.opdef import OPS
+from graphflow.opdef import OPS, is_view
 from graphflow.program import Group, Instruction, Program, Storage
 from graphflow.render.axis import bytes_text, size_unit, ticks
 from graphflow.render.phases import phases
@@ -70,9 +70,8 @@ def _told_by_plan(program: Program, only_fetched: bool) -> Callable[[Instruction
     def storage(ins: Instruction) -> Storage:
         row = OPS.get(ins.type)
         planned = any(v in offsets for v in ins.outputs)
-        works = row is None or row.weight or row.functions or row.flops is not None or row.control_flow
         of_variable = row is not None and row.effect
-        own = works and not of_variable and not (only_fetched and fetched.isdisjoint(ins.outputs))
+        own = not is_view(ins.type) and not of_variable and not (only_fetched and fetched.isdisjoint(ins.outputs))
         return Storage(buffer=planned, views=not planned and not own)
 
     return storage

@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 
 from graphflow.render import styles
-from graphflow.render.labels import plain
-from graphflow.render.phases import scope_of
+from graphflow.render.labels import nearest, plain, scope_of
 from graphflow.render.view import CONTROL, STUBS, Box, Edge, Node, View
 
 _OTHER = re.compile(r"[^A-Za-z0-9 _.,:/()\[\]+=?*-]")
@@ -41,10 +40,10 @@ def _boxed(view: View, ids: dict[str, str], known: dict[str, str]) -> list[str]:
     """Nodes inside subgraphs inside subgraphs; a work list of lines and of boxes not yet written."""
     inside: dict[str, list[Node]] = {}
     for node in view.nodes:
-        inside.setdefault(_nearest(node.scope, known), []).append(node)
+        inside.setdefault(nearest(node.scope, known), []).append(node)
     boxes: dict[str, list[Box]] = {}
     for box in view.boxes:
-        boxes.setdefault(_nearest(scope_of(box.scope), known), []).append(box)
+        boxes.setdefault(nearest(scope_of(box.scope), known), []).append(box)
     lines: list[str] = []
     work: list[Box | str] = [*reversed(boxes.get("", []))]
     _write_nodes(lines, inside.get("", []), ids)
@@ -64,23 +63,16 @@ def _write_nodes(lines: list[str], nodes: list[Node], ids: dict[str, str]) -> No
     for node in nodes:
         if node.name:
             lines.append(f"  %% {ids[node.id]} is {_coded(plain(node.name, MAX_NAME))}")
-        words = [*node.lines, *([f"= {node.value}"] if node.value else [])]
-        text = "<br/>".join(_coded(plain(line)) for line in words) or " "
+        text = "<br/>".join(_coded(plain(line)) for line in node.words) or " "
         left, right = ('(["', '"])') if node.kind in STUBS else ('["', '"]')
         lines.append(f"  {ids[node.id]}{left}{text}{right}")
 
 
 def _edge(edge: Edge, ids: dict[str, str]) -> str:
     arrow = "-.->" if edge.kind == CONTROL else "-->"
-    words = " ".join(filter(None, (edge.label, f"= {edge.value}" if edge.value else "")))
+    words = " ".join(edge.words)
     label = f'|"{_coded(plain(words))}"|' if words else ""
     return f"  {ids[edge.tail]} {arrow}{label} {ids[edge.head]}"
-
-
-def _nearest(scope: str, known: dict[str, str]) -> str:
-    while scope and scope not in known:
-        scope = scope_of(scope)
-    return scope
 
 
 def _coded(text: str) -> str:

@@ -15,6 +15,7 @@ import html
 from importlib import resources
 
 from graphflow.render import page_data
+from graphflow.render.labels import plain
 from graphflow.render.view import View
 
 SCRIPTS = (
@@ -47,7 +48,7 @@ def to_html(view: View) -> str:
     style = _file("page.css")
     return _PAGE.format(
         policy=_policy(script, style),
-        title=html.escape(_printable(view.title)[:SHOWN_TITLE] or "graph"),
+        title=html.escape(plain(view.title, SHOWN_TITLE) or "graph"),
         style=style,
         body=_file("page.html"),
         data=page_data.to_json(view),
@@ -72,7 +73,3 @@ def _policy(script: str, style: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from graphflow.graph import Graph
 from graphflow.keys import GraphKeys
 from graphflow.opdef import OPS
+from graphflow.render.labels import scope_of
 from graphflow.render.view import FORWARD, GRADIENT, SETUP, UPDATE
 from graphflow.tensor import Operation
 
@@ -46,11 +47,6 @@ def effect(op: Operation) -> str:
     """What the op does to the variable whose handle is its first input: "read", "write" or nothing."""
     definition = OPS.get(op.type)
     return definition.effect if definition is not None else ""
-
-
-def scope_of(name: str) -> str:
-    """The scope that a name stands in, without the last slash."""
-    return name.rpartition("/")[0]
 
 
 def gradient_scope(op: Operation) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from graphflow import durable, nest
@@ -22,6 +22,7 @@ from graphflow.render import (
     as_built,
     dot,
     engines,
+    folding,
     gantt,
     gradient_view,
     memory_picture,
@@ -76,7 +77,9 @@ def render(
         return name
     if kind in PICTURES:
         engines.choose(kind, engine)  # a missing engine is told before any work
-    made = as_view(target, view, **({"expand": as_built.ALL} | options if kind == "html" else options))
+    if kind == "html" and not options.get("expand") and options.get("depth") is None:
+        options["expand"] = folding.ALL  # the page folds by itself
+    made = as_view(target, view, **options)
     durable.write_file(name, [content_of(made, kind, engine=engine, timeout=timeout, color=color)])
     return name
 
@@ -99,7 +102,7 @@ def as_view(
     title: str | None = None,
     expand: Sequence[str] | str = (),
     depth: int | None = None,
-    budget: float = as_built.BUDGET,
+    budget: float = folding.BUDGET,
     around: Any = None,
     hops: int = 2,
     between: tuple[Any, Any] | None = None,
@@ -119,22 +122,25 @@ def as_view(
     setup     also draw what initialises variables
     values    arrays by tensors or their names: what a run computed
     seconds   by ops or their names: what a run took
-    run       the RunMetadata of a traced run, which knows the seconds
+    run       what `session.observe` returned, values and seconds; or the RunMetadata of a traced run, its seconds
     """
     if isinstance(target, View):
         return target if title is None else target._replace(title=title)
+    first: Any = target[0] if isinstance(target, (list, tuple)) and target else target
+    if isinstance(first, Tensor) and first.graph.computes:  # what was recorded of eager tensors, with its values
+        target, known = first.graph.recorded(target)  # type: ignore[attr-defined]
+        values = {**known, **(values or {})}
     if view not in VIEWS or view in CHARTS:
         raise InvalidArgumentError("there is no such view", expected=", ".join(VIEWS), got=shown(view))
-    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
-        raise InvalidArgumentError(
-            "depth is how many levels of scopes are open", expected="0 or more", got=shown(depth)
-        )
+    _check_folding(expand, depth, budget)
     if view == "rewrites":
-        return rewrites.view(_program(target, view))
+        program = _program(target, view)
+        return rewrites.view(program, expand=expand, depth=depth, budget=budget, title=title or "")
     graph, only = _drawn(target, around, hops, between)
     named_values, named_seconds = _by_name(values), _by_name(seconds)
     if run is not None:
-        named_seconds = _traced(run) | named_seconds
+        found_values, found_seconds = _of_run(run)
+        named_values, named_seconds = found_values | named_values, found_seconds | named_seconds
     if view == "gradients":
         return gradient_view.view(graph, only, values=named_values, title=title or "")
     found = units.collect(graph, only, setup)
@@ -142,6 +148,20 @@ def as_view(
         found, expand=expand, depth=depth, budget=budget, values=named_values, seconds=named_seconds, title=title or ""
     )
     return made._replace(caption=analysis.caption(found, named_seconds))
+
+
+def _check_folding(expand: Any, depth: Any, budget: Any) -> None:
+    scopes = [expand] if isinstance(expand, str) else expand
+    if not isinstance(scopes, Collection) or not all(isinstance(scope, str) for scope in scopes):
+        raise InvalidArgumentError(
+            "expand takes name scopes", expected='"layer1", or a list of them', got=shown(expand)
+        )
+    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
+        raise InvalidArgumentError(
+            "depth is how many levels of scopes are open", expected="0 or more", got=shown(depth)
+        )
+    if not isinstance(budget, (int, float)) or not budget > 0:
+        raise InvalidArgumentError("budget is about how many nodes are shown", expected="a number", got=shown(budget))
 
 
 # -- what is drawn -------------------------------------------------------------------------------------------------
@@ -203,6 +223,13 @@ def _by_name(found: Mapping[Any, Any] | None) -> dict[str, Any]:
     return {key if isinstance(key, str) else key.name: value for key, value in found.items()}
 
 
+def _of_run(run: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """What a run computed, by names of tensors, and the seconds that it took, by names of ops."""
+    if hasattr(run, "summaries"):  # an Observation, whose class stands above this package
+        return {**run.summaries, **run.values}, dict(run.seconds)
+    return {}, _traced(run)
+
+
 def _traced(run: Any) -> dict[str, float]:
     """Seconds by names of ops; what a step took for several ops is shared among them."""
     found: dict[str, float] = {}
@@ -224,7 +251,7 @@ def _traced(run: Any) -> dict[str, float]:
 
 
 def _kind(name: str, format: str | None) -> str:
-    kind = (format if format is not None else os.path.splitext(name)[1].removeprefix(".")).lower()
+    kind = str(format if format is not None else os.path.splitext(name)[1].removeprefix(".")).lower()
     if kind not in FORMATS:
         what = "format=" if format is not None else "the file's ending"
         wanted = ", ".join(f".{f}" for f in FORMATS)

@@ -108,7 +108,7 @@ def _mean(found: list[float], otherwise: float) -> float:
 
 
 def _lines(node: Node) -> list[str]:
-    return [labels.plain(line) for line in (*node.lines, *([f"= {node.value}"] if node.value else []))]
+    return [labels.plain(line) for line in node.words]
 
 
 def _draw_node(axes: Any, node: Node, place: tuple[float, float, float], scale: float) -> None:
@@ -130,7 +130,7 @@ def _draw_edge(axes: Any, edge: Edge, places: dict[str, tuple[float, float, floa
         "linestyle": ":" if edge.kind == CONTROL else "-",
     }  # fmt: skip
     axes.annotate("", (x1, y1 - step), (x0, y0 + step), arrowprops=arrow, zorder=1)
-    words = "  ".join(filter(None, (edge.label, f"= {edge.value}" if edge.value else "")))
+    words = "  ".join(edge.words)
     if words:
         axes.text(
             (x0 + x1) / 2 + 0.05, (y0 + y1) / 2, labels.plain(words), fontsize=6.5 * scale, color=colour,

@@ -3,8 +3,9 @@
 Policy: read from the program and the record of its passes, nothing is computed anew.  Ops that are gone stand where
 they were built, between what they used and what used them; an op that is the same as another one points to it; ops that
 are evaluated together stand in one box.  In a large program there are boxes for name scopes too, each group inside the
-innermost that has it all.  What passes made of an op beside itself is added, with the edges of the program.  An op that
-is gone has the colour of the last thing that happened to it; facts tell the rest.
+innermost that has it all; as many of these boxes are open as can be read at once (see `folding`).  What passes made of
+an op beside itself is added, with the edges of the program.  An op that is gone has the colour of the last thing that
+happened to it; facts tell the rest.
 
 State: none.
 """
@@ -12,12 +13,13 @@ State: none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from graphflow.program import Instruction, PassRecord, Program
-from graphflow.render import labels
-from graphflow.render.phases import phases, scope_of
+from graphflow.render import closing, folding, labels
+from graphflow.render.labels import scope_of, usual_dtype
+from graphflow.render.phases import phases
 from graphflow.render.units import is_constant, is_fed, is_handle, is_read
 from graphflow.render.view import (
     ADDED,
@@ -64,9 +66,18 @@ _COLUMNS: _Columns = (
 )
 
 
-def view(program: Program) -> View:
+def view(
+    program: Program,
+    *,
+    expand: Sequence[str] | str = (),
+    depth: int | None = None,
+    budget: float = folding.BUDGET,
+    title: str = "",
+) -> View:
     """The picture: the ops of the program and those that its passes name."""
-    return _Story(program).view()
+    story = _Story(program)
+    made = story.view(title or "what the compiler did")
+    return closing.closed(made, expand, depth, budget) if story.in_scopes else made
 
 
 class _Story:
@@ -92,7 +103,7 @@ class _Story:
             self.group.update([(ins.key, box) for ins in members])
         self.drawn = {op for op in self.ops if op.name in self.events or not _is_quiet(op)}
         self.by_name = {op.name: op for op in self.ops if op in self.drawn}
-        self.usual = _usual_dtype(self.ops)
+        self.usual = usual_dtype(t for op in self.ops for t in op.outputs)
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.node_of: dict[int, str] = {}  # key of an instruction -> the node that shows it
@@ -104,7 +115,7 @@ class _Story:
             found.update(dict.fromkeys([op for op in graph.get_operations() if op.name in self.events]))
         return sorted(found, key=lambda op: op.id)
 
-    def view(self) -> View:
+    def view(self, title: str) -> View:
         """All of it."""
         graphs = dict.fromkeys([op.graph for op in self.ops])
         phase = {op: kind for graph in graphs for op, kind in phases(graph).items()}
@@ -115,8 +126,7 @@ class _Story:
             self._edges_into(op)
         self._edges_of_added()
         caption = [str(record) for record in self.program.record if any(record[1:6])]
-        words = "what the compiler did"
-        return View(words, tuple(self.nodes), tuple(self.edges), self._boxes(), tuple(caption), self.usual)
+        return View(title, tuple(self.nodes), tuple(self.edges), self._boxes(), tuple(caption), self.usual)
 
     # -- ops ---------------------------------------------------------------------------------------------------------
 
@@ -236,11 +246,6 @@ def _common_scope(names: list[str]) -> str:
     while scope and not all(name.startswith(f"{scope}/") for name in names):
         scope = scope_of(scope)
     return scope
-
-
-def _usual_dtype(ops: list[Operation]) -> str:
-    found = Counter(t.dtype.name for op in ops for t in op.outputs if not is_handle(t))
-    return found.most_common(1)[0][0] if found else "float32"
 
 
 def _id(op: Operation) -> str:

@@ -1,7 +1,8 @@
 """The colours and line styles of pictures, for every writer.
 
 Policy: few colours, each with one meaning: blue computes forward, orange is a gradient, green updates, violet is a
-variable.  The same tables serve Graphviz, Mermaid and matplotlib, so that a graph looks alike in all of them.
+variable.  What a pass did has colours of its own, for what it left alone stands beside it in those.  The same tables
+serve Graphviz, Mermaid and matplotlib, so that a graph looks alike in all of them.
 
 State: none.
 """
@@ -53,12 +54,12 @@ KINDS = {
 }
 BOXES = {FORWARD: "#f4f8fd", GRADIENT: "#fef8f0", UPDATE: "#f3faf1", SETUP: "#fafafa"}
 CHANGES = {
-    REMOVED: Paint("#f1f1f1", "#9e9e9e", "removed"),
+    REMOVED: Paint("#fafafa", "#b8b8b8", "removed"),
     FOLDED: Paint("#fff3c4", "#a67c00", "computed once, before"),
     MERGED: Paint("#d9f2f4", "#00838f", "merged with its equal"),
-    FUSED: Paint("#fde0bf", "#b35c00", "fused"),
-    ADDED: Paint("#d3eecf", "#2e7d32", "added"),
-    REWRITTEN: Paint("#e9dff5", VIOLET, "rewritten"),
+    FUSED: Paint("#f8d7ea", "#ad1467", "fused"),
+    ADDED: Paint("#e8f2b6", "#6b7f00", "added"),
+    REWRITTEN: Paint("#eadbd2", "#6d4330", "rewritten"),
 }
 BORDERS = ("solid", "dashed", "dotted", "bold")  # of devices, in the order in which they occur
 DEVICES = ("#d6e6f8", "#fde0bf", "#d3eecf", "#e9dff5", "#fff3c4", "#d9f2f4")

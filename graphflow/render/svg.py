@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
+from graphflow.render.styles import INK
+
 FONT = "Helvetica, Arial, sans-serif"
 WIDTH_OF_A_LETTER = 0.56  # of the font's size, on average
 
@@ -27,18 +29,20 @@ class Svg:
         """A rectangle; its title is shown by browsers when the pointer rests on it."""
         self._add("rect", title, {"x": x, "y": y, "width": width, "height": height, **attributes})
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, **attributes: object) -> None:
+    def circle(self, x: float, y: float, radius: float, title: str = "", **attributes: object) -> None:
+        """A disc."""
+        self._add("circle", title, {"cx": x, "cy": y, "r": radius, **attributes})
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, title: str = "", **attributes: object) -> None:
         """A straight line."""
-        self._add("line", "", {"x1": x1, "y1": y1, "x2": x2, "y2": y2, **attributes})
+        self._add("line", title, {"x1": x1, "y1": y1, "x2": x2, "y2": y2, **attributes})
 
     def polyline(self, points: Iterable[tuple[float, float]], title: str = "", **attributes: object) -> None:
         """Straight lines from point to point, not filled unless asked for."""
         path = " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
         self._add("polyline", title, {"points": path, "fill": "none", **attributes})
 
-    def text(
-        self, x: float, y: float, words: str, size: float = 11, fill: str = "#22272e", **attributes: object
-    ) -> None:
+    def text(self, x: float, y: float, words: str, size: float = 11, fill: str = INK, **attributes: object) -> None:
         """One line of text, its foot at y."""
         known = {"x": x, "y": y, "font-size": size, "fill": fill, **attributes}
         self._lines.append(f"<text{_attributes(known)}>{escape(visible(words))}</text>")

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from graphflow.graph import FuncGraph, Graph
 from graphflow.opdef import OPS
-from graphflow.render.labels import local
-from graphflow.render.phases import effect, gradient_scope, phases, scope_of
+from graphflow.render.labels import local, scope_of, usual_dtype
+from graphflow.render.phases import effect, gradient_scope, phases
 from graphflow.render.view import FORWARD, GRADIENT, SETUP, UPDATE
 from graphflow.tensor import Operation, Tensor
 
@@ -104,8 +104,7 @@ def collect(graph: Graph, only: set[Operation] | None = None, setup: bool = Fals
     moved = _gradient_places(placed, phase, stubs, bodies)
     units = _grouped([(op, moved.get(op, scope)) for op, scope in placed if op not in stubs], phase)
     of = {op: i for i, unit in enumerate(units) for op in unit.ops}
-    dtypes = Counter(t.dtype.name for unit in units for op in unit.ops for t in op.outputs if not is_handle(t))
-    usual = dtypes.most_common(1)[0][0] if dtypes else "float32"
+    usual = usual_dtype(t for unit in units for op in unit.ops for t in op.outputs)
     starts: dict[str, Operation] = {}
     for unit in units:
         if unit.kind == GRADIENT and unit.op.inputs:

@@ -10,7 +10,9 @@ State: none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from graphflow.graph import pictures
 
 # Kinds of nodes.  The first four are phases of a graph; a folded scope has the phase of what is inside it.
 FORWARD, GRADIENT, UPDATE, SETUP = "forward", "gradient", "update", "setup"
@@ -50,6 +52,11 @@ class Node(NamedTuple):
     bad: bool = False  # it holds a NaN or an infinity, or it is what failed
     beside: str = ""  # the id of a node that stands at the same height
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its lines, and what it computed."""
+        return (*self.lines, f"= {self.value}") if self.value else self.lines
+
 
 class Edge(NamedTuple):
     """From the node that makes a tensor to one that uses it, or from what is done first to what waits for it."""
@@ -61,6 +68,11 @@ class Edge(NamedTuple):
     nbytes: int | None = None  # of the tensor, for the width
     value: str = ""  # a small tensor's numbers, after a run
     tensors: int = 1  # how many it stands for
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is written beside it."""
+        return tuple(filter(None, (self.label, f"= {self.value}" if self.value else "")))
 
 
 class Box(NamedTuple):
@@ -81,3 +93,9 @@ class View(NamedTuple):
     boxes: tuple[Box, ...] = ()
     caption: tuple[str, ...] = ()  # what analysis found: depth, width, critical path
     usual_dtype: str = ""  # left out of the labels of edges
+
+    def _repr_svg_(self) -> Any:
+        return pictures().notebook.svg(self)
+
+    def _repr_html_(self) -> Any:
+        return pictures().notebook.html(self)

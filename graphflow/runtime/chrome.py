@@ -22,12 +22,12 @@ from graphflow.collector import CollectorPaused
 from graphflow.durable import StrPath, os_error, require_regular, text_path, write_file
 from graphflow.errors import Error
 from graphflow.program import Program
+from graphflow.runtime.provenance import HOST as HOST_DEVICE
 from graphflow.runtime.tracing import Happening, Made, RunRecord, Tracer
 from graphflow.spec import describe
 
 HOST, QUEUES = 1, 2  # processes of the trace: the threads of this process, the queues of a device
 RUN, STEP, FLOW = "run", "op", "data"  # categories
-HOST_DEVICE = "/device:CPU:0"
 MOST_NAMED = 3
 AT_ONCE = 1000  # events
 Event = dict[str, Any]

@@ -69,6 +69,12 @@ class Explanation:
         }
         return json.dumps(data, allow_nan=False)
 
+    def _repr_svg_(self) -> Any:
+        return self.program._repr_svg_()
+
+    def _repr_html_(self) -> Any:
+        return self.program._repr_html_()
+
     def __str__(self) -> str:
         return self.text()
 

@@ -3,7 +3,7 @@
 Policy: a value that is small is copied; of a larger one stays what describes it: shape, range, mean, and how much is
 not finite.  Of a loop's body the last turn is kept.
 
-State: a looker has what it saw of the run that goes on.
+State: a witness has what it saw of the run that goes on.
 """
 
 from __future__ import annotations
@@ -11,24 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphflow.backend import Observer
+from graphflow.numerics.extent import Summary, summary_of
 from graphflow.program import Instruction, Program
-
-
-class Summary(NamedTuple):
-    """What describes an array; the numbers are those of its finite elements, None where there are none."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    least: float | None = None
-    greatest: float | None = None
-    mean: float | None = None
-    nans: int = 0
-    infinities: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,16 +33,16 @@ class Observation:
         return f"<Observation of {len(self.summaries)} tensors, {len(self.values)} of them with their values>"
 
 
-class Looker:
+class Witness:
     """Looks on at one run and keeps what pictures show."""
 
     wants_values = True
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.begin(0)
+        self.begin()
 
-    def begin(self, small: int) -> None:
+    def begin(self, small: int = 0) -> None:
         """A run begins; values of at most so many bytes are kept."""
         self.small = small
         self.values: dict[str, Any] = {}
@@ -83,8 +72,8 @@ class Looker:
 class _Eyes:
     """The observer of one program."""
 
-    def __init__(self, looker: Looker) -> None:
-        self._looker = looker
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
 
     def before(self, instructions: Sequence[Instruction], inputs: Mapping[int, Any]) -> None:
         pass
@@ -92,32 +81,15 @@ class _Eyes:
     def after(
         self, instructions: Sequence[Instruction], made: Mapping[int, Any], started: float, ended: float
     ) -> Mapping[int, Any] | None:
-        looker = self._looker
-        with looker.lock:
+        witness = self._witness
+        with witness.lock:
             for ins in instructions:
-                seconds = looker.seconds.get(ins.op.name, 0.0)
-                looker.seconds[ins.op.name] = seconds + (ended - started) / len(instructions)
+                seconds = witness.seconds.get(ins.op.name, 0.0)
+                witness.seconds[ins.op.name] = seconds + (ended - started) / len(instructions)
                 for slot, v in enumerate(ins.outputs):
                     if v in made and slot < len(ins.op.outputs):
-                        looker.keep(ins.op.outputs[slot].name, made[v])
+                        witness.keep(ins.op.outputs[slot].name, made[v])
         return None
 
-    def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
+    def failed(self, instructions: Sequence[Instruction], error: BaseException) -> None:
         pass
-
-
-def summary_of(array: np.ndarray[Any, Any]) -> Summary:
-    """What describes an array."""
-    plain = Summary(array.dtype.name, array.shape)
-    if array.dtype.kind not in "biuf" or not array.size:
-        return plain
-    if array.dtype.kind != "f":
-        return plain._replace(least=float(array.min()), greatest=float(array.max()), mean=float(array.mean()))
-    finite = array[np.isfinite(array)]
-    nans = int(np.isnan(array).sum())
-    plain = plain._replace(nans=nans, infinities=array.size - finite.size - nans)
-    if not finite.size:
-        return plain
-    with np.errstate(all="ignore"):
-        mean = float(finite.mean(dtype=np.float64))
-    return plain._replace(least=float(finite.min()), greatest=float(finite.max()), mean=mean)

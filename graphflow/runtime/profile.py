@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from graphflow.errors import InvalidArgumentError, shown
-from graphflow.opdef import OPS
+from graphflow.opdef import OPS, is_view
 from graphflow.program import Instruction, Program
-from graphflow.runtime.tracing import Happening, RunRecord, is_view
+from graphflow.runtime.tracing import Happening, RunRecord
 from graphflow.spec import is_concrete, nbytes, numel
 
 BY = ("op", "type", "line")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from graphflow.backend import Executable, Observer, Run, Watch
 from graphflow.errors import DeadlineExceededError, InvalidArgumentError, shown
-from graphflow.opdef import OPS
+from graphflow.opdef import is_view
 from graphflow.program import Instruction, Program
 from graphflow.spec import Dims, TensorSpec, is_concrete, nbytes
 
@@ -59,12 +59,6 @@ class RunRecord(NamedTuple):
 HandOver = Callable[[RunRecord, Mapping[int, str]], object]  # a run, and the names of the threads
 
 
-def is_view(type: str) -> bool:
-    """Whether an op does nothing that takes time: its result looks into the memory of an input, or of a variable."""
-    known = OPS.get(type)
-    return known is not None and not (known.weight or known.functions or known.flops or known.control_flow)
-
-
 class Recorder:
     """Looks on at one run at a time."""
 
@@ -83,6 +77,7 @@ class Recorder:
     def begin(self, timeout_in_ms: int = 0) -> None:
         """A run begins."""
         self.happenings = []
+        self.threads = {}  # the number of a thread that has ended may come again
         self.limit_ms = timeout_in_ms
         self.deadline = time.perf_counter() + timeout_in_ms / 1e3 if timeout_in_ms else float("inf")
 
@@ -131,7 +126,7 @@ class _Notes:
         self._note(instructions, thread, started, ended, made)
         return None
 
-    def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
+    def failed(self, instructions: Sequence[Instruction], error: BaseException) -> None:
         """What failed is in the run's own event."""
 
     def queued(self, instructions: Sequence[Instruction], queue: str, started: float, ended: float) -> None:
@@ -246,8 +241,8 @@ def recorded_run(
 ) -> Iterator[None]:
     """A block in which a recorder's run goes on; at its end, however it comes, the record is handed over."""
     thread, failed = threading.get_ident(), ""
-    recorder.threads.setdefault(thread, threading.current_thread().name)
     recorder.begin(timeout_in_ms)
+    recorder.threads[thread] = threading.current_thread().name
     started = time.perf_counter()
     try:
         yield
@@ -260,4 +255,4 @@ def recorded_run(
         ended = time.perf_counter()
         happenings = sorted(recorder.happenings, key=lambda h: (h.started, -h.ended))
         recorder.happenings = []
-        hand_over(RunRecord(number, program, thread, started, ended, happenings, error=failed), dict(recorder.threads))
+        hand_over(RunRecord(number, program, thread, started, ended, happenings, error=failed), recorder.threads)

@@ -142,7 +142,11 @@ class FileWriter:
         """After `close`: go on in another file of the folder."""
         if self._closed:
             self._closed = False
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self._closed = True
+                raise
 
     def __enter__(self) -> FileWriter:
         return self

@@ -149,6 +149,7 @@ def _on_line(graph: Graph, text: str, file: str, line: int) -> Callable[[Operati
 
 
 def _is_file(path: str, wanted: str) -> bool:
-    """Whether a path ends in these folders and this name."""
-    parts, wanted_parts = os.path.abspath(path).split(os.sep), os.path.normpath(wanted).split(os.sep)
-    return parts[-len(wanted_parts) :] == wanted_parts if not os.path.isabs(wanted) else path == wanted
+    """Whether a path ends in these folders and this name, or is this whole path."""
+    found, wanted = os.path.abspath(path), os.path.normpath(wanted)
+    parts, wanted_parts = found.split(os.sep), wanted.split(os.sep)
+    return found == wanted if os.path.isabs(wanted) else parts[-len(wanted_parts) :] == wanted_parts

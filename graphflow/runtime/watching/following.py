@@ -3,7 +3,7 @@
 Policy: a `Follower` looks on at unoptimised programs, where each instruction is an op of the user's, its inputs are the
 op's inputs and its outputs the op's outputs; they run one after the other in one thread.  A backend may do several of
 them in one step, and then not know what is between them.  A loop or branch runs programs of its own inside one
-instruction, so where a run is, is a stack.  A run that ends by an interruption leaves its stack behind; the next one of
+instruction, so where a run is, is a stack.  An interruption between two steps may leave a stack behind; the next run of
 the same program clears it away.
 
 State: for each thread, the stack of the instructions that are being done.
@@ -173,9 +173,9 @@ class _Observer:
             visit.inputs = {**visit.inputs, **made}  # what one of them reads, another may have made
         return self._follower.done(visit, made)
 
-    def failed(self, instructions: Sequence[Instruction], error: Exception) -> None:
+    def failed(self, instructions: Sequence[Instruction], error: BaseException) -> None:
         visit = self._leave(self._follower.stack)
-        if visit is not None:
+        if visit is not None and isinstance(error, Exception):
             self._follower.broken(visit, error)
 
     def _leave(self, stack: list[Visit]) -> Visit | None:

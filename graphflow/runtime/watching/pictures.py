@@ -14,7 +14,7 @@ from typing import Any
 
 from graphflow.errors import Error, FailedPreconditionError
 from graphflow.graph import Graph
-from graphflow.render import as_built, labels, picture
+from graphflow.render import folding, labels, picture
 from graphflow.render.view import DATA, FORWARD, Edge, Node, View
 from graphflow.tensor import Operation
 
@@ -23,7 +23,7 @@ TITLE, LINE = 100, 36  # characters: of the title, and of a line of an error in 
 
 def draw_around(op: Operation, path: Any, hops: int, values: Mapping[str, Any], failed: bool = False) -> str:
     """Draw an op, marked, and what is at most `hops` edges away from it."""
-    view = picture.as_view(op.graph, around=op, hops=hops, expand=as_built.ALL, setup=True, values=values)
+    view = picture.as_view(op.graph, around=op, hops=hops, expand=folding.ALL, setup=True, values=values)
     mark = "failed here" if failed else "we are here"
     nodes = [
         n._replace(lines=(*n.lines, mark), bad=n.bad or failed) if n.name == op.name and not n.of else n
@@ -64,7 +64,7 @@ def _wrapped(text: str) -> list[str]:
 def _of_failed(graph: Graph, error: Error, hops: int) -> View:
     assert error.op_name is not None
     name = error.op_name.removesuffix("/on_value")  # a callback is no op of the graph
-    view = picture.as_view(graph, around=name, hops=hops, expand=as_built.ALL, setup=True)
+    view = picture.as_view(graph, around=name, hops=hops, expand=folding.ALL, setup=True)
     nodes = list(view.nodes)
     place = next((i for i, n in enumerate(nodes) if n.name == name and not n.of), None)
     if place is None:  # drawn as one with others: an optimizer's update
@@ -81,7 +81,7 @@ def _of_unbuilt(graph: Graph, error: Error, hops: int) -> View:
     edges: dict[Edge, None] = {}
     ids: dict[str, str] = {}
     for number, op in enumerate(dict.fromkeys([t.op for t in given])):
-        near = picture.as_view(graph, around=op, hops=hops, expand=as_built.ALL, setup=True)
+        near = picture.as_view(graph, around=op, hops=hops, expand=folding.ALL, setup=True)
         _merge(near, f"{number}_", nodes, edges, ids)
     name = error.op_name or ""
     lines = (labels.local(name), *([error.op_type] if error.op_type else ()), *_words(error))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.numerics.extent import summary_of
 from graphflow.spec import describe
 
 SMALL = 8  # elements that are shown one by one
@@ -45,12 +46,10 @@ def _range(array: Any) -> str:
     if count:
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         words = f"{count} of {array.size} are not finite, the first at {list(first)}: {array[first]}"
-        array = array[~bad]
-    if array.size and array.dtype.kind != "c":
-        wide = array.astype(np.float64)
-        words += (
-            f"{'; the others from' if words else 'from'} {wide.min():.6g} to {wide.max():.6g}, mean {wide.mean():.6g}"
-        )
+    found = summary_of(array)
+    if found.least is not None:
+        words += f"{'; the others from' if words else 'from'} {found.least:.6g} to {found.greatest:.6g}"
+        words += f", mean {found.mean:.6g}"
     return words
 
 

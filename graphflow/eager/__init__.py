@@ -1,0 +1,103 @@
+"""Eager mode: ops are computed at once; `from graphflow import eager as torch` speaks PyTorch.
+
+Policy: names, arguments and defaults are PyTorch's wherever it has them; every function does its work with the ops of
+the library, so both modes agree to the last bit.  The package is itself a context: `with gf.eager():`.
+
+State: none of its own.
+"""
+
+import math as _math
+import sys as _sys
+import types as _types
+import typing as _typing
+from importlib import import_module as _import_module
+
+from graphflow.dtypes import DType as dtype
+from graphflow.dtypes import bfloat16 as bfloat16
+from graphflow.dtypes import bool_ as bool
+from graphflow.dtypes import complex64 as complex64
+from graphflow.dtypes import complex128 as complex128
+from graphflow.dtypes import float16 as float16
+from graphflow.dtypes import float32 as float32
+from graphflow.dtypes import float64 as float64
+from graphflow.dtypes import int8 as int8
+from graphflow.dtypes import int16 as int16
+from graphflow.dtypes import int32 as int32
+from graphflow.dtypes import int64 as int64
+from graphflow.dtypes import uint8 as uint8
+from graphflow.eager import adoption as _adoption
+from graphflow.eager import autograd as autograd
+from graphflow.eager import creation as _creation
+from graphflow.eager import files as _files
+from graphflow.eager import methods as _methods
+from graphflow.eager import pictures as _pictures
+from graphflow.eager import pointwise as _pointwise
+from graphflow.eager import reductions as _reductions
+from graphflow.eager import shaping as _shaping
+from graphflow.eager.devices import clone as clone
+from graphflow.eager.devices import cuda_is_absent as cuda
+from graphflow.eager.devices import device as device
+from graphflow.eager.devices import from_dlpack as from_dlpack
+from graphflow.eager.mode import eager as _eager
+from graphflow.eager.mode import enable_eager_execution as enable_eager_execution
+from graphflow.eager.mode import executing_eagerly as executing_eagerly
+from graphflow.eager.mode import is_grad_enabled as is_grad_enabled
+from graphflow.eager.mode import set_grad_enabled as set_grad_enabled
+from graphflow.eager.promotion import result_type as result_type
+from graphflow.eager.tape import GradientTape as GradientTape
+from graphflow.eager.tape import enable_grad as enable_grad
+from graphflow.eager.tape import no_grad as no_grad
+from graphflow.eager.tensor import EagerTensor as Tensor
+from graphflow.eager.tensor import Size as Size
+from graphflow.ops import operators as _operators
+
+half = float16
+float = float32
+double = float64
+short = int16
+int = int32
+long = int64
+pi = _math.pi
+e = _math.e
+inf = _math.inf
+nan = _math.nan
+newaxis = None
+
+_LATER_MODULES = ("nn", "optim", "utils")
+
+
+def is_tensor(obj: _typing.Any) -> _typing.Any:
+    """Whether it is an eager tensor."""
+    return isinstance(obj, Tensor)
+
+
+detach = _methods.detach
+is_floating_point = _methods.is_floating_point
+where = _pointwise.where
+save = _files.save
+load = _files.load
+get_default_dtype = _creation.get_default_dtype
+inference_mode = no_grad
+globals().update(_reductions.FUNCTIONS)
+globals().update(_shaping.FUNCTIONS)
+globals().update(_pointwise.FUNCTIONS)
+globals().update(_creation.FUNCTIONS)
+
+
+class _Callable(_types.ModuleType):
+    """A module that is called like its main function."""
+
+    __call__ = staticmethod(_eager)
+
+
+_sys.modules[__name__].__class__ = _Callable
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name in _LATER_MODULES:
+        return _import_module(f"graphflow.eager.{name}")
+    raise AttributeError(f"graphflow.eager has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER_MODULES})

@@ -1,0 +1,310 @@
+"""`function`: a Python function that is traced to a graph once, and run as a compiled program from then on.
+
+Policy: one trace for each signature, found by one look-up.  While a graph is being built, and for symbolic arguments,
+the Python code is simply called, so traced functions call each other and serve graphs too.  Many traces of one
+function are reported once, with what keeps changing.  A function of a class has traces of its own for each object,
+which end with the object.
+
+State: each function owns its traces, at most `MAX_TRACES`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphflow.defaults import stacks
+from graphflow.eager import signatures
+from graphflow.eager.notices import Notices, is_tensor_key, place_of
+from graphflow.eager.tensor import EagerTensor
+from graphflow.eager.trace_session import TraceSession, new_session
+from graphflow.eager.tracing import Trace
+from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
+from graphflow.runtime.config import ConfigProto
+from graphflow.spec import TensorSpec
+from graphflow.tensor import Tensor
+from graphflow.tensor_shape import as_dims
+
+MAX_TRACES = 64
+_PLAIN = signatures.PLAIN
+
+
+class Function:
+    """A traced function: call it like the Python function that it was made of."""
+
+    def __init__(
+        self, python: Callable[..., Any], declared: Sequence[TensorSpec] | None, options: Any, trains: bool
+    ) -> None:
+        self._python = python
+        self._trains = trains
+        self._shared: TraceSession | None = None  # of all traces, if they train
+        self._declared = declared
+        self._options = options
+        self._parameters = inspect.signature(python)
+        self._traces: dict[Any, Trace] = {}
+        self._quick: dict[Any, Trace] = {}  # by what the positional arguments are: the quick way to the same traces
+        self._modules: list[Any] = []  # weak references: whether these are in training is part of a signature
+        self._lock = threading.RLock()
+        self._last: tuple[weakref.ref[Trace], tuple[Any, ...]] | None = None
+        self._of: dict[int, tuple[Any, Function]] = {}  # for objects, as a method: by id, with a weak reference
+        self.__name__ = str(getattr(python, "__name__", type(python).__name__))
+        functools.update_wrapper(self, python, updated=())
+        self._notices = Notices(python, self.__name__)
+
+    # -- calling ---------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the Python function returns, computed by the compiled program."""
+        graphs = stacks.graphs
+        if graphs and not graphs[-1].computes:
+            return self._python(*args, **kwargs)
+        if not kwargs:
+            key: list[Any] = self._training() if self._modules else []
+            tensors = []
+            for x in args:
+                kind = type(x)
+                if kind is EagerTensor or isinstance(x, EagerTensor):
+                    key += x.dtype, getattr(x.value, "shape", ())
+                    tensors.append(x)
+                elif kind in _PLAIN:
+                    key += kind, x
+                else:
+                    break
+            else:
+                trace = self._quick.get(tuple(key))
+                if trace is not None and not trace.is_outdated():
+                    return trace.run(tensors)
+        return self._slow(args, kwargs)
+
+    def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        bound = self._bound(args, kwargs)
+        parts = signatures.Parts(bound.arguments)
+        if parts.symbolic:
+            return self._python(*args, **kwargs)
+        trace = self._trace(bound, parts)
+        plain = not kwargs and self._declared is None and not parts.objects
+        if plain and all(type(x) in _PLAIN or isinstance(x, Tensor) for x in args):
+            key = self._training()
+            for x in args:
+                key += (x.dtype, x.dims) if isinstance(x, Tensor) else (type(x), x)
+            self._quick[tuple(key)] = trace
+        return trace.run(parts.tensors)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        try:
+            bound = self._parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidArgumentError(f"{self.__name__}(): {error}", expected=str(self._parameters)) from None
+        bound.apply_defaults()
+        return bound
+
+    def _training(self) -> list[Any]:
+        return [getattr(module(), "training", None) for module in self._modules]
+
+    # -- tracing ---------------------------------------------------------------------------------------------------
+
+    def _trace(self, bound: inspect.BoundArguments, parts: signatures.Parts) -> Trace:
+        """The trace for these arguments, made now if there is none."""
+        with self._lock:
+            if not self._traces:
+                self._modules = signatures.modules_around(self._python)
+                self._quick.clear()
+            if self._declared is not None:
+                signatures.check_declared(self._declared, parts.tensors)
+                key: Any = "declared", *self._training(), *[k for k in parts.key if not is_tensor_key(k)]
+            else:
+                key = (*self._training(), *parts.key)
+            trace = self._traces.get(key)
+            if trace is not None and trace.is_outdated():
+                self._forget(key)
+                trace = None
+            if trace is None:
+                trace = self._traced(bound, parts)
+                while len(self._traces) >= MAX_TRACES:
+                    self._forget(next(iter(self._traces)))
+                self._traces[key] = trace
+                trace.watched = [weakref.ref(x, self._forgetting(key)) for x in parts.objects]
+            self._last = weakref.ref(trace), tuple([x.dims for x in parts.tensors])
+            return trace
+
+    def _forgetting(self, key: Any) -> Callable[[Any], None]:
+        """What to do when an object dies that a signature names: its trace can never be used again."""
+        mine = weakref.ref(self)
+
+        def forget(_: Any) -> None:
+            function = mine()
+            if function is not None:  # this may come at any moment, so it is one step and takes no lock
+                function._traces.pop(key, None)
+
+        return forget
+
+    def _forget(self, key: Any) -> None:
+        trace = self._traces.pop(key, None)
+        for quick in [k for k, found in self._quick.items() if found is trace]:
+            del self._quick[quick]
+
+    def _traced(self, bound: inspect.BoundArguments, parts: signatures.Parts) -> Trace:
+        specs = self._declared or [TensorSpec(x.dtype, x.dims) for x in parts.tensors]
+
+        def call(symbols: Sequence[Tensor]) -> Any:
+            supply = iter(symbols)
+            given = {name: signatures.symbols_in(v, supply) for name, v in bound.arguments.items()}
+            again = inspect.BoundArguments(self._parameters, given)
+            return self._python(*again.args, **again.kwargs)
+
+        session = self._shared or new_session(self._options, self._trains)
+        if self._trains:  # slots of optimizers and the like serve all traces
+            self._shared = session
+        trace = Trace(self.__name__, session).build(call, specs)
+        self._notices.traced(parts.kinds)
+        return trace
+
+    # -- methods ---------------------------------------------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        known = self._of.get(id(instance))
+        if known is None or known[0]() is not instance:
+            made = Function(_OfObject(self._python, instance), self._declared, self._options, self._trains)
+            with self._lock:
+                known = self._of[id(instance)] = weakref.ref(instance, self._leaving(id(instance))), made
+        return _Method(known[1], instance)
+
+    def _leaving(self, number: int) -> Callable[[Any], None]:
+        """What to do when an object dies: its traces go with it, unless its number is another's already."""
+        of = self._of
+
+        def leave(ref: Any) -> None:
+            if number in of and of[number][0] is ref:
+                del of[number]
+
+        return leave
+
+    # -- looking inside --------------------------------------------------------------------------------------------
+
+    def get_concrete_function(self, *args: Any, **kwargs: Any) -> Trace:
+        """The trace for such arguments, made now if there is none; it is called with the tensors among them."""
+        bound = self._bound(args, kwargs)
+        return self._trace(bound, signatures.Parts(bound.arguments))
+
+    @property
+    def graph(self) -> Any:
+        """The graph of the last trace."""
+        return self._traced_last()[0].graph
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces, the oldest first."""
+        return list(self._traces.values())
+
+    def render(self, path: Any, view: str = "graph", **options: Any) -> str:
+        """Draw the last trace; options as in `graphflow.render`, whose views of programs are there too."""
+        from graphflow.render.picture import render
+
+        trace, shapes = self._traced_last()
+        target = trace.fetches if view in ("graph", "gradients") else trace.explain(shapes).program
+        return render(target, path, view, **options)
+
+    def explain(self) -> Any:
+        """What the compiler made of the last trace: print it, or read its fields."""
+        trace, shapes = self._traced_last()
+        return trace.explain(shapes)
+
+    def _traced_last(self) -> tuple[Trace, tuple[Any, ...]]:
+        trace = None if self._last is None else self._last[0]()
+        if trace is None or self._last is None:
+            raise FailedPreconditionError(
+                f"{self.__name__} was not traced yet", hint="call it, or get_concrete_function(*arguments)"
+            )
+        return trace, self._last[1]
+
+    def __repr__(self) -> str:
+        return f"<traced function {place_of(self._python, self.__name__)}, traces: {len(self._traces)}>"
+
+
+class _OfObject:
+    """A method as a function of its other arguments; the object is held weakly."""
+
+    def __init__(self, python: Callable[..., Any], instance: Any) -> None:
+        self._python = python
+        self._instance = weakref.ref(instance)
+        functools.update_wrapper(self, python, updated=())
+        parameters = list(inspect.signature(python).parameters.values())[1:]
+        self.__signature__ = inspect.Signature(parameters)
+
+    @property
+    def __self__(self) -> Any:
+        return self._instance()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        instance = self._instance()
+        return self._python(instance, *args, **kwargs)
+
+
+class _Method:
+    """A function together with its object, which it keeps alive as Python's own methods do."""
+
+    def __init__(self, function: Function, instance: Any) -> None:
+        self.__self__ = instance
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+
+def function(
+    func: Callable[..., Any] | None = None,
+    input_signature: Sequence[Any] | None = None,
+    *,
+    optimization_level: int | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    trains: bool = False,
+) -> Any:
+    """Trace a Python function to a graph, once for each signature, and run the compiled program from then on.
+
+    @gf.function
+    def loss(x, y):
+        return gf.reduce_mean(gf.square(model(x) - y))
+
+    input_signature     a TensorSpec for each tensor among the arguments: one trace, dimensions may be None
+    optimization_level  as of `Session`
+    device              as of `Session`: "opencl", for example
+    workers             how many tasks of a run may be done at once; default: the number of cores
+    trains              parameters of modules become variables of the graph, so that an optimizer of `graphflow.train`
+                        updates them inside: `return loss, optimizer.minimize(loss)`
+
+    The Python code runs while it is traced, and not again.  There is no autograph: `if` and `for` over tensors raise,
+    and say what there is instead.
+    """
+    declared = None if input_signature is None else [_declared(s) for s in input_signature]
+    options: dict[str, Any] = {"optimization_level": optimization_level, "device": device}
+    if workers is not None:
+        options["config"] = ConfigProto(inter_op_parallelism_threads=workers)
+    if func is None:
+        return functools.partial(_made, declared=declared, options=options, trains=trains)
+    return _made(func, declared, options, trains)
+
+
+def _made(func: Any, declared: Any, options: Any, trains: bool) -> Function:
+    if not callable(func):
+        raise InvalidArgumentError("function takes a Python function", got=shown(func))
+    return Function(func._python if isinstance(func, Function) else func, declared, options, bool(trains))
+
+
+def _declared(item: Any) -> TensorSpec:
+    if isinstance(item, TensorSpec):
+        return TensorSpec(item.dtype, as_dims(item.dims))
+    if hasattr(item, "dtype") and hasattr(item, "dims"):
+        return TensorSpec(item.dtype, item.dims)
+    raise InvalidArgumentError(
+        "input_signature is a list of specs", expected="TensorSpec(dtype, dims)", got=shown(item)
+    )

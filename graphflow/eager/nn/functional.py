@@ -1,0 +1,276 @@
+"""Functions of `torch.nn.functional`: layers and activations without memory; losses come from `losses`.
+
+Policy: PyTorch's names, argument names and defaults; every function is made of the library's ops, and serves values
+and symbolic tensors alike.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphflow import spec
+from graphflow.eager.nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from graphflow.eager.nn.placing import placed
+from graphflow.eager.nn.windows import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv_transpose2d,
+    max_pool2d,
+    pad,
+)
+from graphflow.errors import InvalidArgumentError, ShapeError, shown
+from graphflow.ops import activations, array, casts, compare, core, index, linalg, math, nn
+from graphflow.ops import normalize as normalization
+from graphflow.ops import softmax as soft
+
+__all__ = [
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "conv1d", "conv2d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding", "gelu", "hardtanh",
+    "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
+    "max_pool2d", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "relu", "relu6", "selu", "sigmoid", "silu",
+    "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
+]  # fmt: skip
+
+
+@placed
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """input @ weight.T + bias, along the last axis."""
+    x = core.convert_to_tensor(input)
+    dims = x.dims
+    if dims is None or len(dims) == 2:
+        y = linalg.matmul(x, weight, transpose_b=True)
+    elif len(dims) == 1:
+        y = array.squeeze(linalg.matmul(array.expand_dims(x, 0), weight, transpose_b=True), [0])
+    elif not dims:
+        raise ShapeError("linear takes vectors", expected="rank 1 or more", got="a scalar")
+    else:
+        rows = linalg.matmul(array.reshape(x, [-1, weight.dims[1]]), weight, transpose_b=True)
+        y = array.reshape(rows, _leading(x, 1, [weight.dims[0]]))
+    return y if bias is None else math.add(y, bias)
+
+
+def _leading(x: Any, dropped: int, more: Sequence[int]) -> Any:
+    """The shape of x without its last axes, and more sizes."""
+    known = x.dims[: len(x.dims) - dropped]
+    if spec.is_concrete(known):
+        return [*known, *more]
+    return array.concat([array.shape(x)[: len(known)], list(more)], 0)
+
+
+# -- activations -----------------------------------------------------------------------------------------------------
+
+
+@placed
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0).  `inplace` is accepted and changes nothing: a new tensor is returned."""
+    return activations.relu(input)
+
+
+@placed
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6)."""
+    return activations.relu6(input)
+
+
+@placed
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x where positive, else negative_slope * x."""
+    return activations.leaky_relu(input, negative_slope)
+
+
+@placed
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where positive, else alpha * (exp(x) - 1)."""
+    if alpha == 1.0:
+        return activations.elu(input)
+    x = core.convert_to_tensor(input)
+    return activations.relu(x) + activations.elu(-activations.relu(-x)) * float(alpha)
+
+
+@placed
+def selu(input: Any, inplace: bool = False) -> Any:
+    """The self-normalising variant of ELU."""
+    return activations.selu(input)
+
+
+@placed
+def gelu(input: Any, approximate: str = "none") -> Any:
+    """x * P(X <= x) for a standard normal X; approximate="tanh" is quicker."""
+    if approximate not in ("none", "tanh"):
+        raise InvalidArgumentError('approximate is "none" or "tanh"', got=shown(approximate))
+    return activations.gelu(input, approximate == "tanh")
+
+
+@placed
+def silu(input: Any, inplace: bool = False) -> Any:
+    """x * sigmoid(x)."""
+    return activations.swish(input)
+
+
+@placed
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta * x)) / beta, without overflow; no threshold is needed for that."""
+    x = core.convert_to_tensor(input)
+    return activations.softplus(x) if beta == 1 else activations.softplus(x * float(beta)) / float(beta)
+
+
+@placed
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|)."""
+    return activations.softsign(input)
+
+
+@placed
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
+    """x, held between two values."""
+    return math.minimum(math.maximum(input, float(min_val)), float(max_val))
+
+
+@placed
+def sigmoid(input: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    return math.sigmoid(input)
+
+
+@placed
+def logsigmoid(input: Any) -> Any:
+    """log(sigmoid(x)), without underflow."""
+    return activations.log_sigmoid(input)
+
+
+@placed
+def tanh(input: Any) -> Any:
+    """The hyperbolic tangent."""
+    return math.tanh(input)
+
+
+def _class_axis(x: Any, dim: int | None) -> int:
+    """The axis meant; without `dim` the first one of tensors of rank 0, 1 and 3, else the second one."""
+    if dim is not None:
+        return int(dim)
+    return 0 if x.dims is not None and len(x.dims) in (0, 1, 3) else 1
+
+
+@placed
+def softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """exp(x) / sum(exp(x)) along an axis."""
+    x = core.convert_to_tensor(input) if dtype is None else casts.cast(input, dtype)
+    return soft.softmax(x, _class_axis(x, dim))
+
+
+@placed
+def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """log(softmax(x)), without underflow."""
+    x = core.convert_to_tensor(input) if dtype is None else casts.cast(input, dtype)
+    return soft.log_softmax(x, _class_axis(x, dim))
+
+
+# -- what modules with memory do -------------------------------------------------------------------------------------
+
+
+@placed
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """While training each element becomes 0 with probability p; the others are divided by 1 - p."""
+    if not 0.0 <= p <= 1.0:
+        raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
+    x = core.convert_to_tensor(input)
+    if not training or p == 0:
+        return x
+    return x * 0.0 if p == 1 else nn.dropout(x, rate=float(p))
+
+
+@placed
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """The rows of a table at these numbers; the row `padding_idx` gets no gradient."""
+    numbers = core.convert_to_tensor(input)
+    rows = index.gather(weight, numbers)
+    if padding_idx is None:
+        return rows
+    last = padding_idx if padding_idx >= 0 else weight.dims[0] + padding_idx
+    learned = array.expand_dims(casts.cast(compare.not_equal(numbers, last), rows.dtype), -1)
+    return rows * learned + core.stop_gradient(rows * (1.0 - learned))
+
+
+@placed
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """For each number a vector with 1 at its place; -1: as many classes as the largest number asks for."""
+    numbers = core.convert_to_tensor(tensor)
+    if num_classes == -1:
+        values = getattr(numbers, "value", None)
+        if values is None:
+            raise InvalidArgumentError("one_hot in a graph needs num_classes", hint="one_hot(x, num_classes=10)")
+        num_classes = int(values.max()) + 1
+    return index.one_hot(numbers, num_classes, dtype=numbers.dtype)
+
+
+@placed
+def layer_norm(
+    input: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """Normalise over the last axes, whose sizes are `normalized_shape`."""
+    x = core.convert_to_tensor(input)
+    sizes = tuple(normalized_shape)
+    if x.dims is not None and not spec.compatible(x.dims[len(x.dims) - len(sizes) :], sizes):
+        raise ShapeError("layer_norm", expected=f"a shape that ends in {list(sizes)}", got=spec.describe(x.dims))
+    mean, variance = normalization.moments(x, list(range(-len(sizes), 0)), keepdims=True)
+    return _normalized(x, mean, variance, weight, bias, eps)
+
+
+def _normalized(x: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> Any:
+    y = (x - mean) * math.rsqrt(variance + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def channel_moments(x: Any) -> tuple[Any, Any]:
+    """Mean and variance of each channel; channels are axis 1."""
+    axes = [a for a in range(len(x.dims)) if a != 1]
+    mean, variance = normalization.moments(x, axes)
+    return mean, variance
+
+
+@placed
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """Normalise each channel, with the statistics that are given, or with those of the batch while training.
+
+    The running statistics are not written here: `nn.BatchNorm1d` and `nn.BatchNorm2d` keep them.
+    """
+    x: Any = core.convert_to_tensor(input)
+    mean, variance = channel_moments(x) if training or running_mean is None else (running_mean, running_var)
+    shape = [1, -1] + [1] * (len(x.dims) - 2)
+    mean, variance, weight, bias = [
+        None if v is None else array.reshape(v, shape) for v in (mean, variance, weight, bias)
+    ]
+    return _normalized(x, mean, variance, weight, bias, eps)
+
+
+@placed
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+    """Vectors along an axis, divided by their length."""
+    if p != 2:
+        raise InvalidArgumentError("normalize knows the Euclidean length", expected="p=2", got=shown(p))
+    return normalization.l2_normalize(input, dim, eps * eps)

@@ -1,0 +1,133 @@
+"""Initial values: PyTorch's `nn.init`.
+
+Policy: each function draws with the library's random ops, so `manual_seed` decides the values, writes them into the
+tensor that it is given, and returns that tensor.  Nothing is recorded.
+
+State: none; random streams belong to the eager graph.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphflow.eager.engine import EAGER
+from graphflow.eager.storage import overwrite
+from graphflow.eager.tensor import EagerTensor
+from graphflow.errors import InvalidArgumentError, ShapeError, shown
+from graphflow.ops import random
+
+_GAINS = {
+    "linear": 1.0, "identity": 1.0, "sigmoid": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0,
+    "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75,
+}  # fmt: skip
+
+
+def uniform_(tensor: EagerTensor, a: float = 0.0, b: float = 1.0) -> EagerTensor:
+    """Uniform between a and b."""
+    with EAGER.as_default():
+        overwrite(tensor, random.random_uniform(list(tensor.dims), float(a), float(b), dtype=tensor.dtype))
+    return tensor
+
+
+def normal_(tensor: EagerTensor, mean: float = 0.0, std: float = 1.0) -> EagerTensor:
+    """Normal with that mean and standard deviation."""
+    with EAGER.as_default():
+        overwrite(tensor, random.random_normal(list(tensor.dims), float(mean), float(std), dtype=tensor.dtype))
+    return tensor
+
+
+def constant_(tensor: EagerTensor, val: float) -> EagerTensor:
+    """One value everywhere."""
+    overwrite(tensor, np.full(tensor.dims, val, tensor.dtype.np))
+    return tensor
+
+
+def zeros_(tensor: EagerTensor) -> EagerTensor:
+    """Zeros."""
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: EagerTensor) -> EagerTensor:
+    """Ones."""
+    return constant_(tensor, 1)
+
+
+def eye_(tensor: EagerTensor) -> EagerTensor:
+    """The identity matrix."""
+    rows, columns = _matrix(tensor)
+    overwrite(tensor, np.eye(rows, columns, dtype=tensor.dtype.np))
+    return tensor
+
+
+def orthogonal_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
+    """Rows, or columns, that are orthonormal; further axes are taken as columns."""
+    rows, columns = _matrix(tensor)
+    with EAGER.as_default():
+        drawn = random.random_orthogonal(rows, columns, tensor.dtype)
+        overwrite(tensor, gain * drawn.numpy().reshape(tensor.dims))
+    return tensor
+
+
+def _matrix(tensor: EagerTensor) -> tuple[int, int]:
+    if len(tensor.dims) < 2:
+        raise ShapeError("this needs a matrix", expected="rank 2 or more", got=str(list(tensor.dims)))
+    return tensor.dims[0], math.prod(tensor.dims[1:])
+
+
+def _fans(tensor: EagerTensor) -> tuple[int, int]:
+    """How many inputs an output has, and how many outputs an input has."""
+    rows, columns = _matrix(tensor)
+    return columns, rows * math.prod(tensor.dims[2:])
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """By how much a function shrinks a signal, to be made up for; `param` is the slope of a leaky ReLU."""
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1.0 + (0.01 if param is None else float(param)) ** 2))
+    if nonlinearity not in _GAINS:
+        raise InvalidArgumentError("unknown function", expected=", ".join((*_GAINS, "leaky_relu")), got=nonlinearity)
+    return _GAINS[nonlinearity]
+
+
+def xavier_uniform_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
+    """Uniform, with a variance of 2 / (inputs + outputs)."""
+    bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
+    """Normal, with a variance of 2 / (inputs + outputs)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))))
+
+
+def _kaiming(tensor: EagerTensor, a: float, mode: str, nonlinearity: str) -> float:
+    """The standard deviation that keeps that of the signal."""
+    if mode not in ("fan_in", "fan_out"):
+        raise InvalidArgumentError('mode is "fan_in" or "fan_out"', got=shown(mode))
+    return calculate_gain(nonlinearity, a) / math.sqrt(_fans(tensor)[mode == "fan_out"])
+
+
+def kaiming_uniform_(
+    tensor: EagerTensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> EagerTensor:
+    """Uniform, with the variance that keeps that of the signal through layers with ReLU."""
+    bound = math.sqrt(3.0) * _kaiming(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: EagerTensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> EagerTensor:
+    """Normal, with the variance that keeps that of the signal through layers with ReLU."""
+    return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity))
+
+
+def uniform_by_inputs(weight: EagerTensor, bias: EagerTensor | None) -> None:
+    """What linear layers and convolutions start with: uniform within 1 / sqrt(inputs)."""
+    inputs = _fans(weight)[0]
+    if inputs:
+        kaiming_uniform_(weight, math.sqrt(5.0))
+        if bias is not None:
+            uniform_(bias, -1.0 / math.sqrt(inputs), 1.0 / math.sqrt(inputs))

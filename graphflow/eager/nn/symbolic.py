@@ -1,0 +1,84 @@
+"""PyTorch's methods on the tensors of a graph, while a module's `forward` is running: `x.view(-1, 28 * 28)`.
+
+Policy: one model serves both modes, so what its `forward` may ask of a value it may ask of a tensor without one, as far
+as that makes sense; the methods are those of traced functions.  Elsewhere the tensors of a graph speak TensorFlow
+alone.  A size that is not known yet is a tensor, which `view` and `reshape` take.
+
+State: per thread, how many calls of modules on symbolic tensors are under way; fills a hook of the class on import.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from graphflow import spec
+from graphflow.eager import pointwise, reductions, shaping
+from graphflow.eager.symbols import _CASTS, _SHARED, Symbol
+from graphflow.errors import InvalidArgumentError
+from graphflow.ops import array
+from graphflow.tensor import Tensor
+
+
+class _Inside(threading.local):
+    """What holds in one thread."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+
+_inside = _Inside()
+
+
+def _size(x: Any, dim: int | None = None) -> Any:
+    """All sizes, or that of one axis; a tensor where it is not known."""
+    sizes = [array.shape(x)[i] if d is None else d for i, d in enumerate(x.dims)]
+    return tuple(sizes) if dim is None else sizes[dim]
+
+
+def _view(x: Any, *shape: Any) -> Any:
+    """The elements in another shape; -1 stands for the size that is left."""
+    sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    return array.reshape(x, list(sizes))
+
+
+def flattened(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The axes from `start_dim` to `end_dim` as one, whose size is known where theirs are."""
+    rank = len(x.dims)
+    first, last = spec.normal_axis(start_dim, rank), spec.normal_axis(end_dim, rank)
+    if first > last:
+        raise InvalidArgumentError("start_dim comes after end_dim", got=f"{start_dim}, {end_dim}")
+    middle = x.dims[first : last + 1]
+    sizes = [*x.dims[:first], None if None in middle else math.prod(middle), *x.dims[last + 1 :]]
+    if sizes.count(None) > 1:  # -1 can stand for one of them, best for the one that would have to be multiplied out
+        sizes = [*_size(x)[:first], None if None in middle else sizes[first], *_size(x)[last + 1 :]]
+    return array.reshape(x, [-1 if d is None else d for d in sizes])
+
+
+_NAMES = {*pointwise.FUNCTIONS, *reductions.METHODS, *shaping.METHODS, *_CASTS, *_SHARED}
+_METHODS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(Symbol, name) for name in (*_NAMES, "to", "detach", "clone", "contiguous", "cpu")},
+    "size": _size, "view": _view, "reshape": _view, "flatten": flattened,
+}  # fmt: skip
+
+
+def _method(self: Tensor, name: str) -> Any:
+    """What `x.name` is if the class has no such attribute."""
+    if _inside.calls and name in _METHODS:
+        return functools.partial(_METHODS[name], self)
+    raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def inside(call: Callable[[], Any]) -> Any:
+    """Call a function in which tensors have PyTorch's methods."""
+    _inside.calls += 1
+    try:
+        return call()
+    finally:
+        _inside.calls -= 1
+
+
+Tensor.__getattr__ = _method  # type: ignore[attr-defined]

@@ -1,0 +1,202 @@
+"""A tree of modules: parameters, buffers and modules under the names of attributes.
+
+Policy: PyTorch's names.  Assigning registers; a name keeps its kind.  Trees are walked with a stack, and what is shared
+is met once.
+
+State: each module its own parameters, buffers and modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from graphflow.eager.nn.parameter import Parameter
+from graphflow.eager.tensor import UNTRACKED, EagerTensor
+from graphflow.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, MissingNameError, shown
+
+
+class Tree:
+    """What modules hold."""
+
+    _parameters: dict[str, Any]
+    _buffers: dict[str, Any]
+    _modules: dict[str, Any]
+    _passing: set[str]  # names of buffers that no state holds
+
+    def __init__(self) -> None:
+        own = self.__dict__
+        own["_parameters"] = {}
+        own["_buffers"] = {}
+        own["_modules"] = {}
+        own["_passing"] = set()
+
+    # -- attributes ----------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if "_modules" not in own and (isinstance(value, (Tree, Parameter))):
+            raise FailedPreconditionError(
+                f"{type(self).__name__} is not ready to hold {name!r}", hint="super().__init__() first, in __init__"
+            )
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if name in own.get(kind, ()):
+                self._replace(own[kind], name, value)
+                return
+        if isinstance(value, Parameter):
+            self.register_parameter(name, value)
+        elif isinstance(value, Tree):
+            self.add_module(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def _replace(self, kind: dict[str, Any], name: str, value: Any) -> None:
+        """Give a registered name another value of its kind, or None."""
+        wanted: Any = Tree if kind is self._modules else Parameter if kind is self._parameters else EagerTensor
+        if value is not None and not isinstance(value, wanted):
+            raise InvalidArgumentError(
+                f"{name!r} of {type(self).__name__} is registered",
+                expected=f"a {'Module' if wanted is Tree else wanted.__name__}, or None",
+                got=shown(value),
+                hint="nn.Parameter(x), or another name" if wanted is Parameter else None,
+            )
+        if kind is self._buffers and value is not None:
+            value = _as_buffer(value)
+        kind[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        for kind in ("_parameters", "_modules", "_buffers"):
+            found = own.get(kind)
+            if found is not None and name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for kind in (self._parameters, self._modules, self._buffers):
+            if name in kind:
+                del kind[name]
+                return
+        object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise InvalidArgumentError("a name within a module is a word without dots", got=shown(name))
+        if name in self.__dict__ or hasattr(type(self), name):
+            raise AlreadyExistsError(f"{type(self).__name__} has an attribute {name!r} already")
+
+    def register_parameter(self, name: str, param: Any) -> None:
+        """A parameter, or None for one that is absent, under a name."""
+        self._check_name(name)
+        if param is not None and not isinstance(param, Parameter):
+            raise InvalidArgumentError("register_parameter takes an nn.Parameter", got=shown(param))
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """A tensor that belongs to the state and is not learned; in a graph it is a variable as well."""
+        self._check_name(name)
+        if tensor is not None:
+            if not isinstance(tensor, EagerTensor):
+                raise InvalidArgumentError("register_buffer takes an eager tensor", got=shown(tensor))
+            tensor = _as_buffer(tensor)
+        self._buffers[name] = tensor
+        if not persistent:
+            self._passing.add(name)
+
+    def add_module(self, name: str, module: Any) -> None:
+        """A module, or None, under a name."""
+        self._check_name(name)
+        if module is not None and not isinstance(module, Tree):
+            raise InvalidArgumentError("add_module takes an nn.Module", got=shown(module))
+        if module is not None and any(m is self for m in module.modules()):
+            raise InvalidArgumentError(
+                f"{type(self).__name__} would hold itself",
+                got=f"a {type(module).__name__} that holds it",
+                hint=f"object.__setattr__(self, {name!r}, module) keeps it without registering it",
+            )
+        self._modules[name] = module
+
+    register_module = add_module
+
+    # -- what is inside ------------------------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Any]]:
+        """This module and all below it, parents first; one that is held twice comes once, or under both paths."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Tree]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if remove_duplicate and id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            inside = [(n, m) for n, m in module._modules.items() if m is not None]
+            stack += [(f"{path}.{n}" if path else n, m) for n, m in reversed(inside)]
+
+    def modules(self) -> Iterator[Any]:
+        """This module and all below it."""
+        return (m for _, m in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Any]]:
+        """The modules right below this one."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> Iterator[Any]:
+        """The modules right below this one."""
+        return (m for _, m in self.named_children())
+
+    def _named(self, kind: str, prefix: str, recurse: bool, persistent: bool = False) -> Iterator[tuple[str, Any]]:
+        """The tensors of a kind, under all of their paths."""
+        for path, module in self.named_modules(prefix, False) if recurse else ((prefix, self),):
+            for name, x in module.__dict__[kind].items():
+                if x is not None and not (persistent and name in module._passing):
+                    yield f"{path}.{name}" if path else name, x
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, EagerTensor]]:
+        """All parameters, each once, under their paths."""
+        return _distinct(self._named("_parameters", prefix, recurse))
+
+    def parameters(self, recurse: bool = True) -> Iterator[EagerTensor]:
+        """All parameters, each once."""
+        return (p for _, p in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, EagerTensor]]:
+        """All buffers, each once, under their paths."""
+        return _distinct(self._named("_buffers", prefix, recurse))
+
+    def buffers(self, recurse: bool = True) -> Iterator[EagerTensor]:
+        """All buffers, each once."""
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Any:
+        """The module at a path such as "layers.0"."""
+        found: Any = self
+        for name in target.split(".") if target else ():
+            if found._modules.get(name) is None:
+                raise MissingNameError(f"no module {target!r}", got=name, expected=", ".join(found._modules) or "none")
+            found = found._modules[name]
+        return found
+
+
+def _as_buffer(x: EagerTensor) -> EagerTensor:
+    """The tensor, marked: a graph may make a variable of it."""
+    if x.origin is not None or x.track != UNTRACKED:
+        raise InvalidArgumentError("a buffer is not part of gradients", hint="x.detach()", got=shown(x))
+    x.is_parameter = True
+    return x
+
+
+def _distinct(named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each tensor once, under its first name."""
+    seen: set[int] = set()
+    for name, x in named:
+        if id(x) not in seen:
+            seen.add(id(x))
+            yield name, x

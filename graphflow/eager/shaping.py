@@ -1,0 +1,330 @@
+"""Shapes in PyTorch's spelling: views, transposes, joins and cuts.
+
+Policy: sizes come one by one or as one list; what can be a view shares memory with its input, and counts changes in
+place with it.
+
+State: none.
+"""
+
+from __future__ import annotations
+
+import math as scalar
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphflow import dtypes
+from graphflow.eager import pointwise
+from graphflow.eager.mode import placed
+from graphflow.eager.promotion import as_dtype_of, common_dtype
+from graphflow.eager.reductions import axis_of
+from graphflow.eager.tensor import EagerTensor, Size
+from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
+from graphflow.ops import arrange, array, blocks, casts, index
+
+
+def sizes_of(sizes: Sequence[Any]) -> list[int]:
+    """Sizes given one by one or as one list."""
+    several = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (list, tuple)) else sizes
+    out = []
+    for size in several:
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise DTypeError("a size is an integer", got=shown(size), hint="x.view(n // 2), not n / 2")
+        out.append(int(size))
+    return out
+
+
+@placed
+def reshape(input: Any, *shape: Any) -> Any:
+    """The elements in another shape, of which one size may be -1."""
+    sizes = sizes_of(shape)
+    if dims := input.dims:
+        _check_count(dims, sizes)
+    return array.reshape(input, sizes)
+
+
+def _check_count(dims: tuple[int, ...], sizes: list[int]) -> None:
+    have, known = scalar.prod(dims), scalar.prod(s for s in sizes if s != -1)
+    if sizes.count(-1) > 1 or (known != have if -1 not in sizes else known == 0 or have % known):
+        raise ShapeError(
+            "the elements do not fill the shape",
+            expected=f"{have} elements, as in shape {list(dims)}",
+            got=f"shape {sizes}",
+        )
+
+
+@placed
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The dimensions from `start_dim` to `end_dim` as one."""
+    if not input.dims:
+        return array.reshape(input, [1])
+    first, last = axis_of(input, start_dim), axis_of(input, end_dim)
+    if first > last:
+        raise InvalidArgumentError("flatten goes from start_dim to end_dim", got=f"{start_dim} and {end_dim}")
+    dims = input.dims
+    return array.reshape(input, [*dims[:first], scalar.prod(dims[first : last + 1]), *dims[last + 1 :]])
+
+
+@placed
+def squeeze(input: Any, dim: Any = None) -> Any:
+    """Without its dimensions of size 1, or without those of them that `dim` names."""
+    if dim is None:
+        return array.squeeze(input)
+    axes = [axis_of(input, d) for d in (dim if isinstance(dim, (tuple, list)) else [dim])]
+    gone = [axis for axis in axes if input.dims and input.dims[axis] == 1]
+    return array.squeeze(input, gone) if gone else input
+
+
+@placed
+def unsqueeze(input: Any, dim: int) -> Any:
+    """With one more dimension of size 1."""
+    rank = len(input.dims)
+    if not -rank - 1 <= dim <= rank:
+        raise OutOfRangeError("no place for a dimension", expected=f"{-rank - 1} to {rank}", got=str(dim))
+    return array.expand_dims(input, dim)
+
+
+@placed
+def permute(input: Any, *dims: Any) -> Any:
+    """The dimensions in another order."""
+    order = [axis_of(input, d) for d in sizes_of(dims)]
+    if sorted(order) != list(range(len(input.dims))):
+        raise ShapeError("permute names every dimension once", expected=f"{len(input.dims)} dimensions", got=str(order))
+    return arrange.transpose(input, order)
+
+
+@placed
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
+    """Two dimensions exchanged."""
+    first, second = axis_of(input, dim0), axis_of(input, dim1)
+    order = list(range(len(input.dims)))
+    if not order:
+        return input
+    order[first], order[second] = second, first
+    return arrange.transpose(input, order)
+
+
+@placed
+def t(input: Any) -> Any:
+    """The transpose of a matrix; vectors and scalars as they are."""
+    if len(input.dims) > 2:
+        raise ShapeError("t() transposes matrices", got=f"shape {list(input.dims)}", hint="x.transpose(0, 1)")
+    return arrange.transpose(input) if len(input.dims) == 2 else input
+
+
+@placed
+def expand(input: Any, *sizes: Any) -> Any:
+    """Dimensions of size 1 repeated, without copies; -1 leaves a size as it is."""
+    wanted = sizes_of(sizes)
+    extra = len(wanted) - len(input.dims)
+    if extra < 0 or -1 in wanted[:extra]:
+        raise ShapeError("expand adds dimensions in front", got=f"sizes {wanted} for shape {list(input.dims)}")
+    found = [n if n != -1 else input.dims[i - extra] for i, n in enumerate(wanted)]
+    return array.broadcast_to(input, found)
+
+
+@placed
+def expand_as(input: Any, other: Any) -> Any:
+    """Expanded to the shape of another tensor."""
+    return array.broadcast_to(input, list(other.dims))
+
+
+@placed
+def repeat(input: Any, *repeats: Any) -> Any:
+    """The whole tensor, so many times along each dimension."""
+    times = sizes_of(repeats)
+    extra = len(times) - len(input.dims)
+    if extra < 0:
+        raise ShapeError("repeat needs a number for each dimension", expected=str(len(input.dims)), got=str(times))
+    return arrange.tile(array.reshape(input, [1] * extra + list(input.dims)) if extra else input, times)
+
+
+def _of_one_dtype(tensors: Any, what: str) -> list[Any]:
+    if isinstance(tensors, EagerTensor) or not isinstance(tensors, (list, tuple)):
+        raise DTypeError(f"{what} takes a list of tensors", got=shown(tensors), hint=f"torch.{what}([x, y])")
+    if not tensors:
+        raise InvalidArgumentError(f"{what} takes at least one tensor", hint=f"torch.{what}([x])")
+    if all(isinstance(x, EagerTensor) for x in tensors):
+        wanted = tensors[0].dtype
+        for x in tensors[1:]:
+            wanted = common_dtype(wanted, x.dtype)
+        return [as_dtype_of(x, wanted) for x in tensors]
+    return list(tensors)
+
+
+@placed
+def cat(tensors: Any, dim: int = 0) -> Any:
+    """Tensors one after the other along a dimension."""
+    parts = _of_one_dtype(tensors, "cat")
+    return array.concat(parts, axis_of(parts[0], dim))
+
+
+@placed
+def stack(tensors: Any, dim: int = 0) -> Any:
+    """Tensors of one shape along a new dimension."""
+    return array.stack(_of_one_dtype(tensors, "stack"), dim)
+
+
+@placed
+def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Pieces of that size along a dimension (the last may be smaller), or of those sizes."""
+    axis = axis_of(tensor, dim)
+    size, total = split_size_or_sections, tensor.dims[axis]
+    if isinstance(size, int):
+        if size <= 0:
+            raise InvalidArgumentError("a piece has a size above 0", got=str(size), hint="x.split(2)")
+        size = [min(size, total - at) for at in range(0, total, size)] or [0]
+    return tuple(array.split(tensor, list(size), axis))
+
+
+@placed
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most so many pieces of one size along a dimension."""
+    total = input.dims[axis_of(input, dim)]
+    found: tuple[Any, ...] = split(input, max(1, -(-total // chunks)), dim)
+    return found
+
+
+@placed
+def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The slices along a dimension."""
+    return tuple(array.unstack(input, axis=axis_of(input, dim)))
+
+
+@placed
+def narrow(input: Any, dim: int, start: int, length: int) -> Any:
+    """A part of so many elements along a dimension."""
+    return input[(slice(None),) * axis_of(input, dim) + (slice(start, start + length),)]
+
+
+@placed
+def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
+    """The elements moved along dimensions, round the ends."""
+    if dims is None:
+        return array.reshape(arrange.roll(array.reshape(input, [-1]), shifts, 0), list(input.dims))
+    return arrange.roll(input, shifts, dims)
+
+
+@placed
+def tril(input: Any, diagonal: int = 0) -> Any:
+    """Zeros above a diagonal."""
+    return pointwise.where(_below(input, diagonal), input, 0)
+
+
+@placed
+def triu(input: Any, diagonal: int = 0) -> Any:
+    """Zeros below a diagonal."""
+    return pointwise.where(_below(input, diagonal - 1), 0, input)
+
+
+def _below(x: Any, diagonal: int) -> Any:
+    rows, columns = array.range_(x.dims[-2]), array.range_(x.dims[-1])
+    return array.expand_dims(rows, 1) >= array.expand_dims(columns, 0) - diagonal
+
+
+@placed
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """A value where the mask holds."""
+    return pointwise.where(mask, pointwise.as_scalar(value, input) if not hasattr(value, "graph") else value, input)
+
+
+@placed
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements where the mask holds, as a vector."""
+    return index.boolean_mask(*_broadcast(input, mask))
+
+
+def _broadcast(x: Any, mask: Any) -> tuple[Any, Any]:
+    return (x, mask) if x.dims == mask.dims else (array.broadcast_to(x, list(mask.dims)), mask)
+
+
+@placed
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The slices along a dimension that a vector of indices names."""
+    return input[(slice(None),) * axis_of(input, dim) + (index,)]
+
+
+@placed
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of what is not zero, one row for each element; or a tuple of one tensor for each dimension."""
+    held = input if input.dtype.is_bool else casts.cast(input, dtypes.bool_)
+    return pointwise.where(held) if as_tuple else index.where(held)
+
+
+@placed
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """For each number a vector with 1 at its place."""
+    count = num_classes if num_classes != -1 else int(tensor.value.max()) + 1
+    return index.one_hot(tensor, count, dtype=dtypes.int64)
+
+
+@placed
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """Ones on the diagonal of a matrix of zeros."""
+    made: Any = blocks.eye(n, m, dtype=dtypes.float32 if dtype is None else dtype)
+    return made.requires_grad_() if requires_grad else made
+
+
+@placed
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """The coordinates of a grid, one tensor for each dimension."""
+    several = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    return tuple(arrange.meshgrid(*several, indexing=indexing))
+
+
+def size(input: Any, dim: int | None = None) -> Any:
+    """The shape, or one of its sizes."""
+    return Size(input.dims) if dim is None else input.dims[axis_of(input, dim)]
+
+
+def numel(input: Any) -> int:
+    """How many elements."""
+    return scalar.prod(input.dims)
+
+
+def contiguous(input: Any) -> Any:
+    """The tensor; nothing here needs another layout."""
+    return input
+
+
+@placed
+def view(input: Any, *shape: Any) -> Any:
+    """The elements in another shape, or read as another dtype of the same width."""
+    if len(shape) == 1 and isinstance(shape[0], dtypes.DType):
+        return casts.bitcast(input, shape[0])
+    return reshape(input, *shape)
+
+
+@placed
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """The tensors, all expanded to one shape."""
+    shape: list[int] = []
+    for x in tensors:
+        shape = [int(d or 0) for d in arrange.broadcast_static_shape(shape, list(x.dims)).as_list()]
+    return tuple(array.broadcast_to(x, shape) for x in tensors)
+
+
+@placed
+def swap_all(input: Any) -> Any:
+    """The dimensions in reverse order: `x.T`."""
+    return arrange.transpose(input)
+
+
+@placed
+def last_two(input: Any) -> Any:
+    """The last two dimensions exchanged: `x.mT`."""
+    return transpose(input, -2, -1)
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "reshape": reshape, "view": view, "flatten": flatten, "squeeze": squeeze, "unsqueeze": unsqueeze,
+    "permute": permute, "transpose": transpose, "swapaxes": transpose, "t": t, "expand": expand,
+    "expand_as": expand_as, "broadcast_to": expand, "repeat": repeat, "split": split, "chunk": chunk,
+    "unbind": unbind, "narrow": narrow, "roll": roll, "tril": tril, "triu": triu, "masked_fill": masked_fill,
+    "masked_select": masked_select, "index_select": index_select, "nonzero": nonzero, "contiguous": contiguous,
+    "numel": numel,
+}  # fmt: skip
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **METHODS, "cat": cat, "concat": cat, "concatenate": cat, "stack": stack, "meshgrid": meshgrid, "eye": eye,
+    "broadcast_tensors": broadcast_tensors,
+}  # fmt: skip
+del FUNCTIONS["view"], FUNCTIONS["contiguous"], FUNCTIONS["expand"], FUNCTIONS["repeat"], FUNCTIONS["expand_as"]

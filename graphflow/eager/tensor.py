@@ -1,0 +1,353 @@
+"""`EagerTensor`: a tensor that has its value already, and `Record`: the op that it came from.
+
+Policy: an eager tensor is a `Tensor`, so every op, shape rule and gradient of the library takes it as it is; what a
+graph knows of a tensor (`dims`, `hint`) is read off the value.  A record is kept only where a gradient may be asked
+for.  It knows its outputs weakly, so records and tensors form no cycles and are freed as soon as nobody holds them.
+Memory that is changed in place counts its versions: a gradient that would read what is no longer there is refused.
+
+State: the numbers of records, and which types of arrays lie on other devices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphflow import source
+from graphflow.dtypes import DType
+from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
+from graphflow.spec import TensorSpec
+from graphflow.tensor import Scope, Tensor
+
+UNTRACKED, TAPED, REQUIRED = 0, 1, 2  # by nobody; by a tape that watches it; as what `backward` is asked for
+LARGEST_HINT = 64
+DEVICES: dict[type, str] = {}  # array type of a device in use -> the device
+_number = itertools.count(1)
+
+
+class Size(tuple[int, ...]):
+    """A shape: a tuple, with TensorFlow's words for it as well."""
+
+    __slots__ = ()
+
+    def as_list(self) -> list[int]:
+        """The sizes as a list."""
+        return list(self)
+
+    @property
+    def ndims(self) -> int:
+        """How many axes."""
+        return len(self)
+
+    rank = ndims
+
+    def num_elements(self) -> int:
+        """How many elements."""
+        total = 1
+        for size in self:
+            total *= size
+        return total
+
+    numel = num_elements
+
+    def is_fully_defined(self) -> bool:
+        """Always: the value is there."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"Size({list(self)})"
+
+
+class EagerTensor(Tensor):
+    """A value, where it came from, and whether gradients may be asked of it."""
+
+    __slots__ = ("grad", "is_parameter", "memory", "origin", "track", "value")
+
+    graph: Any  # the one eager graph; the engine sets it for the class
+
+    def __init__(self, value: Any, dtype: DType, track: int = UNTRACKED) -> None:
+        self.value = value
+        self.dtype = dtype
+        self.track = track
+        self.origin: Record | None = None
+        self.index = 0
+        self.grad: EagerTensor | None = None
+        self.is_parameter = False  # whether a module learns it
+        self.memory: list[int] | None = None  # the number of changes in place, shared by all that share the memory
+
+    if TYPE_CHECKING:  # the operators, methods and properties that `graphflow.eager.methods` attaches
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    # -- what the library reads of a tensor ----------------------------------------------------------------------
+
+    @property
+    def op(self) -> Any:  # type: ignore[override]
+        """The op that made it; for what no op made, an op without inputs."""
+        return self.origin if self.origin is not None else Leaf(self)
+
+    @property
+    def dims(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The shape as a tuple."""
+        return getattr(self.value, "shape", ())
+
+    @property
+    def hint(self) -> Any:
+        """The value of a small integer tensor, for inference."""
+        value = self.value
+        if not self.dtype.is_integer or type(value) in DEVICES or value.ndim > 1 or value.size > LARGEST_HINT:
+            return None
+        return int(value) if value.ndim == 0 else tuple(value.tolist())
+
+    @property
+    def name(self) -> str:
+        """The op's name and the output's number."""
+        return f"{self.op.name}:{self.index}"
+
+    @property
+    def device(self) -> str:
+        """Where the value lies."""
+        return DEVICES.get(type(self.value), "cpu")
+
+    @property
+    def shape(self) -> Size:  # type: ignore[override]
+        """The shape."""
+        return Size(self.dims)
+
+    def get_shape(self) -> Size:  # type: ignore[override]
+        """The shape."""
+        return Size(self.dims)
+
+    def set_shape(self, shape: Any) -> None:
+        """Check the shape, which is known."""
+        from graphflow import spec
+        from graphflow.tensor_shape import as_dims
+
+        spec.merge(self.dims, as_dims(shape))
+
+    # -- what a user reads of it ---------------------------------------------------------------------------------
+
+    def numpy(self) -> Any:
+        """The value as a NumPy array that shares the memory and cannot be written."""
+        if self.track == REQUIRED:
+            raise FailedPreconditionError(
+                f"{self.name!r} takes part in gradients, which would not see what NumPy does with it",
+                hint="x.detach().numpy()",
+            )
+        return self._array()
+
+    def _array(self) -> Any:
+        found = self.value.numpy() if hasattr(self.value, "numpy") else self.value
+        if type(found) is not np.ndarray:
+            return np.asarray(found, self.dtype.np)
+        view = found.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        found = self._array()
+        if found.size != 1:
+            raise InvalidArgumentError(
+                "item() takes a tensor of one element", got=f"shape {list(found.shape)}", hint="x.tolist()"
+            )
+        return found.reshape(()).item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists."""
+        return self._array().tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        found = self.numpy()
+        return np.array(found, dtype, copy=True) if copy or dtype is not None else found
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __index__(self) -> int:
+        if not self.dtype.is_integer or self.dims != ():
+            raise InvalidArgumentError("only a scalar of integers is an index", got=repr(self)[:80], hint="int(x)")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.dims:
+            raise InvalidArgumentError("a scalar has no length")
+        return self.dims[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.dims:
+            raise InvalidArgumentError("a scalar cannot be iterated over", hint="x.item() is its value")
+        return (self[i] for i in range(self.dims[0]))
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._array(), separator=", ", precision=4, threshold=60, prefix="tensor(")
+        told = "" if self.dtype.name in ("float32", "int64", "bool", "int32") else f", dtype={self.dtype.name}"
+        if self.origin is not None:
+            told += f", from={self.origin.type}"
+        elif self.track == REQUIRED:
+            told += ", requires_grad=True"
+        return f"tensor({text}{told})"
+
+    __hash__ = object.__hash__
+
+    # -- gradients -----------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` computes a gradient for it, or through it."""
+        return self.track == REQUIRED
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted and not (self.dtype.is_floating or self.dtype.is_complex):
+            raise DTypeError(
+                "only floating-point tensors require gradients",
+                got=self.dtype.name,
+                hint="x.float(), or values such as 1.0; torch.tensor([1, 2]) holds int64",
+            )
+        if not wanted and self.origin is not None:
+            raise FailedPreconditionError(
+                "only a leaf can stop requiring gradients", got=repr(self)[:80], hint="x.detach() is cut off"
+            )
+        self.track = REQUIRED if wanted else UNTRACKED
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made it."""
+        return self.origin is None
+
+    def touched(self) -> list[int]:
+        """The counter of changes of its memory."""
+        if self.memory is None:
+            self.memory = [0]
+        return self.memory
+
+
+class Leaf:
+    """The op of a tensor that no recorded op made."""
+
+    __slots__ = ("graph", "outputs")
+
+    gradient_type = "Leaf"
+    inputs: tuple[Tensor, ...] = ()
+    control_inputs: tuple[Any, ...] = ()
+    device = ""
+    region = None
+    id = 0
+    source = "a value, not an op"
+
+    def __init__(self, tensor: EagerTensor) -> None:
+        self.graph = tensor.graph
+        self.outputs = (tensor,)
+
+    @property
+    def type(self) -> str:
+        """To rules that treat constants in their own way, what nobody differentiates by is one."""
+        x = self.outputs[0]
+        return "Const" if x.track == UNTRACKED and x.dtype.kind != "resource" else "Leaf"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Those of a constant."""
+        x = self.outputs[0]
+        return {"value": x.value, "dtype": x.dtype}
+
+    @property
+    def name(self) -> str:
+        """The name of a variable's memory; values have none."""
+        return str(getattr(self.outputs[0].value, "name", "value"))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Leaf and other.outputs[0] is self.outputs[0]
+
+    def __hash__(self) -> int:
+        return id(self.outputs[0])
+
+
+class Record:
+    """One op that was computed: what `Operation` is in a graph, for as long as a gradient may need it."""
+
+    __slots__ = (
+        "__weakref__", "_name", "_outputs", "attrs", "dtypes", "freed", "gradient_type", "graph", "id", "inputs",
+        "type", "user_source", "values", "versions",
+    )  # fmt: skip
+
+    control_inputs: tuple[Any, ...] = ()
+    device = ""
+    region = None
+
+    def __init__(
+        self,
+        graph: Any,
+        type: str,
+        scope: Scope,
+        inputs: tuple[EagerTensor, ...],
+        attrs: dict[str, Any],
+        name: str | None,
+        place: source.Source,
+    ) -> None:
+        self.graph = graph
+        self.type = type
+        self.gradient_type = type
+        for original, replacement in scope.gradient_map:
+            if original == type:
+                self.gradient_type = replacement
+                break
+        self.inputs = inputs
+        self.attrs = attrs
+        self._name = name
+        self.user_source = place
+        self.id = next(_number)
+        self.freed = False
+        self.versions = [x.memory[0] if x.memory is not None else 0 for x in inputs]
+
+    def made(self, outputs: Sequence[EagerTensor]) -> None:
+        """These are its outputs."""
+        self._outputs = [weakref.ref(x) for x in outputs]
+        self.values = [x.value for x in outputs]
+        self.dtypes = [x.dtype for x in outputs]
+        for index, x in enumerate(outputs):
+            x.origin, x.index = self, index
+
+    @property
+    def name(self) -> str:
+        """The name that was given, or type and number."""
+        return (self._name or self.type).rstrip("/") if self._name else f"{self.type}_{self.id}"
+
+    @property
+    def source(self) -> str:
+        """The user's own line."""
+        return str(self.user_source)
+
+    @property
+    def outputs(self) -> tuple[EagerTensor, ...]:
+        """The tensors that it made; one that nobody holds any longer comes as a new one of the same value."""
+        out = []
+        for index, found in enumerate(self._outputs):
+            x = found()
+            if x is None:
+                dtype = self.dtypes[index]
+                tracks = [i.track for i in self.inputs] if dtype.is_floating or dtype.is_complex else []
+                x = EagerTensor(self.values[index], dtype, max(tracks, default=UNTRACKED))
+                x.origin, x.index = self, index
+                self._outputs[index] = weakref.ref(x)
+            out.append(x)
+        return tuple(out)
+
+    def get_attr(self, name: str) -> Any:
+        """One attribute by name."""
+        return self.attrs[name]
+
+    def known(self) -> list[TensorSpec]:
+        """Dtypes and shapes of the outputs."""
+        return [TensorSpec(d, getattr(v, "shape", ())) for d, v in zip(self.dtypes, self.values, strict=True)]

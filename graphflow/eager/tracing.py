@@ -1,0 +1,310 @@
+"""Traces: a Python function of eager tensors as a graph that is compiled once and run many times.
+
+Policy: arguments become placeholders; eager tensors of the function's surroundings become placeholders too, and what
+they hold is fed at each call, so changes in place are seen.  A call that takes part in gradients is one record.  Its
+derivative is more of the same graph, compiled as well: it is fed what the call computed, and computes nothing twice.
+A derivative that will be differentiated again is itself such a call, so there are derivatives of any order.
+
+State: each trace owns its graph, its session and its compiled stages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphflow import dtypes, nest, source
+from graphflow.backend import Run
+from graphflow.collector import CollectorPaused
+from graphflow.compile.lower import needed_ops
+from graphflow.eager.engine import EAGER, here
+from graphflow.eager.tensor import REQUIRED, TAPED, EagerTensor, Record
+from graphflow.eager.trace_session import Caller, TraceSession, new_run
+from graphflow.errors import Error, InvalidArgumentError
+from graphflow.gradients import gradients
+from graphflow.indexed_slices import IndexedSlices
+from graphflow.opdef import OPS, RegisterGradient, gradient_of
+from graphflow.spec import TensorSpec, is_concrete
+from graphflow.tensor import Operation, Tensor
+
+GRADIENT = "TracedFunction"  # the name under which the derivative of a call is registered
+
+
+class Stage:
+    """One compiled part of a trace: tensors in, tensors out, and how to come by its derivative."""
+
+    def __init__(self, trace: Trace, inputs: Sequence[Tensor], outputs: Sequence[Tensor], extra: Any = ()) -> None:
+        self.trace = trace
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.dtypes = tuple([x.dtype for x in outputs])
+        self.extra: tuple[Operation, ...] = tuple(extra)  # ops that are done for their effects
+        self._plain: Caller | None = None
+        self._saving: _Saving | None = None
+        self._derived: dict[Any, tuple[Stage, tuple[int, ...]]] = {}
+
+    def __call__(self, inputs: Sequence[EagerTensor], run: Run | None = None) -> list[EagerTensor]:
+        """Compute the outputs; one record stands for all of it where a gradient may be asked for."""
+        values, track = [], 0
+        for x in inputs:
+            values.append(x.value)
+            if x.track > track:
+                track = x.track
+        if track and (here.tapes or track == REQUIRED and here.records):
+            return self._recorded(inputs, values, track, run)
+        call = self._plain or self._compiled()
+        return [EagerTensor(v, dtype) for v, dtype in zip(call(values, run), self.dtypes)]  # noqa: B905 - as many
+
+    def _compiled(self) -> Caller:
+        self._plain = self.trace.session.caller([*self.outputs, *self.extra], self.inputs)
+        return self._plain
+
+    def _recorded(
+        self, inputs: Sequence[EagerTensor], values: Sequence[Any], track: int, run: Run | None
+    ) -> list[EagerTensor]:
+        saving = self._saving or self._with_saved(inputs)
+        run = run or new_run()  # random numbers that a derivative draws again must be the same
+        found = saving.forward(values, run)
+        made = [EagerTensor(v, dtype) for v, dtype in zip(found, saving.dtypes, strict=True)]
+        attrs = {"stage": self, "run": run}
+        place = source.user_frame()
+        record = Record(EAGER, "CustomGradient", EAGER.scope, tuple(inputs), attrs, self.trace.name, place)
+        record.gradient_type = GRADIENT
+        record.made(made)
+        for i in saving.given:
+            made[i].track = track if track == REQUIRED and here.records else TAPED
+        return made[: len(self.outputs)]
+
+    def _with_saved(self, inputs: Sequence[EagerTensor]) -> _Saving:
+        """How to compute the outputs together with what the derivative needs of the way to them."""
+        with self.trace.lock:
+            if self._saving is None:
+                wanted = _differentiable(inputs)
+                given = self._connected(wanted)
+                try:
+                    saved = self._needed_later(given, wanted)
+                except Error:  # there is no derivative: who asks for it is told so
+                    saved = []
+                self._saving = _Saving(self, saved, given)
+            return self._saving
+
+    def _connected(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """Which outputs depend on these inputs by ops that have gradients."""
+        reached = {self.inputs[i] for i in wanted}
+        for op in needed_ops([x.op for x in self.outputs], {}):
+            if not reached.isdisjoint(op.inputs):
+                rules = OPS[op.type].rules or ()
+                if gradient_of(op.gradient_type) is not None or any(rule is not None for rule in rules):
+                    reached.update(x for x in op.outputs if x.dtype.is_floating or x.dtype.is_complex)
+        return tuple(i for i, x in enumerate(self.outputs) if x in reached)
+
+    # -- derivatives -----------------------------------------------------------------------------------------------
+
+    def derivative(self, given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Stage, tuple[int, ...]]:
+        """The stage from the inputs and the gradients of outputs `given` to those of the inputs `wanted`.
+
+        With it come the inputs for which there is a gradient at all, in the order of its outputs.
+        """
+        key = given, wanted
+        with self.trace.lock:
+            if key not in self._derived:
+                graph = self.trace.graph
+                with graph.as_default(), CollectorPaused():
+                    dys = [graph.argument(self.dtypes[i], self.outputs[i].dims, "gradient") for i in given]
+                    ys, xs = [self.outputs[i] for i in given], [self.inputs[i] for i in wanted]
+                    found = gradients(ys, xs, dys) if ys and xs else []
+                    dense = [g.to_tensor() if isinstance(g, IndexedSlices) else g for g in found]
+                there = tuple(i for i, g in zip(wanted, dense, strict=True) if g is not None) if dense else ()
+                stage = Stage(self.trace, [*self.inputs, *dys], [g for g in dense if g is not None])
+                self._derived[key] = stage, there
+            return self._derived[key]
+
+    def _needed_later(self, given: tuple[int, ...], wanted: tuple[int, ...]) -> list[Tensor]:
+        """What the derivative reads of what the outputs are computed from."""
+        mark = {op.id for op in needed_ops([x.op for x in self.outputs], {})}
+        stage, _ = self.derivative(given, wanted)
+        front = [x for op in needed_ops([x.op for x in stage.outputs], {}) if op.id not in mark for x in op.inputs]
+        front += [x for x in stage.outputs if x.op.id in mark]
+        return _worth_keeping(front, mark, {*self.inputs, *self.outputs})
+
+    def backward(self, record: Any, dys: Sequence[Any]) -> list[Any]:
+        """The gradients of the inputs of a call."""
+        for x in record.inputs:
+            if x.value is None:
+                _ = x.hint  # says that it was changed in place
+        given = tuple(i for i, dy in enumerate(dys[: len(self.outputs)]) if dy is not None)
+        seeds = [dys[i].to_tensor() if isinstance(dys[i], IndexedSlices) else dys[i] for i in given]
+        wanted = _differentiable(record.inputs)
+        stage, there = self.derivative(given, wanted)
+        run = record.attrs["run"]
+        if here.tapes or here.records:
+            found = stage([*record.inputs, *seeds], run) if there else []
+        else:
+            assert self._saving is not None
+            found = self._saving.backward(stage, record, seeds, run) if there else []
+        out: list[Any] = [None] * len(record.inputs)
+        for i, g in zip(there, found, strict=True):
+            out[i] = g
+        return out
+
+
+class _Saving:
+    """A stage that also gives what its derivative needs, and its derivative that takes it."""
+
+    def __init__(self, stage: Stage, saved: Sequence[Tensor], given: tuple[int, ...]) -> None:
+        self.stage = stage
+        self.given = given  # which outputs have a derivative
+        self.saved = tuple(saved)
+        outputs = [*stage.outputs, *self.saved]
+        self.dtypes = [x.dtype for x in outputs]
+        self.forward = stage.trace.session.caller([*outputs, *stage.extra], stage.inputs)
+        self._backward: dict[Stage, tuple[Caller, list[int]]] = {}
+        known = {x: i for i, x in enumerate(outputs)}
+        self._kept = [(x, i) for x, i in known.items() if x not in stage.inputs]
+
+    def backward(self, derived: Stage, record: Any, seeds: Sequence[EagerTensor], run: Run) -> list[EagerTensor]:
+        """The outputs of the derivative, from what was kept."""
+        found = self._backward.get(derived)
+        if found is None:
+            feeds = [*derived.inputs, *[x for x, _ in self._kept]]
+            found = derived.trace.session.caller(derived.outputs, feeds), [i for _, i in self._kept]
+            self._backward[derived] = found
+        call, places = found
+        kept = [record.values[i] for i in places]
+        if any(value is None for value in kept):
+            kept = [_unread(x) if value is None else value for (x, _), value in zip(self._kept, kept, strict=True)]
+        values = [x.value for x in record.inputs] + [x.value for x in seeds] + kept
+        return [EagerTensor(v, dtype) for v, dtype in zip(call(values, run), derived.dtypes, strict=True)]
+
+
+def _unread(x: Tensor) -> Any:
+    """In the place of a value of the branch that was not taken: its derivative is not taken either."""
+    return np.zeros([size or 0 for size in x.dims or ()], x.dtype.np)
+
+
+def _differentiable(inputs: Sequence[EagerTensor]) -> tuple[int, ...]:
+    """Which inputs a gradient may be asked of."""
+    return tuple([i for i, x in enumerate(inputs) if x.track and (x.dtype.is_floating or x.dtype.is_complex)])
+
+
+def _worth_keeping(front: list[Tensor], forward: set[int], known: set[Tensor]) -> list[Tensor]:
+    """Which results to keep so that these tensors need not be computed again; views are made anew."""
+    kept: dict[Tensor, None] = {}
+    seen: set[Tensor] = set()
+    while front:
+        x = front.pop()
+        if x in seen or x in known or x.op.id not in forward or x.op.type == "Const" or x.dtype is dtypes.resource:
+            continue
+        seen.add(x)
+        definition = OPS[x.op.type]
+        if definition.known_value is not None and all(is_concrete(i.dims) for i in x.op.inputs):
+            continue
+        if definition.pure and not definition.weight and x.op.inputs and not x.op.control_inputs:
+            front += x.op.inputs
+        else:
+            kept[x] = None
+    return sorted(kept, key=lambda x: (x.op.id, x.index))
+
+
+@RegisterGradient(GRADIENT, unused_as_none=True)
+def _gradient_of_call(record: Any, *dys: Any) -> list[Any]:
+    found: list[Any] = record.attrs["stage"].backward(record, dys)
+    return found
+
+
+class Trace:
+    """One function for one signature: its graph, and what runs it."""
+
+    def __init__(self, name: str, session: TraceSession) -> None:
+        self.name = name
+        self.lock = threading.RLock()
+        self.session = session
+        self.graph: Any = session.graph
+        self.seconds = 0.0  # that tracing took
+        self.watched: list[Any] = []  # weak references to objects of the signature
+        self.arguments: list[Tensor] = []
+        self.captured: list[EagerTensor] = []
+        self.stage: Stage
+        self.result: Any = None  # the structure that was returned; where an int stands in `places`, an output
+        self._leaves: list[Any] = []
+        self._places: list[int | None] = []
+        self.simple = False  # one tensor is returned, and no structure
+
+    def build(self, function: Callable[[Sequence[Tensor]], Any], specs: Sequence[TensorSpec]) -> Trace:
+        """Trace the function of as many tensors as there are specs."""
+        started = time.perf_counter()
+        self.graph.begin()
+        with self.graph.as_default(), CollectorPaused():
+            self.arguments = [self.graph.argument(s.dtype, s.dims, "argument") for s in specs]
+            self.result = function(self.arguments)
+            outputs, extra = self._outputs(self.result)
+        self.graph.check_unchanged()
+        used = {op.id for op in needed_ops([*[x.op for x in outputs], *extra], {})}
+        pairs = [(x, known) for x, known in self.graph.captured.values() if known.op.id in used]
+        self.captured = [tensor for tensor, _ in pairs]
+        self.stage = Stage(self, [*self.arguments, *[x for _, x in pairs]], outputs, extra)
+        self.session.state.look(self.graph)
+        self.seconds = time.perf_counter() - started
+        return self
+
+    def _outputs(self, result: Any) -> tuple[list[Tensor], list[Operation]]:
+        """The tensors that were returned, each once, and the ops."""
+        found: dict[Tensor, int] = {}
+        extra: list[Operation] = []
+        for leaf in nest.flatten(result):
+            leaf = (
+                leaf.to_tensor() if isinstance(leaf, IndexedSlices) else getattr(leaf, "_as_tensor", lambda x=leaf: x)()
+            )
+            if isinstance(leaf, Operation):
+                if leaf.graph is not self.graph:
+                    raise InvalidArgumentError("a traced function returns an op of another graph", op=leaf)
+                extra.append(leaf)
+                leaf = None
+            place = None
+            if isinstance(leaf, Tensor):
+                place = found.setdefault(self.graph.capture(leaf), len(found))
+            self._leaves.append(leaf)
+            self._places.append(place)
+        self.simple = self._places == [0] and not nest.is_nested(result)
+        return list(found), extra
+
+    def __call__(self, *arguments: EagerTensor) -> Any:
+        """What the function returns for the tensors among its arguments."""
+        if len(arguments) != len(self.arguments):
+            raise InvalidArgumentError(
+                f"the trace of {self.name} takes its tensors",
+                expected=str(len(self.arguments)),
+                got=str(len(arguments)),
+            )
+        return self.run(arguments)
+
+    def run(self, arguments: Sequence[EagerTensor]) -> Any:
+        """The same, unchecked."""
+        made = self.stage([*arguments, *self.captured])
+        if self.simple:
+            return made[0]
+        leaves = [x if p is None else made[p] for x, p in zip(self._leaves, self._places, strict=True)]
+        return nest.pack(self.result, leaves)
+
+    def is_outdated(self) -> bool:
+        """Whether a captured tensor has become another kind of tensor, which asks for another trace."""
+        for x, known in zip(self.captured, self.stage.inputs[len(self.arguments) :], strict=True):
+            if x.dtype is not known.dtype or x.dims != known.dims:
+                return True
+        return False
+
+    def explain(self, shapes: Sequence[tuple[int, ...]]) -> Any:
+        """What the compiler made of it, for arguments of these shapes."""
+        return self.session.explain(self.fetches, self._samples(shapes))
+
+    @property
+    def fetches(self) -> list[Any]:
+        """What is computed."""
+        return [*self.stage.outputs, *self.stage.extra]
+
+    def _samples(self, shapes: Sequence[tuple[int, ...]]) -> dict[Tensor, Any]:
+        given = [*shapes, *[x.dims for x in self.captured]]
+        return {x: np.zeros(s, x.dtype.np) for x, s in zip(self.stage.inputs, given, strict=True)}

@@ -1,0 +1,257 @@
+"""Optimisers and schedules against their formulas, written once more in NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphflow as tf
+from graphflow import eager as torch
+from graphflow.eager import nn, optim
+
+Update = Iterator[Any]
+
+
+def sgd(
+    p: Any, gradients: Any, lr: float, momentum: float = 0.0, dampening: float = 0.0,
+    weight_decay: float = 0.0, nesterov: bool = False,
+) -> Update:  # fmt: skip
+    buffer = None
+    for g in gradients:
+        g = g + weight_decay * p
+        if momentum:
+            buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
+            g = g + momentum * buffer if nesterov else buffer
+        p = p - lr * g
+        yield p
+
+
+def adam(
+    p: Any, gradients: Any, lr: float = 1e-3, betas: Any = (0.9, 0.999), eps: float = 1e-8,
+    weight_decay: float = 0.0, decoupled: float = 0.0, amsgrad: bool = False,
+) -> Update:  # fmt: skip
+    m = v = largest = np.zeros_like(p)
+    for t, g in enumerate(gradients, 1):
+        p = p * (1 - lr * decoupled)
+        g = g + weight_decay * p
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
+        largest = np.maximum(largest, v)
+        squares = (largest if amsgrad else v) / (1 - betas[1] ** t)
+        p = p - lr * m / (1 - betas[0] ** t) / (np.sqrt(squares) + eps)
+        yield p
+
+
+def rmsprop(
+    p: Any, gradients: Any, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+    weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False,
+) -> Update:  # fmt: skip
+    v = mean = buffer = np.zeros_like(p)
+    for g in gradients:
+        g = g + weight_decay * p
+        v, mean = alpha * v + (1 - alpha) * g**2, alpha * mean + (1 - alpha) * g
+        buffer = momentum * buffer + g / (np.sqrt(v - mean**2 if centered else v) + eps)
+        p = p - lr * buffer
+        yield p
+
+
+def adagrad(
+    p: Any, gradients: Any, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
+    initial_accumulator_value: float = 0.0, eps: float = 1e-10,
+) -> Update:  # fmt: skip
+    total = np.full_like(p, initial_accumulator_value)
+    for t, g in enumerate(gradients):
+        g = g + weight_decay * p
+        total = total + g**2
+        p = p - lr / (1 + t * lr_decay) * g / (np.sqrt(total) + eps)
+        yield p
+
+
+RULES: list[tuple[Any, dict[str, Any], Callable[..., Update], dict[str, Any]]] = [
+    (optim.SGD, {"lr": 0.1}, sgd, {}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}, sgd, {}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}, sgd, {}),
+    (optim.Adam, {}, adam, {}),
+    (optim.Adam, {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1, "amsgrad": True}, adam, {}),
+    (optim.AdamW, {}, adam, {"decoupled": 0.01}),
+    (optim.AdamW, {"lr": 0.1, "weight_decay": 0.3}, adam, {"decoupled": 0.3, "weight_decay": 0.0}),
+    (optim.RMSprop, {}, rmsprop, {}),
+    (optim.RMSprop, {"lr": 0.1, "centered": True, "momentum": 0.9, "weight_decay": 0.1}, rmsprop, {}),
+    (optim.Adagrad, {}, adagrad, {}),
+    (optim.Adagrad, {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.1, "initial_accumulator_value": 0.5}, adagrad, {}),
+]
+
+
+@pytest.mark.parametrize(("rule", "options", "reference", "other"), RULES)
+@pytest.mark.parametrize("maximize", [False, True])
+def test_formulas(rule: Any, options: Any, reference: Any, other: Any, maximize: bool) -> None:
+    draw = np.random.default_rng(0)
+    parameters = [nn.Parameter(draw.normal(size=shape)) for shape in ((3, 2), (3, 2), (4,), ())]
+    gradients = [draw.normal(size=(8, *p.dims)) for p in parameters]
+    ways = [
+        reference(p.value.copy(), -g if maximize else g, **{**options, **other})
+        for p, g in zip(parameters, gradients, strict=True)
+    ]
+    optimizer = rule(parameters, **options, maximize=maximize)
+    for step in range(8):
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = torch.tensor(g[step])
+        optimizer.step()
+        for p, g, way in zip(parameters, gradients, ways, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), next(way), rtol=1e-10)
+            assert (p.grad.numpy() == g[step]).all()  # the gradient is the user's
+
+
+def test_steps_are_in_place_and_counted() -> None:
+    p = nn.Parameter(np.ones(3))
+    memory, seen = p.value, p.detach()
+    loss = (p * p).sum()
+    loss.backward(retain_graph=True)
+    optim.SGD([p], lr=0.25).step()
+    assert p.value is memory and seen.numpy().tolist() == [0.5] * 3
+    with pytest.raises(tf.errors.FailedPreconditionError, match="changed in place"):
+        loss.backward()
+
+
+def test_parameters_without_a_gradient_stay() -> None:
+    used, unused = nn.Parameter(np.ones(1)), nn.Parameter(np.ones(1))
+    optimizer = optim.Adam([used, unused], lr=1.0, weight_decay=0.1)
+    used.sum().backward()
+    optimizer.step()
+    assert unused.item() == 1.0 and used.item() != 1.0 and list(optimizer.state) == [used]
+    optimizer.zero_grad(set_to_none=False)
+    assert used.grad.item() == 0.0 and unused.grad is None
+    optimizer.zero_grad()
+    assert used.grad is None
+
+
+def test_groups_have_settings_of_their_own() -> None:
+    a, b, c = (nn.Parameter(np.ones(1)) for _ in range(3))
+    optimizer = optim.SGD([{"params": a}, {"params": [b], "lr": 0.5}], lr=0.1)
+    optimizer.add_param_group({"params": [c], "weight_decay": 1.0})
+    (a + b + c).backward()
+    optimizer.step()
+    np.testing.assert_allclose([a.item(), b.item(), c.item()], [0.9, 0.5, 0.8])
+
+
+def test_a_closure_is_computed_first() -> None:
+    p = nn.Parameter(np.full(1, 3.0))
+    optimizer = optim.SGD([p], lr=0.5)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        assert optimizer.step(closure).item() == 9.0
+    assert p.item() == 0.0
+
+
+def test_going_on_from_a_state_is_as_if_nothing_had_happened() -> None:
+    draw = np.random.default_rng(1)
+    gradients = draw.normal(size=(6, 4))
+
+    def run(p: Any, optimizer: Any, steps: slice) -> None:
+        for g in gradients[steps]:
+            p.grad = torch.tensor(g)
+            optimizer.step()
+
+    whole = nn.Parameter(np.ones(4))
+    run(whole, optim.Adam([whole], lr=0.1, amsgrad=True), slice(0, 6))
+    first = nn.Parameter(np.ones(4))
+    before = optim.Adam([first], lr=0.1, amsgrad=True)
+    run(first, before, slice(0, 3))
+    second = nn.Parameter(first.detach())
+    after = optim.Adam([second], lr=0.7)
+    after.load_state_dict(before.state_dict())
+    run(second, after, slice(3, 6))
+    assert second.detach().numpy().tobytes() == whole.detach().numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("misuse", "told"),
+    [
+        (lambda: optim.SGD([], lr=0.1), "needs parameters"),
+        (lambda: optim.SGD(nn.Parameter(np.ones(1)), lr=0.1), "iterable"),
+        (lambda: optim.SGD([np.ones(1)], lr=0.1), "eager tensors"),
+        (lambda: optim.SGD([nn.Parameter(np.ones(1)) * 2], lr=0.1), "leaves"),
+        (lambda: optim.SGD([nn.Parameter(np.ones(1))] * 2, lr=0.1), "twice"),
+        (lambda: optim.SGD([nn.Parameter(np.ones(1))], lr=-1.0), "lr is not negative"),
+        (lambda: optim.SGD([nn.Parameter(np.ones(1))], nesterov=True), "takes a momentum"),
+        (lambda: optim.SGD([{"params": nn.Parameter(np.ones(1)), "beta": 1}]), "no such setting.*beta"),
+        (lambda: optim.Adam([nn.Parameter(np.ones(1))], betas=(0.9, 1.0)), "betas"),
+        (lambda: optim.lr_scheduler.StepLR(nn.Linear(1, 1), 1), "takes an optimiser"),
+        (lambda: optim.lr_scheduler.ReduceLROnPlateau(optim.SGD([nn.Parameter(np.ones(1))]), mode="least"), "min"),
+    ],
+)
+def test_misuse_is_named(misuse: Callable[[], Any], told: str) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"(?s){told}"):
+        misuse()
+
+
+# -- schedules -------------------------------------------------------------------------------------------------------
+
+
+def rates(make: Callable[[Any], Any], epochs: int, measures: Any = None) -> list[float]:
+    optimizer = optim.SGD([nn.Parameter(np.ones(1))], lr=0.5)
+    scheduler = make(optimizer)
+    found = []
+    for epoch in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        scheduler.step() if measures is None else scheduler.step(measures[epoch])
+        assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
+    return found
+
+
+schedules = optim.lr_scheduler
+
+
+def test_schedules_in_closed_form() -> None:
+    e = np.arange(20)
+    close = np.testing.assert_allclose
+    close(rates(lambda o: schedules.StepLR(o, 3, gamma=0.5), 20), 0.5 * 0.5 ** (e // 3))
+    steps = (e >= 4) * 1 + (e >= 9) * 2
+    close(rates(lambda o: schedules.MultiStepLR(o, [4, 9, 9], gamma=0.5), 20), 0.5 * 0.5**steps)
+    close(rates(lambda o: schedules.ExponentialLR(o, 0.9), 20), 0.5 * 0.9**e)
+    close(rates(lambda o: schedules.LambdaLR(o, lambda n: 1 / (1 + n)), 20), 0.5 / (1 + e))
+    wave = 0.1 + 0.4 * (1 + np.cos(math.pi * e / 6)) / 2
+    close(rates(lambda o: schedules.CosineAnnealingLR(o, 6, eta_min=0.1), 20), wave, atol=1e-12)
+
+
+def test_a_plateau_reduces_the_rate() -> None:
+    measures = [5, 4, 4, 4, 4, 3, 3, 3, 3, 3]
+    found = rates(
+        lambda o: schedules.ReduceLROnPlateau(o, factor=0.1, patience=1, cooldown=1, min_lr=0.004), 10, measures
+    )
+    np.testing.assert_allclose(found, [0.5] * 4 + [0.05] * 4 + [0.005] * 2)
+    up = rates(lambda o: schedules.ReduceLROnPlateau(o, mode="max", patience=0), 4, [1.0, 2.0, 3.0, 3.0])
+    assert up == [0.5] * 4
+
+
+def test_a_schedule_goes_on_from_its_state() -> None:
+    optimizer = optim.SGD([nn.Parameter(np.ones(1))], lr=0.5)
+    first = schedules.StepLR(optimizer, 2)
+    for _ in range(3):
+        first.step()
+    second = schedules.StepLR(optim.SGD([nn.Parameter(np.ones(1))], lr=0.5), 7)
+    second.load_state_dict(first.state_dict())
+    assert (second.last_epoch, second.step_size, second.get_last_lr()) == (3, 2, first.get_last_lr())
+
+
+# -- clipping --------------------------------------------------------------------------------------------------------
+
+
+def test_clipping() -> None:
+    a, b = nn.Parameter(np.zeros(2)), nn.Parameter(np.zeros(1))
+    a.grad, b.grad = torch.tensor(np.array([3.0, 0.0])), torch.tensor(np.array([4.0]))
+    old = a.grad
+    assert nn.utils.clip_grad_norm_([a, b], 1.0).item() == 5.0
+    np.testing.assert_allclose([*a.grad.numpy(), *b.grad.numpy()], [0.6, 0.0, 0.8], rtol=1e-6)
+    assert old.numpy().tolist() == [3.0, 0.0]
+    nn.utils.clip_grad_value_([a, b], 0.7)
+    np.testing.assert_allclose([*a.grad.numpy(), *b.grad.numpy()], [0.6, 0.0, 0.7], rtol=1e-6)
