@@ -14,6 +14,8 @@ cl = pytest.importorskip("pyopencl")
 
 from graphflow_opencl import staging  # noqa: E402
 from graphflow_opencl.devices import Device, open_device  # noqa: E402
+from graphflow_opencl.execution import backend  # noqa: E402
+from graphflow_opencl.memory import Store  # noqa: E402
 
 import graphflow as tf  # noqa: E402
 
@@ -34,6 +36,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     """The device, as if the host could not see its memory; with a ring of small blocks, made anew."""
     device = open_device()
     monkeypatch.setattr(device, "traits", device.traits._replace(shares_memory=False))
+    monkeypatch.setitem(backend._stores, device, Store(device))  # the host may see what other tests have left there
     monkeypatch.setattr(device, "inline", None, raising=False)  # only a device that shares memory has one beside it
     monkeypatch.setattr(staging, "BLOCK", BLOCK)
     before = staging._rings.pop(device, None)
