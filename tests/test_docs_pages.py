@@ -63,7 +63,7 @@ def test_every_block_is_run() -> None:
 def test_what_a_page_names_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert missing_files(text, path.parent) == []
-    absent = {"looking-inside": ["summary.audio"], "performance": ["function"]}.get(path.stem, [])
+    absent = {"looking-inside": ["summary.audio"]}.get(path.stem, [])
     assert [name for name, exists in mentioned(text).items() if not exists] == absent
 
 

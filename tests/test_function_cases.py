@@ -54,7 +54,7 @@ def test_equals_the_session(part: int) -> None:
     for case in CASES[part::PARTS]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of gradients that nothing reaches
-            wanted, found = in_a_graph(case, 1), traced(case)
+            wanted, found = in_a_graph(case, "float64", 1), traced(case)
         assert len(wanted[0]) == len(found[0]) and len(wanted[1]) == len(found[1]), case
         for kind, a, b in [("value", a, b) for a, b in zip(wanted[0], found[0], strict=True)] + [
             ("gradient", a, b) for a, b in zip(wanted[1], found[1], strict=True)

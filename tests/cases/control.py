@@ -138,7 +138,9 @@ ERRORS = [
     ErrorCase("CheckNumerics", "ints", lambda: tf.check_numerics(tf.constant(1), "here"), INVALID, "inexact"),
     ErrorCase("Print", "no list", lambda: tf.Print(tf.constant(1.0), tf.constant(1.0)), INVALID, "list"),
     ErrorCase("PyFunc", "dtype", lambda: _run(tf.py_func(lambda: np.int64(1), [], tf.float32)), INVALID, "dtype"),
-    ErrorCase("PyFunc", "count", lambda: _run(tf.py_func(lambda: 1.0, [], [tf.float32] * 2)), INVALID, "returned 1 value"),
+    ErrorCase(
+        "PyFunc", "count", lambda: _run(tf.py_func(lambda: 1.0, [], [tf.float32] * 2)), INVALID, "returned 1 value"
+    ),
     ErrorCase("PyFunc", "no function", lambda: tf.py_func(3, [], tf.float32), INVALID, "function"),
     ErrorCase(
         "PyFunc", "raises", lambda: _run(tf.py_func(lambda: 1 // 0, [], tf.int64)), tf.errors.UnknownError, "ZeroDiv"
