@@ -66,6 +66,7 @@ with tf.Session() as sess:
             return sess.run(layer_2, feed_dict={X: (petals - mean) / deviation}).argmax(axis=1)
 
         folder = Path(arguments.pictures)
+        folder.mkdir(parents=True, exist_ok=True)
         sess.graph.render(folder / "02_graph.png")
         plot.sheet(
             folder / "02_training.png",

@@ -59,6 +59,7 @@ def build(features):
 
 def draw(folder, likelihood, inputs, labels):
     """The two regions, and how sure the model is over the plane."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
     limits = np.stack([inputs.min(axis=0) - 0.5, inputs.max(axis=0) + 0.5], axis=1)
     plot.sheet(
         Path(folder) / "03_regions.png",

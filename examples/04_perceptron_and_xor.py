@@ -126,8 +126,10 @@ def main() -> None:
     assert agreed > 0.95
 
     if arguments.pictures:
+        folder = Path(arguments.pictures)
+        folder.mkdir(parents=True, exist_ok=True)
         plot.sheet(
-            Path(arguments.pictures) / "04_regions.png",
+            folder / "04_regions.png",
             *[partial(plot.regions, f, CORNERS, TRUTH["XOR"], title=f"XOR: {name}") for name, f in models.items()],
             partial(plot.regions, by_hand, points, below_both, title="Set by hand: between two lines"),
         )

@@ -50,7 +50,7 @@ class Error(Exception):
     """The root of everything that graphflow raises; `except tf.errors.OpError` catches it as well.
 
     `op` is the Operation (or None), `source` the user's own "file:line, in function" where it was built; where no op is
-    concerned, the user's line that led here.
+    concerned, the user's line that led here, "" where none did.
     """
 
     error_code = UNKNOWN
@@ -74,7 +74,9 @@ class Error(Exception):
         self.op_type: str | None = getattr(op, "type", None)
         place: str | None = source or getattr(op, "source", None)
         self._of_an_op = place is not None
-        self.source: str = place or str(user_frame())
+        frame = user_frame()
+        called = "" if frame.filename.startswith("<frozen") else str(frame)  # the command line: no user's code called
+        self.source: str = place or called
         self.unbuilt: tuple[str, ...] | None = None  # the inputs of an op that could not be built
         self._graph = _reference(getattr(op, "graph", None))
 
@@ -126,7 +128,8 @@ class Error(Exception):
             lines.append(f"  got:      {self.got}")
         if self.op_name is not None:
             lines.append(f"  op:       {self.op_name!r} ({self.op_type})")
-        lines.append(f"  {'built' if self.op_name is not None else 'called'} at: {self.source}")
+        if self.source:
+            lines.append(f"  {'built' if self.op_name is not None else 'called'} at: {self.source}")
         if self.hint is not None:
             lines.append(f"  hint:     {self.hint}")
         return "\n".join(lines)

@@ -8,12 +8,13 @@ State: who traces, watches that no run uses now, and who is told of new sessions
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from graphflow.backend import PlacingExecutable, Run, Watch
-from graphflow.plans import Plans
+from graphflow.plans import Plans, closed_error
 from graphflow.program import Program
 
 if TYPE_CHECKING:
@@ -107,19 +108,29 @@ class Inspection(Plans):
     def profile(self, fetches: Any, feed_dict: Any = None, runs: int = 10) -> Profile:
         """Where the time of `run` goes, by op, by type and by line: print it.
 
-        The fetches are computed once to warm up and then `runs` times: a training step is done as often.
+        By turns a run is watched, which takes longer, and one is not: both times are told.  The fetches are computed
+        `runs` times in each way, and once before that to warm up: a training step is done `2 * (runs + 1)` times.
+        Inside `trace` all runs are watched.
         """
         from graphflow.runtime import profile, tracing
 
         records: list[Any] = []
+        unwatched: list[float] = []
         count = profile.checked_runs(runs)
         with self._borrowed(tracing.Recorder) as recorder:
             for _ in range(1 + count):
-                _, executable, values = self._watched_call(recorder, fetches, feed_dict)
+                entry, executable, values = self._watched_call(recorder, fetches, feed_dict)
                 run = Run(next(self._runs), self._entropy)
                 with tracing.recorded_run(recorder, executable.program, run.index, lambda r, _: records.append(r)):
                     executable(values, run)
-        return profile.profile_of(records[1:])
+                if self._looking is not None:  # then no run is unwatched
+                    continue
+                plain = self._plan(entry, tuple([v.shape for v in values]))
+                run = Run(next(self._runs), self._entropy)
+                started = time.perf_counter()
+                plain(values, run)
+                unwatched.append(time.perf_counter() - started)
+        return profile.profile_of(records[1:], unwatched[1:])
 
     def observe(self, fetches: Any, feed_dict: Any = None, level: int | None = 0, small: int = 4096) -> Observation:
         """Run once and keep what pictures show: values of small tensors, ranges of large ones, seconds of ops.
@@ -178,4 +189,6 @@ class Inspection(Plans):
         """`with session.debug() as dbg:` runs that stop at breakpoints and go on step by step; see `Debugger`."""
         from graphflow.runtime.watching import debugger
 
+        if self._closed:
+            raise closed_error()
         return debugger.Debugger(self)

@@ -3,7 +3,7 @@
 Policy: SOURCE is a script, run unmodified with what stands after it as its arguments, or a graph in a file.  Of a
 script the last graph that it built or ran is shown; its own output goes where it always goes, so with `--json` the
 answer can be written into a file.  A script that fails ends the command with its exit code, after what can be shown
-was shown.
+was shown.  What can be refused before a script runs is refused then: it may be hours of training.
 
 State: none; what a script did is kept in one `_Seen` while the command runs.
 """
@@ -15,23 +15,24 @@ import contextlib
 import json
 import os
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from graphflow import durable, inspection, render, spec
-from graphflow.debug.script import exit_code, run_script
-from graphflow.errors import InvalidArgumentError, NotFoundError, UnimplementedError, shown
+from graphflow.debug.script import exit_code, print_failure, run_script
+from graphflow.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnimplementedError, shown
 from graphflow.graph import Graph, get_default_graph
 from graphflow.keys import GraphKeys
-from graphflow.render.picture import CHARTS, OF_PROGRAMS, VIEWS
+from graphflow.render import engines
+from graphflow.render.picture import CHARTS, FORMATS, OF_PROGRAMS, PICTURES, VIEWS
 from graphflow.render.units import is_fed
 from graphflow.train.graph_import import import_graph_def
 from graphflow.train.graph_json import GraphDef
 from graphflow.train.meta_graph import read_meta
 
 SHOWN_TYPES = 12
+CHART_FORMATS = ("svg", "png")
 
 
 class _Seen:
@@ -82,10 +83,24 @@ def _ran(arguments: argparse.Namespace, hear: Any = lambda session: None) -> _Se
             run_script(name, arguments.arguments)
         except SystemExit as end:
             seen.code = exit_code(end)
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            print_failure(error, name)
             seen.code = 1
     return seen
+
+
+def _check_writable(path: str | None) -> None:
+    """Raise where a file of that name could not be written."""
+    if path is None or path == "-":
+        return
+    target = os.path.realpath(durable.text_path(path))
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise NotFoundError(f"cannot write {path!r}: there is no such folder", got=folder, hint="make the folder first")
+    if os.path.lexists(target):
+        durable.require_regular(os.stat(target), path)
+    if not os.access(folder, os.W_OK):
+        raise PermissionDeniedError(f"cannot write {path!r}: nothing may be written to its folder", got=folder)
 
 
 def _load(name: str) -> None:
@@ -117,6 +132,7 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """What a graph consists of."""
+    _check_writable(arguments.json)
     seen = _ran(arguments)
     found = summary(seen.graph)
     if arguments.json is not None:
@@ -194,13 +210,14 @@ def draw(arguments: argparse.Namespace) -> int:
     """Draw a graph, or of a script's last run what the compiler made of it."""
     view = arguments.view
     options = {"view": view, "engine": arguments.engine, "color": arguments.color}
+    _check_picture(arguments)
     folded = {"expand": arguments.expand, "depth": arguments.depth}
     if view in OF_PROGRAMS:
-        explanations: list[Any] = []
-        seen = _ran(arguments, lambda session: _keep_runs(session, explanations))
-        if not explanations:
-            raise InvalidArgumentError(f"the view {view!r} is of a run", got="a program that ran nothing")
-        target: Any = _largest(explanations).program
+        runs = _Runs()
+        seen = _ran(arguments, runs.keep)
+        if not runs.explanations:
+            raise runs.nothing(seen, f"the view {view!r} is of a run", "a program that ran nothing")
+        target: Any = runs.largest.program
         options |= {} if view in CHARTS else folded
     else:
         seen = _ran(arguments)
@@ -209,6 +226,18 @@ def draw(arguments: argparse.Namespace) -> int:
     sys.stderr.write(f"drawing {len(seen.graph)} ops\n")
     sys.stdout.write(render.render(target, arguments.out, **options) + "\n")
     return seen.code
+
+
+def _check_picture(arguments: argparse.Namespace) -> None:
+    """Refuse what could not be written or laid out."""
+    able = CHART_FORMATS if arguments.view in CHARTS else FORMATS
+    kind = os.path.splitext(arguments.out)[1].removeprefix(".").lower()
+    if kind not in able:
+        wanted = ", ".join(f".{known}" for known in able)
+        raise InvalidArgumentError("the file's ending says what to write", expected=wanted, got=shown(arguments.out))
+    _check_writable(arguments.out)
+    if kind in PICTURES and arguments.view not in CHARTS:
+        engines.choose(kind, arguments.engine)
 
 
 # -- explain -----------------------------------------------------------------------------------------------------------
@@ -225,11 +254,12 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain(arguments: argparse.Namespace) -> int:
     """What the compiler made of a script's runs."""
-    explanations: list[Any] = []
-    seen = _ran(arguments, lambda session: _keep_runs(session, explanations))
-    if not explanations:
-        raise InvalidArgumentError("nothing was run, so there is nothing to explain", got=shown(arguments.source))
-    chosen = explanations if arguments.all else [_largest(explanations)]
+    _check_writable(arguments.json)
+    runs = _Runs()
+    seen = _ran(arguments, runs.keep)
+    if not runs.explanations:
+        raise runs.nothing(seen, "nothing was run, so there is nothing to explain", shown(arguments.source))
+    chosen = runs.explanations if arguments.all else [runs.largest]
     if arguments.json is not None:
         _answer([json.loads(e.to_json()) for e in chosen], arguments.json)
     else:
@@ -237,24 +267,43 @@ def explain(arguments: argparse.Namespace) -> int:
     return seen.code
 
 
-def _largest(explanations: list[Any]) -> Any:
-    """That of the run with the most instructions: usually the training step."""
-    return max(explanations, key=lambda e: len(e.program.instructions))
+class _Runs:
+    """The explanations of a script's different runs, and what its first failed run failed with."""
 
+    def __init__(self) -> None:
+        self.explanations: list[Any] = []
+        self.failed = ""
 
-def _keep_runs(session: Any, explanations: list[Any]) -> None:
-    """Explain each different run of a session when it is first asked for."""
-    run, known = session.run, set()
+    @property
+    def largest(self) -> Any:
+        """That of the run with the most instructions: usually the training step."""
+        return max(self.explanations, key=lambda e: len(e.program.instructions))
 
-    def explained(fetches: Any, feed_dict: Any = None, *others: Any, **named: Any) -> Any:
-        result = run(fetches, feed_dict, *others, **named)
-        program = session.program(fetches, feed_dict)
-        if id(program) not in known:
-            known.add(id(program))
-            explanations.append(session.explain(fetches, feed_dict))
-        return result
+    def keep(self, session: Any) -> None:
+        """Explain each different run of a session when it is first asked for."""
+        run, known = session.run, set()
 
-    session.run = explained
+        def explained(fetches: Any, feed_dict: Any = None, *others: Any, **named: Any) -> Any:
+            try:
+                result = run(fetches, feed_dict, *others, **named)
+            except Exception as error:
+                self.failed = self.failed or type(error).__name__
+                raise
+            program = session.program(fetches, feed_dict)
+            if id(program) not in known:
+                known.add(id(program))
+                self.explanations.append(session.explain(fetches, feed_dict))
+            return result
+
+        session.run = explained
+
+    def nothing(self, seen: _Seen, idle: str, got: str) -> InvalidArgumentError:
+        """Why there is nothing: a run failed, the script failed before it ran anything, or it ran nothing."""
+        if self.failed:
+            return InvalidArgumentError("the script's run failed, so there is no run to look into", got=self.failed)
+        if seen.code:
+            return InvalidArgumentError("the script failed before it ran anything", got=f"exit code {seen.code}")
+        return InvalidArgumentError(idle, got=got)
 
 
 # -- trace -------------------------------------------------------------------------------------------------------------
@@ -268,6 +317,7 @@ def trace_arguments(parser: argparse.ArgumentParser) -> None:
 
 def trace(arguments: argparse.Namespace) -> int:
     """Trace all runs of a script, for ui.perfetto.dev or chrome://tracing; a file for each session that runs."""
+    _check_writable(arguments.out)
     base, ending = os.path.splitext(arguments.out)
     files: list[str] = []
     with contextlib.ExitStack() as open_traces:
@@ -283,6 +333,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
         seen = _ran(arguments, begin)
     if not files:
-        raise InvalidArgumentError("the script made no session, so there is nothing to trace", got=arguments.source)
+        when = "failed before it made a session" if seen.code else "made no session"
+        raise InvalidArgumentError(f"the script {when}, so there is nothing to trace", got=arguments.source)
     sys.stdout.write("\n".join(files) + "\n")
     return seen.code

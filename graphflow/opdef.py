@@ -256,7 +256,13 @@ def build(definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: d
         return graph.compute(definition, inputs, name, attrs)
     for x in inputs:
         if type(x) is not Tensor or x.graph is not graph or x.dtype is resource:
-            graph, inputs = as_inputs(definition, graph, inputs)
+            try:
+                graph, inputs = as_inputs(definition, graph, inputs)
+            except Error as error:
+                first = next((x for x in inputs if isinstance(x, Tensor)), None)
+                graph = graph if first is None else first.graph
+                _named_in(error, definition, graph, name, source.user_frame(), inputs)
+                raise
             if graph.computes:
                 return graph.compute(definition, inputs, name, attrs)
             break
@@ -312,10 +318,18 @@ def _build_error(
         error = kind(f"{definition.type}: {error}")
     elif error.op_name is None:
         error.summary = f"{definition.type}: {error.summary}"
+    return _named_in(error, definition, graph, name, place, inputs)
+
+
+def _named_in(
+    error: Error, definition: OpDef, graph: Graph, name: str | None, place: source.Source, inputs: Sequence[Any]
+) -> Error:
+    """The error with the op that was about to be built in it, unless it names another one."""
     if error.op_name is None:
+        given = [x for x in inputs if isinstance(x, Tensor) and x.graph is graph]
         whole = isinstance(name, str) and name.endswith("/")  # the scope's own name, to be used as it is
         full = name[:-1] if name and whole else f"{graph.scope.name}{name or definition.type}"
-        error.not_built(full, definition.type, str(place), graph, tuple([x.name for x in inputs]))
+        error.not_built(full, definition.type, str(place), graph, tuple([x.name for x in given]))
     return error
 
 

@@ -252,6 +252,8 @@ class Plans:
     @contextmanager
     def enclosing(self, enclose: Enclose, level: int | None = None) -> Iterator[None]:
         """For the length of this context runs call what `enclose` makes of the function that compiles for a watch."""
+        if self._closed:
+            raise closed_error()
         with self._lock:
             if self._looking is not None:
                 raise FailedPreconditionError(

@@ -149,6 +149,10 @@ def sheet(path: Any, *drawings: Callable[..., None], width: float = 5.0, height:
     """Several drawings side by side in one file; each is a function of `ax`, such as `partial(plot.curves, losses)`."""
     if not drawings:
         raise InvalidArgumentError("a sheet has one drawing or more")
+    for drawing in drawings:
+        if not callable(drawing):
+            wanted = "a function of ax=, such as partial(plot.curves, losses)"
+            raise InvalidArgumentError("a sheet is made of drawings", expected=wanted, got=shown(drawing))
     _write(path, drawings, (width * len(drawings), height))
 
 

@@ -99,7 +99,7 @@ class Memory(NamedTuple):
 
     size: int
     offsets: Mapping[int, int]  # value -> offset in bytes
-    peak_before: int  # bytes if every result had memory of its own until the end of the run: the sum of all of them
+    peak_before: int  # bytes if every result had memory of its own until the end: the sum, those of the arena aligned
     peak_after: int  # bytes of the arena, and at the peak of what is outside it; without the scratch of tiled groups
     freed: Mapping[int, Sequence[tuple[int, int]]] = {}  # to be poisoned: position -> (offset, size) that hold nothing
 

@@ -164,3 +164,23 @@ def test_opencl_calls_it_as_well() -> None:
     with tf.Session(device="opencl") as sess:
         out = sess.run(y * 2.0, {x: [0.0, 1.0, 2.0]})
     assert isinstance(seen[0], np.ndarray) and np.allclose(out, seen[0] * 2.0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "opencl"])
+def test_a_body_that_is_built_already_takes_callbacks(device: str) -> None:
+    if device == "opencl":
+        pytest.importorskip("pyopencl")
+    made: list[Any] = []
+
+    def body(i: Any, s: Any) -> Any:
+        made.append(s * 2.0)
+        return [i + 1, made[-1]]
+
+    result = tf.while_loop(lambda i, s: i < 3, body, [0, 1.0])[1]
+    seen: list[float] = []
+    with tf.Session(device=device) as sess:
+        sess.run(result)
+        with made[0].on_value(lambda value: seen.append(float(value))):
+            assert sess.run(result) == 8.0
+        assert sess.run(result) == 8.0
+    assert seen == [2.0, 4.0, 8.0]

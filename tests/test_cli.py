@@ -284,6 +284,62 @@ def test_what_cannot_be_looked_into_is_told_in_short(
     assert code == 1 and f"python -m graphflow {words[0]}: " in err and said in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "remedy"),
+    [
+        (("render", "-o", "a.bmp"), "the file's ending says what to write", ".png"),
+        (("render", "-o", "a.html", "--view", "memory"), "the file's ending says what to write", ".svg, .png"),
+        (("render", "-o", "nodir/a.png"), "cannot write 'nodir/a.png'", "make the folder"),
+        (("render", "--engine", "none"), "names no engine", "graphviz-pure"),
+        (("show", "--json", "nodir/x.json"), "cannot write 'nodir/x.json'", "make the folder"),
+        (("explain", "--json", "nodir/x.json"), "cannot write 'nodir/x.json'", "make the folder"),
+        (("explain", "--json", "."), "'.' is not a regular file", "a directory"),
+        (("trace", "-o", "nodir/t.json"), "cannot write 'nodir/t.json'", "make the folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_script_runs(
+    words: tuple[str, ...], said: str, remedy: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = called(capsys, *words, "train.py")
+    assert (code, out) == (1, "") and said in err and remedy in err and "Traceback" not in err
+
+
+def test_a_folder_into_which_nothing_may_be_written(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("graphflow.looking.os.access", lambda path, mode: False)
+    code, out, err = called(capsys, "trace", "train.py")
+    assert (code, out) == (1, "") and "nothing may be written to its folder" in err
+
+
+@pytest.mark.parametrize("words", [("explain",), ("render", "-o", "net.svg", "--view", "memory")])
+def test_a_run_that_failed_is_not_nothing(
+    words: tuple[str, ...], script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(SCRIPT.replace("session.run(tf.global_variables_initializer())", "session.run(x)"))
+    code, _, err = called(capsys, *words, "train.py")
+    assert code == 1 and "the script's run failed" in err and "InvalidArgumentError" in err.rpartition("run failed")[2]
+    script.write_text("1 / 0\n")
+    code, _, err = called(capsys, *words, "train.py")
+    assert code == 1 and "the script failed before it ran anything" in err
+
+
+@pytest.mark.parametrize(("text", "last"), [(f"{SCRIPT}1 / 0\n", "1 / 0"), ("x = = 1\n", "SyntaxError")])
+def test_a_traceback_begins_at_the_scripts_own_line(
+    text: str, last: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(text)
+    _, _, err = called(capsys, "show", "train.py")
+    first = next(line for line in err.splitlines() if line.startswith("  File "))
+    assert "train.py" in first and last in err and "runpy" not in err and "looking.py" not in err
+
+
+def test_an_error_of_the_command_line_names_no_line_of_a_program(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "graphflow", "show", "none.py"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1 and "there is no file 'none.py'" in done.stderr and "called at" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [("--view", "side"), ("--color", "mood"), ("--depth", "x"), ("--hops", "1.5")])
 def test_a_wrong_choice_is_a_wrong_call(
     words: tuple[str, ...], script: Path, capsys: pytest.CaptureFixture[str]

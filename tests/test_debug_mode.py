@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -204,3 +205,46 @@ def test_nobody_else_looks_on(tmp_path: Path) -> None:
             with pytest.raises(tf.errors.UnimplementedError, match="looks on at its runs itself"), block():
                 pass
     assert not (tmp_path / "run.json").exists()
+
+
+def test_a_branch_that_is_not_taken_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyopencl")
+    from graphflow_opencl import memory
+
+    numbers = itertools.count(1)
+
+    def rubbish(nbytes: int) -> Any:  # other rubbish in each piece, as memory may have it
+        found = right(nbytes)
+        found[...] = 66 + next(numbers) % 16  # as float32 from 48 to 1e10
+        return found
+
+    right = memory.aligned
+    monkeypatch.setattr(memory, "aligned", rubbish)
+    x = tf.placeholder(tf.float32, [3])
+    w = tf.Variable([1.0, 2.0, 3.0])
+    loss = tf.reduce_sum(tf.cond(tf.reduce_sum(x) > 0.0, lambda: tf.exp(x * w), lambda: tf.sin(x - w)))
+    train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    with tf.debug.DebugMode(device="opencl") as doubting, tf.Session() as plain:
+        for sess in (doubting, plain):
+            sess.run(tf.global_variables_initializer())
+        for sign in (1.0, -1.0, 1.0):
+            found, wanted = (s.run([loss, train], {x: np.full(3, 0.1 * sign)})[0] for s in (doubting, plain))
+            assert np.isclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tolerance", ["x", -1, float("nan"), True])
+def test_a_tolerance_is_a_number_from_zero_on(tolerance: Any) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="tolerance"):
+        tf.debug.DebugMode(tolerance=tolerance)
+
+
+def test_a_function_that_answers_differently_is_no_fault_of_the_compiler() -> None:
+    answers = iter(range(100))
+    x = tf.placeholder(tf.float32, [])
+    y = tf.py_func(lambda v: np.float32(v + next(answers)), [x], tf.float32, name="counts")
+    with (
+        tf.debug.DebugMode() as sess,
+        pytest.raises(tf.errors.FailedPreconditionError, match=r"'counts'.*something else") as met,
+    ):
+        sess.run(y + 1.0, {x: 1.0})
+    assert "py_func" in (met.value.hint or "") and not isinstance(met.value, tf.debug.RewriteError)

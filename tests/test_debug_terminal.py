@@ -112,6 +112,26 @@ def test_mistakes_keep_the_prompt(debug: Any) -> None:
         assert said in out
 
 
+def test_out_of_no_loop_is_to_the_end_of_the_run(debug: Any) -> None:
+    code, out = debug("o; o; q", "-b", "loss")
+    assert code == 0 and out.count("step 0") == 1
+    stops = [line for line in out.splitlines() if "stopped" in line]
+    assert ["[out]" in line for line in stops] == [False, True, False] and "'loop/While'" in stops[1]
+    code, out = debug("o; clear; o; q", "-b", "loss")  # said at the last op: to the next run
+    assert "step 0" in out and "[step]" in [line for line in out.splitlines() if "stopped" in line][-1]
+
+
+def test_what_is_wrong_with_a_command_is_told_in_full(debug: Any) -> None:
+    code, out = debug("step 5; where 3; clear h; set w [1]; set w [[1],[2; picture a.bmp; b; q", "-b", "layer1/h")
+    assert code == 0 and "breakpoint 1: layer1/h" in out
+    for said in (
+        "step takes nothing after it, got '5'", "where takes nothing after it", "clear takes the number",
+        "cannot take a value of that shape; expected [2], got [1]", "is no value; expected 0.5",
+    ):  # fmt: skip
+        assert said in out, said
+    assert any("bmp" in line and "; expected" in line for line in out.splitlines())
+
+
 def test_the_end_of_the_commands_ends_the_script_whatever_it_catches(debug: Any) -> None:
     script = SCRIPT.replace("    sess.run(tf", "    try:\n        sess.run(tf", 1).replace(
         "initializer())\n", "initializer())\n    except Exception:\n        pass\n", 1
@@ -126,7 +146,7 @@ def test_an_op_that_fails_is_shown_with_what_it_read(debug: Any) -> None:
     )
     script = script.replace("[loss, turns]", "bad")
     code, out = debug("w; p layer1/h; c", "-b", "nowhere", script=script)
-    assert code == 1 and "stopped failed in 'Reshape' (Reshape)" in out
+    assert code == 1 and "failed in 'Reshape' (Reshape)" in out and "stopped failed" not in out
     assert "layer1/h = [0.5 0.5]" in out and out.count("(gf)") == 3
 
 

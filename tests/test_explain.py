@@ -189,3 +189,14 @@ def test_the_steps_that_lock_variables_say_so() -> None:
         code = sess.explain(train).code
     (locks,) = [line for line in code.splitlines() if "# locks w," in line]
     assert "ReadVariable" not in locks and code.index("# locks w,") < code.index("# unlocks them")
+
+
+def test_reuse_never_looks_worse_than_none_for_small_values() -> None:
+    x = tf.placeholder(tf.float32, [2], name="x")
+    y = tf.reduce_sum(tf.matmul([[1.0, 2.0]], tf.expand_dims(tf.exp(x), 1)) * 2.0)
+    with tf.Session() as session:
+        explanation = session.explain(y, {x: [1.0, 2.0]})
+    memory = explanation.program.memory
+    assert memory is not None and memory.offsets, "otherwise nothing was planned"
+    assert explanation.peak_after <= explanation.peak_before and explanation.peak_before >= 64 * len(memory.offsets)
+    assert "each value in it rounded up to 64" in str(explanation)

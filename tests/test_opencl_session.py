@@ -702,3 +702,20 @@ def test_a_variable_without_elements_has_a_value() -> None:
         assert session.run(empty).shape == (3, 0)
         with pytest.raises(tf.errors.InvalidArgumentError, match="out of range"):
             session.run(tf.scatter_add(empty, [7], tf.zeros((1, 0))))
+
+
+@pytest.mark.parametrize("rows", ["fed", "variable", "computed"])
+def test_an_index_out_of_range_is_told_with_its_value(rows: str) -> None:
+    x = tf.placeholder(tf.float32, [3])
+    source = {"fed": x, "variable": tf.Variable([1.0, 2.0, 3.0]), "computed": tf.exp(x)}[rows]
+    indices = tf.placeholder(tf.int32, [2])
+    with tf.Session(device="opencl") as sess:
+        sess.run(tf.global_variables_initializer())
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"indices\[1\] = 5 is out of range"):
+            sess.run(tf.gather(source, indices), {x: [1.0, 2.0, 3.0], indices: [0, 5]})
+
+
+def test_memory_that_could_not_be_made_goes_quietly() -> None:
+    from graphflow_opencl.memory import Piece
+
+    Piece.__new__(Piece).__del__()

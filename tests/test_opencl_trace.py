@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -252,3 +253,48 @@ def test_a_variable_is_read_before_it_is_written_whatever_else_the_read_waits_fo
         session.run(v.initializer)
         seen = session.observe([new, late], {nothing: np.zeros(0, np.float32)})
     assert seen.values[old.name].tolist() == [1.0, 2.0] and seen.results[0].tolist() == [2.0, 4.0]
+
+
+def test_what_a_branch_not_taken_would_make_is_no_value() -> None:
+    x = tf.placeholder(tf.float32, [3])
+    w = tf.Variable([1.0, 2.0, 3.0])
+    up, side = tf.placeholder(tf.bool, []), tf.placeholder(tf.bool, [])
+
+    def inner() -> Any:
+        return tf.cond(side, lambda: tf.exp(x * w), lambda: tf.sin(x - w))
+
+    chosen = tf.cond(up, inner, lambda: tf.tanh(x + w))
+    slope = tf.gradients(chosen, [w])[0]
+    branch = chosen.op
+    with tf.Session(device="opencl") as sess, tf.Session() as plain:
+        for one in (sess, plain):
+            one.run(tf.global_variables_initializer())
+        for taken, level in itertools.product(((True, True), (True, False), (False, True)), (0, None)):
+            feed = {x: [0.1, 0.2, 0.3], up: taken[0], side: taken[1]}
+            found, wanted = (s.observe([slope, *branch.outputs], feed, level=level) for s in (sess, plain))
+            names = [{n for n in o.summaries if "/If:" in n} for o in (found, wanted)]
+            assert names[0] == names[1]
+            assert [v is None for v in found.results] == [v is None for v in wanted.results]
+            assert np.allclose(found.results[0], wanted.results[0], rtol=1e-4)
+            assert any(v is None for v in found.results[1:])
+
+
+def test_opencl_blames_the_first_op_and_steps_in_the_order_of_the_program() -> None:
+    w = tf.Variable([1e30, 2.0])
+    loss = tf.reduce_sum(tf.reshape(w * w, [2, 1]) * 1e-10)
+    train = tf.train.AdamOptimizer(0.1).minimize(loss)
+    walks: list[list[str]] = []
+    for device in ("cpu", "opencl"):
+        with tf.Session(device=device) as session:
+            session.run(tf.global_variables_initializer())
+            with pytest.raises(tf.errors.NumericsError, match=r"'mul' \(Mul\) is the first to make Inf"):
+                session.check_numerics([loss, train])
+            with session.debug() as dbg:
+                walks.append([])
+                found = dbg.run([loss, train])
+                while isinstance(found, tf.debug.Stop):
+                    walks[-1].append(found.op.name)
+                    found = dbg.step()
+    moves = {op.name for op in tf.get_default_graph().get_operations() if op.type in ("Shape", "NoOp")}
+    cpu, opencl = ([name for name in walk if name not in moves] for walk in walks)
+    assert cpu == opencl and len(cpu) > 20

@@ -131,6 +131,8 @@ def test_mistakes(tmp_path: Path) -> None:
         plot.surface(lambda p: p, ((0, 1), (0, 1)), tmp_path / "a.png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="one drawing or more"):
         plot.sheet(tmp_path / "a.png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="made of drawings"):
+        plot.sheet(tmp_path / "a.png", 3)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_it_prints_three_tables_and_says_what_is_left_out() -> None:
         profile = session.profile(y, {x: np.zeros(4)}, runs=2)
     text = str(profile)
     assert "by op" in text and "by type" in text and "by line" in text and "and 10 more" in text
-    assert "between them and around them" in text and max(map(len, text.splitlines())) < 240
+    assert "between and around them" in text and max(map(len, text.splitlines())) < 240
     assert len(profile.table("op", limit=None).splitlines()) == 32 and "more" not in profile.table("op", limit=None)
     assert " t0 " in profile.table("op", sort="name", limit=1).splitlines()[2]
     assert repr(profile).startswith("<Profile of 2 runs of ")
@@ -138,7 +139,29 @@ def test_a_training_step_is_done_as_often_as_it_says() -> None:
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         profile = session.profile(tf.assign_add(counter, 1.0), runs=3)
-        assert session.run(counter) == 4.0 and profile.rows[0].calls == 1
+        assert session.run(counter) == 2 * (3 + 1) and profile.rows[0].calls == 1
+
+
+def test_the_looking_on_is_not_taken_for_the_runs_time() -> None:
+    one = record(("a", "Exp", 1, 0.1, 0.4))
+    profile = profile_of([one, one], [0.25, 0.75])
+    assert (profile.unwatched, profile.wall) == (0.5, 1.0)
+    assert str(profile).startswith("profile of 2 runs: unwatched 500.00 ms each; watched 1.00 s each, the shortest 1.")
+    assert "watched: 300.00 ms (30%) in ops, 700.00 ms between and around them" in str(profile)
+    assert json.loads(profile.to_json())["unwatched"] == 0.5
+    assert "unwatched" not in str(profile_of([one]))
+
+
+def test_watched_and_unwatched_runs_take_turns(tmp_path: Path) -> None:
+    order: list[Any] = []
+    x = tf.placeholder(tf.float32, [])
+    y = tf.py_func(lambda value: order.append(value) or value, [x], tf.float32)
+    with tf.Session() as session:
+        profile = session.profile(y, {x: 1.0}, runs=3)
+        assert len(order) == 2 * (3 + 1) and profile.runs == 3
+        assert profile.unwatched is not None
+        with session.trace(tmp_path / "run.json"):  # here no run is unwatched
+            assert session.profile(y, {x: 1.0}, runs=1).unwatched is None
 
 
 def test_a_loop_counts_its_turns() -> None:

@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -414,3 +415,20 @@ def test_an_observed_run_gives_values_and_times() -> None:
     assert node(view, "total").value == "nan" and node(view, "total").bad and not node(view, "x").bad
     assert (node(view, "root").seconds or 0) > 0
     assert node(drawn(run=seen, values={total: np.float32(7.0)}), "total").value == "7", "what is given counts more"
+
+
+def test_an_error_of_numerics_is_drawn_line_by_line(tmp_path: Path) -> None:
+    x = tf.placeholder(tf.float32, [3], name="x")
+    with tf.name_scope("a_scope_whose_name_is_rather_long"), tf.name_scope("and_another_one_that_is_long_as_well"):
+        y = tf.log(tf.subtract(x, 5.0, name="less"), name="the_logarithm_of_it")
+    with tf.Session() as session, pytest.raises(tf.errors.NumericsError) as caught:
+        session.check_numerics(y, {x: [1.0, 2.0, 9.0]})
+    drawn = json.loads(Path(caught.value.render(tmp_path / "e.json")).read_text(encoding="utf-8"))
+    (red,) = [node for node in drawn["nodes"] if node.get("bad")]
+    text = "\n".join(red["lines"])
+    assert "\\n" not in text and all("\n" not in line for line in red["lines"])
+    result = next(i for i, line in enumerate(red["lines"]) if line.startswith("got a_scope"))
+    first = next(i for i, line in enumerate(red["lines"]) if line.startswith("a_scope"))
+    assert first > result and "…" not in drawn["title"], "the result, then the input on lines of its own"
+    said = " ".join([drawn["title"], *drawn["caption"]])
+    assert said.startswith(caught.value.summary), "what did not fit into the title stands below it"

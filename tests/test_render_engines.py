@@ -268,6 +268,38 @@ def test_a_failing_program_is_a_typed_error() -> None:
         engines.draw(View("", (), ()), "digraph {", "png")
 
 
+def test_what_a_program_fails_at_is_drawn_in_a_simpler_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    model()
+    view = render.as_view(tf.get_default_graph(), expand="all")
+    tried: list[str] = []
+
+    def fails(place: str, view: View, text: str, kind: str, timeout: float) -> bytes:
+        tried.append(text)
+        if len(tried) < works_at:
+            raise tf.errors.UnknownError("trouble in init_rank")
+        return b"drawn"
+
+    monkeypatch.setitem(engines.ENGINES, "dot", engines.ENGINES["dot"]._replace(find=lambda: "dot", draw=fails))
+    for works_at in (1, 2, 3):
+        tried.clear()
+        assert picture.content_of(view, "svg", engine="dot") == b"drawn" and len(tried) == works_at
+    assert ["newrank" in text for text in tried] == [False, True, True]
+    assert ["cluster" in text for text in tried] == [True, True, False]
+    works_at = 4
+    tried.clear()
+    with pytest.raises(tf.errors.UnknownError, match="init_rank"):
+        picture.content_of(view, "svg", engine="dot")
+
+
+def test_the_program_that_failed_is_quoted_without_its_warnings(tmp_path: Path) -> None:
+    failing = tmp_path / "failing"
+    failing.write_text("#!/bin/sh\necho 'Warning: no value for width' >&2\necho 'Error: trouble' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    with pytest.raises(tf.errors.UnknownError, match=r"budget=.*\.dot") as caught:
+        engines.run_program(str(failing), b"digraph {}", "png", 60)
+    assert caught.value.got == "Error: trouble"
+
+
 def test_a_slow_program_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(command: list[str], timeout: float, **rest: Any) -> None:
         raise subprocess.TimeoutExpired(command, timeout)
@@ -297,6 +329,38 @@ def test_options_that_are_none(options: dict[str, Any], tmp_path: Path) -> None:
     model()
     with pytest.raises(tf.errors.InvalidArgumentError):
         render.write(tf.get_default_graph(), tmp_path / "g.svg", **options)
+
+
+def test_an_option_that_there_is_not_is_told_with_the_nearest(tmp_path: Path) -> None:
+    model()
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"(?s)'titel'.*expected: format.*title, expand.*mean 'title'"
+    ):
+        render.write(tf.get_default_graph(), tmp_path / "g.svg", titel="x")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?s)'colour'.*color"):
+        render.write(tf.get_default_graph(), tmp_path / "g.svg", colour="time")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="seconds= or run="):
+        render.write(tf.get_default_graph(), tmp_path / "g.svg", color="time")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("view", ["schedule", "memory"])
+def test_a_chart_has_a_title_and_no_other_option_of_graphs(view: str, tmp_path: Path) -> None:
+    with tf.Session() as session:
+        program = session.program(tf.sin(tf.ones([2])))
+    plain, entitled = (
+        Path(render.write(program, tmp_path / f"{i}.svg", view, title=title)).read_text(encoding="utf-8")
+        for i, title in enumerate((None, "Two & <two>"))
+    )
+    assert entitled.count("Two &amp; &lt;two&gt;") == 2 and "Two" not in plain, "a text, and the title of the file"
+    heights = [float(svg.split('height="')[1].split('"')[0]) for svg in (plain, entitled)]
+    assert heights[1] > heights[0]
+    assert Path(render.write(program, tmp_path / "a.png", view, title="Two")).read_bytes().startswith(STARTS["png"])
+    for options in ({"budget": 3}, {"around": "Sin"}):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"the view '{view}' takes no option"):
+            render.write(program, tmp_path / "b.svg", view, **options)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="title is"):
+        render.write(program, tmp_path / "b.svg", view, title=3)
 
 
 # -- notebooks -----------------------------------------------------------------------------------------------------

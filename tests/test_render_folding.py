@@ -72,6 +72,19 @@ def test_equal_scopes_in_a_row_are_a_stack() -> None:
     assert {"block_7/Sin", "block_7/Cos"} <= names(view) and "block_8" in names(view)
 
 
+def test_many_equal_layers_are_a_pile_as_their_gradients_are() -> None:
+    h: Any = tf.placeholder(tf.float32, [None, 8], name="x")
+    for i in range(40):
+        with tf.variable_scope(f"layer{i}"):
+            h = tf.nn.relu(tf.matmul(h, tf.get_variable("w", [8, 8])) + tf.get_variable("b", [8]))
+    tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(tf.square(h), name="loss"))
+    graph = tf.get_default_graph()
+    piles = {n.kind: n.lines[:2] for n in render.as_view(graph).nodes if "alike" in "".join(n.lines)}
+    assert piles[FORWARD] == ("layer0 … layer39", "40 alike") and "layer1" in piles[GRADIENT][0]
+    assert "layer7" in {n.lines[0] for n in render.as_view(graph, expand="layer3").nodes}, "who asks sees into it"
+    assert len(render.as_view(graph, budget=1000).nodes) > 200
+
+
 def test_scopes_that_differ_are_no_stack() -> None:
     y: Any = tf.placeholder(tf.float32, [8], name="x")
     for i in range(12):
@@ -153,6 +166,12 @@ def test_around_a_tensor() -> None:
     assert [n.name for n in outside] == ["a"] and outside[0].of == ""
 
 
+def test_more_hops_than_there_are_edges_take_no_longer() -> None:
+    graph = chain(5)
+    near = render.as_view(graph, around=graph.get_operations()[0], hops=10**12)
+    assert len(near.nodes) == len(render.as_view(graph).nodes)
+
+
 def test_between_two_tensors() -> None:
     x = tf.placeholder(tf.float32, [], name="x")
     a, side = tf.sin(x, name="a"), tf.cos(x, name="side")
@@ -210,6 +229,20 @@ def test_mistakes_are_typed_errors() -> None:
         render.as_view("graph")
     with pytest.raises(tf.errors.InvalidArgumentError, match="a mapping"):
         render.as_view(graph, values=[1.0])  # type: ignore[arg-type]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="an array of numbers or text"):
+        render.as_view(graph, values={"x:0": object()})
+    for seconds in ({"loss": "x"}, {"loss": -1.0}, {"loss": float("nan")}, {"loss": True}):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="0 or more"):
+            render.as_view(graph, seconds=seconds)  # type: ignore[arg-type]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from tensors, ops or names"):
+        render.as_view(graph, seconds={3: 1.0})
+    for key in ("loss/Mean", "loss/Mean:0", graph.get_operation_by_name("loss/Mean")):
+        timed = {n.name: n.seconds for n in render.as_view(graph, expand="all", seconds={key: 0.5}).nodes}
+        assert timed["loss/Mean"] == 0.5
+    with pytest.raises(tf.errors.InvalidArgumentError, match="title is"):
+        render.as_view(graph, title=3)  # type: ignore[arg-type]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="around=tensor"):
+        render.as_view(graph, hops=3)
     with tf.Graph().as_default():
         stranger = tf.placeholder(tf.float32, [], name="stranger")
     for options in ({"around": stranger}, {"between": (stranger, "x")}):

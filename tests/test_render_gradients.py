@@ -156,6 +156,44 @@ def test_symbols_are_short_and_different() -> None:
     assert found[0] == found[3] == "same" and len(set(found)) == 3 and max(map(len, found)) <= 14
 
 
+def test_a_name_in_several_scopes_is_told_apart_by_its_scope() -> None:
+    h: Any = tf.placeholder(tf.float32, [2, 3], name="x")
+    for i in range(3):
+        with tf.variable_scope(f"layer{i}"):
+            h = tf.tanh(tf.matmul(h, tf.get_variable("w", [3, 3])), name="h")
+    tf.gradients(tf.reduce_mean(h, name="loss"), tf.trainable_variables())
+    view = render.as_view(tf.get_default_graph(), "gradients")
+    assert [n.lines[0] for n in view.nodes if n.kind == VARIABLE] == ["layer0/w", "layer1/w", "layer2/w"]
+    ends = {n.lines[0] for n in view.nodes if n.kind == GRADIENT}
+    assert {f"dloss/d(layer{i}/w)" for i in range(3)} <= ends, "a slash in a name is no quotient"
+    assert "t3 = layer1/h layer2/w" in formulas(view)
+
+
+def test_names_that_nothing_tells_apart_are_numbered() -> None:
+    gates = tf.split(tf.placeholder(tf.float32, [4], name="x"), 2, name="gates")
+    symbols = Symbols([gates[0].op.name])
+    assert [symbols.of(t) for t in gates] == ["gates", "gates_1"]
+
+
+def test_a_loop_is_called_what_its_formulas_call_it() -> None:
+    w = tf.placeholder(tf.float32, [], name="w")
+    _, last = tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * w), [0, 1.0])
+    tf.gradients(tf.square(last, name="loss"), [w])
+    view = render.as_view(tf.get_default_graph(), "gradients")
+    (loop,) = [n.lines[0] for n in view.nodes if n.type == "While"]
+    labels = formulas(view)
+    assert any(label.startswith(f"{loop} = While(") for label in labels)
+    assert f"dloss/d{loop} = 2{loop}" in labels and f"dloss/dw = dloss/d{loop} · d{loop}/dw" in labels
+
+
+def test_each_output_that_has_a_derivative_adds_a_term() -> None:
+    x = tf.placeholder(tf.float32, [4], name="x")
+    a, b = tf.split(x, 2, name="gates")
+    tf.gradients(tf.reduce_sum(a * b, name="y"), [x])
+    labels = formulas(render.as_view(tf.get_default_graph(), "gradients"))
+    assert "dy/dx = dy/dgates · dgates/dx + dy/dgates_1 · dgates_1/dx" in labels
+
+
 def test_without_a_gradient_the_error_says_how_to_build_one() -> None:
     tf.square(tf.placeholder(tf.float32, []))
     with pytest.raises(tf.errors.FailedPreconditionError, match=r"tf\.gradients"):

@@ -306,3 +306,19 @@ def test_what_was_compiled_for_a_trace_is_used_again(monkeypatch: pytest.MonkeyP
         for _ in range(5):
             session.run(y, {x: 1.0}, options=FULL)
     assert len(compiled) == 1
+
+
+@pytest.mark.parametrize(
+    "enter",
+    [
+        lambda session, path: session.trace(path),
+        lambda session, path: session.debug(),
+        lambda session, path: session.checking_numerics(),
+    ],
+)
+def test_a_closed_session_is_refused_at_the_door(enter: Any, tmp_path: Path) -> None:
+    session = tf.Session()
+    session.close()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="closed Session"), enter(session, tmp_path / "t.json"):
+        pytest.fail("it was let in")
+    assert not (tmp_path / "t.json").exists()

@@ -37,6 +37,16 @@ def arranged(
     return _host_together(_ordered(joined))
 
 
+def in_program_order(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes as they are, for whoever follows them one after the other."""
+    numbers = itertools.count()
+    out = []
+    for node in nodes:
+        launches = [launch for piece in _split(node, numbers) for launch in piece.launches]
+        out.append(node._replace(launches=tuple(launches)))
+    return out
+
+
 def _split(node: Node, numbers: Iterator[int]) -> list[Node]:
     """A node for each launch.  Memory that launches share gets a number of its own in the whole plan."""
     scratch: dict[int, int] = {}

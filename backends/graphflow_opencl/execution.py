@@ -120,7 +120,7 @@ class OpenCLExecutable:
         self._context = context
         self._device = device
         self._store = store
-        self._plan = Lowering(program, device, context.soft_placement).plan()
+        self._plan = Lowering(program, device, context.soft_placement, _one_by_one(program, context)).plan()
         self._tasks = _tasks(self._plan, context)
         self._frames: dict[bool, list[Frame]] = {True: [], False: []}
         self._inline = device.inline is not None and is_short(self._plan, device.traits)
@@ -234,9 +234,16 @@ class OpenCLExecutable:
         """A fetched value for another program of this backend."""
         plan = self._plan
         home = plan.home(v)
+        if home in frame.absent:
+            return None
         if home in plan.variables and v != home:
             return frame.copied(v)
         return frame.copied(v) if frame.is_passing(home) else frame.on_device(v)
+
+
+def _one_by_one(program: Program, context: Context) -> bool:
+    """Whether someone follows the program as it was written, op by op."""
+    return context.watch is not None and context.watch.wants_values and program.level == 0
 
 
 def _tasks(plan: Plan, context: Context) -> list[Any]:

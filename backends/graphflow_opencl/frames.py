@@ -68,6 +68,7 @@ class Frame:
         self._small: dict[int, Piece] = {}
         self._wrapped: dict[int, dict[tuple[int, int], Any]] = {}  # buffers over arrays of the caller's
         self._given: set[int] = set()  # results whose array the caller has got
+        self.absent: set[int] = set()  # homes without a value in this run: of a branch that was not taken
         self._layout = layout
         self.loose = layout.loose
         self._arena = Piece(device, layout.size) if layout.size else None
@@ -250,6 +251,7 @@ class Frame:
 
     def _take(self, feeds: Sequence[Any], cells: Sequence[tuple[int, Any]]) -> None:
         """Bind what this run is given, and the memory of its results."""
+        self.absent.clear()
         if cells is not self._cells:  # an executable has the same ones in every run
             for home, cell in cells:
                 self._give_cell(home, cell)
@@ -301,6 +303,9 @@ class Frame:
     def _feed(self, v: int, value: Any) -> None:
         kind = type(value)
         if kind is not np.ndarray:
+            if value is None:
+                self.absent.add(v)
+                return
             if kind is DeviceArray:
                 if value.device is self.device:
                     self.bind(v, value.buffer, value.host, value.owner)
@@ -404,6 +409,8 @@ class Frame:
     def on_host(self, v: int) -> Any:
         """A value for the host, which has waited: an array that it must not keep, a cell or an object."""
         home = self.plan.home(v)
+        if home in self.absent:
+            return None
         if home in self.values and (home == v or home not in self.plan.variables):
             return self.values[home]
         host = self.hosts.get(home)
@@ -425,7 +432,7 @@ class Frame:
         """A value for an executable of this backend: as it lies on the device, a cell or an object."""
         home = self.plan.home(v)
         handle = home == v and (home in self.plan.variables or home in self.plan.on_host)
-        if handle or home not in self.buffers:
+        if handle or home in self.absent or home not in self.buffers:
             return self.on_host(v)
         host = self._seen_as(self.hosts.get(home), v)
         dims, dtype = self.plan.shape(v), self.plan.array_type(v)
@@ -437,8 +444,9 @@ class Frame:
     def put(self, v: int, value: Any) -> None:
         """Store what a task made."""
         home = self.plan.home(v)
-        if value is None and home not in self.plan.on_host:
-            return  # of the branch that was not taken: only such a branch reads it
+        if value is None:  # of the branch that was not taken: only such a branch reads it
+            self.absent.add(home)
+            return
         if home in self.plan.on_host:
             self.values[home] = value.numpy() if type(value) is DeviceArray else value
         elif type(value) is DeviceArray:

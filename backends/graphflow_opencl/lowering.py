@@ -19,7 +19,7 @@ from graphflow.errors import InvalidArgumentError
 from graphflow.program import Group, Instruction, Program
 from graphflow.spec import is_concrete, nbytes, numel
 from graphflow_opencl import fused, hosting, line_sets, line_text, line_work, merging, preferences
-from graphflow_opencl.arranging import arranged
+from graphflow_opencl.arranging import arranged, in_program_order
 from graphflow_opencl.convolution import conv_launches
 from graphflow_opencl.devices import Device
 from graphflow_opencl.epilogues import Epilogue, epilogues
@@ -38,11 +38,14 @@ MOST_MERGED = 16 << 20  # bytes that a launch moves to be merged with others
 class Lowering:
     """One program on its way to a plan."""
 
-    def __init__(self, program: Program, device: Device, soft: bool) -> None:
+    def __init__(self, program: Program, device: Device, soft: bool, one_by_one: bool = False) -> None:
         self.device = device
         self.soft = soft  # what the device lacks may be done by the host
         self.values = list(program.values)
-        program, self._line_sets = line_sets.gathered(program, self.values, self._takes, self._enough)
+        self._one_by_one = one_by_one  # each instruction a node, in the program's order: someone follows it
+        self._line_sets: Sequence[line_sets.LineSet] = ()
+        if not one_by_one:
+            program, self._line_sets = line_sets.gathered(program, self.values, self._takes, self._enough)
         self.program = program
         self._facts = facts = facts_of(program)
         self.values = list(facts.values)
@@ -60,9 +63,11 @@ class Lowering:
         groups = {g.begin: g for g in self.program.groups}
         lines = {found.begin: found for found in self._line_sets}
         taken = {p for found in self._line_sets for p in range(found.begin, found.end)}
-        folds = {f.positions[-1]: f for f in self._folds() if taken.isdisjoint(f.positions)}
+        found_folds = () if self._one_by_one else self._folds()
+        folds = {f.positions[-1]: f for f in found_folds if taken.isdisjoint(f.positions)}
         waiting = {p for f in folds.values() for p in f.positions}
-        ends = {p: e for p, e in self._epilogues().items() if (waiting | taken).isdisjoint(e.positions)}
+        found_ends = {} if self._one_by_one else self._epilogues()
+        ends = {p: e for p, e in found_ends.items() if (waiting | taken).isdisjoint(e.positions)}
         waiting |= {p for e in ends.values() for p in e.positions}
         position, instructions = 0, self.program.instructions
         while position < len(instructions):
@@ -403,9 +408,12 @@ class Lowering:
         return moved <= MOST_MERGED and merging.fits(launch)
 
     def _finished(self) -> Plan:
-        order = arranged(
-            self.nodes, lambda v: self.homes.get(v, v), self._mergeable, merging.merged, merging.scratch_written
-        )
+        if self._one_by_one:
+            order = in_program_order(self.nodes)
+        else:
+            order = arranged(
+                self.nodes, lambda v: self.homes.get(v, v), self._mergeable, merging.merged, merging.scratch_written
+            )
         nodes, before = without_milestones(order)
         on_host = set()
         for node in nodes:

@@ -42,8 +42,8 @@ class Piece:
         return None if self.bytes is None else np.ndarray(dims, dtype, self.bytes, offset)
 
     def __del__(self) -> None:
-        store = self.store
-        if store is not None:
+        store = getattr(self, "store", None)
+        if store is not None and hasattr(self, "buffer"):  # else it could not be made
             store.give(self.buffer, self.bytes, self.nbytes)
 
 

@@ -5,7 +5,8 @@ for after each node.  Who wants times alone, and has a place for those of a queu
 others do: the queues keep the times of what they did, by the device's clock, and these are handed over when all of it
 is done.  The device and Python read different clocks: what was queued was queued between two readings of Python's, so
 these tell the distance.  What needs no node (a view, a variable that is read where it lies) is done in no time, after
-the node that it waits for, and before the one that writes over what it reads.
+the node that it waits for, and before the one that writes over what it reads; as late as its place in the program says,
+if what it reads is still there then.
 
 State: a frame's own queues, and the events of the run that goes on.
 """
@@ -170,14 +171,16 @@ class ObservedFrame(Frame):
     # -- values ----------------------------------------------------------------------------------------------------
 
     def _is_there(self, v: int) -> bool:
-        """Whether a value lies anywhere: what is made and read within one kernel does not."""
+        """Whether a value lies anywhere: not what is within one kernel, or in a branch not taken."""
         home = self.plan.home(v) if v >= 0 else v
+        if home in self.absent:
+            return False
         return home in self.values or home in self.hosts
 
     def _made(self, node: Node) -> dict[int, Any]:
         made = [v for ins in node.instructions for v in ins.outputs if v >= 0]
         if not self._wants_values:  # what lies on the host has a shape that the program may not know
-            return {v: self.values[v] for v in made if v in self.values}
+            return {v: self.values[v] for v in made if v in self.values and v not in self.absent}
         written = set(node.writes)
         return {v: self.on_host(v) for v in made if self.plan.home(v) in written and self._is_there(v)}
 
@@ -235,15 +238,35 @@ def _without_node(plan: Plan, tasks: Sequence[Any]) -> dict[int, list[tuple[Inst
             maker.update((v, number) for ins in node.instructions for v in ins.outputs)
     out: dict[int, list[tuple[Instruction]]] = {}
     writers = _writers(plan)
+    earlier = _earlier(plan)
+    last_use = {v: number for number, node in enumerate(plan.nodes) for v in (*node.reads, *node.writes)}
+    last_use.update(
+        dict.fromkeys((*map(plan.home, plan.program.fetches), *plan.variables, *plan.fixed), len(plan.nodes))
+    )
     for position, ins in enumerate(plan.program.instructions):
         if ins.key not in done and ins.outputs and plan.program.handles.keys().isdisjoint(ins.outputs):
             waits = [maker.get(v, -1) for v in ins.inputs] + [done.get(key, -1) for key in ins.after]
             homes = {plan.home(v) for v in ins.outputs if v >= 0}
             over = [node for home in homes for place, node in writers.get(home, ()) if place > position]
-            number = min([max(waits, default=-1), *[node - 1 for node in over]])
+            lasts = [last_use.get(plan.home(v), -1) for v in (*ins.inputs, *ins.outputs) if v >= 0]
+            place = min([earlier[position], *lasts])  # later than that, its memory may be another value's
+            number = min([max([*waits, place]), *[node - 1 for node in over]])
             done[ins.key] = number
             maker.update(dict.fromkeys(ins.outputs, number))
             out.setdefault(number, []).append((ins,))
+    return out
+
+
+def _earlier(plan: Plan) -> list[int]:
+    """For each place in the program the last of the first nodes that all stand before it."""
+    places = {ins.key: place for place, ins in enumerate(plan.program.instructions)}
+    out: list[int] = []
+    number = -1
+    ends = [max([places.get(ins.key, 0) for ins in node.instructions]) for node in plan.nodes]
+    for position in range(len(plan.program.instructions)):
+        while number + 1 < len(ends) and ends[number + 1] < position:
+            number += 1
+        out.append(number)
     return out
 
 

@@ -2,7 +2,7 @@
 
 Policy: each check has a word of its own on the device, in which the kernel leaves the place of the first element that
 it refuses.  The words are looked at when the host waits; the error is that of the earliest instruction, in NumPy's
-words where what it read is still there.
+words where the element that was refused is still there.
 
 State: the words, and which check has which.
 """
@@ -73,16 +73,23 @@ class Refusals:
             raise self._explained(status.explain(position), ins, on_host)
 
     def _explained(self, error: Exception, ins: Instruction, on_host: Callable[[int], Any]) -> Exception:
-        """The error for what a kernel met; NumPy's words for it where what it read is still there."""
-        plan = self._plan
-        lasting = plan.fixed.keys() | set(plan.program.feeds)
-        if all(plan.home(v) in lasting for v in ins.inputs):
-            try:
-                load_backend("numpy").evaluate(ins, [on_host(v) for v in ins.inputs])
-            except Error as found:
-                error = found
+        """The error for what a kernel met; NumPy's words for it where the bad element is still there."""
         if not isinstance(error, Error):
             return error
+        plan = self._plan
+        lasting = plan.fixed.keys() | set(plan.program.feeds)
+        there = [plan.home(v) in lasting for v in ins.inputs]
+        if any(there) and plan.variables.isdisjoint(ins.inputs):
+            # Zeros stand for what is gone; if it was that which was refused, NumPy finds nothing, or another place.
+            values = [on_host(v) if kept else self._zeros(v) for v, kept in zip(ins.inputs, there, strict=True)]
+            try:
+                load_backend("numpy").evaluate(ins, values)
+            except Error as found:
+                if all(there) or error.got is None and found.summary.startswith(error.summary.partition(" ")[0]):
+                    error = found
         specs = [plan.values[v] for v in ins.inputs]
         error.got = error.got or ", ".join(f"{s.dtype.name}{describe(s.dims)}" for s in specs)
         return error.attach(ins.op)
+
+    def _zeros(self, v: int) -> Any:
+        return np.broadcast_to(self._plan.array_type(v).type(0), self._plan.shape(v))

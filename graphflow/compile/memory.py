@@ -233,7 +233,7 @@ def _peaks(facts: Facts, planned: Mapping[int, int]) -> tuple[int, int]:
         for v in ins.outputs:
             if v < 0 or not sizes[v]:
                 continue
-            total += sizes[v]
+            total += arena.aligned(sizes[v]) if v in planned else sizes[v]  # as the arena counts them
             if v not in planned and v not in facts.hidden:
                 changes[lives.birth[v]] = changes.get(lives.birth[v], 0) + sizes[v]
                 changes[lives.death[v] + 1] = changes.get(lives.death[v] + 1, 0) - sizes[v]

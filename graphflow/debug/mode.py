@@ -4,7 +4,8 @@ Policy: the program of level 0 runs beside the session's own, on variables of it
 with the same random numbers; so what a run assigns is assigned once.  Every value that both have is compared, bit for
 bit where the level promises that.  Feeds are frozen, released memory is filled with rubbish.  If the two differ, passes
 are switched off from the last to the first until they agree: the pass that was switched off last is named.  What acts
-on the world (`Print`, `py_func`, callbacks) acts twice; a `py_func` that gives something else each time differs.
+on the world (`Print`, `py_func`, callbacks) acts twice; before a pass is blamed, the program of level 0 runs once more:
+if it does not agree with itself, a function of the user's answers differently each time, and no pass is at fault.
 
 State: the variables and plans of the second program; one run at a time.
 """
@@ -21,7 +22,14 @@ from graphflow.backend import Cell, Executable, Run
 from graphflow.compile import pipeline
 from graphflow.debug.records import Difference, Outcome, Values, first_difference, nearly
 from graphflow.dtypes import resource
-from graphflow.errors import Error, RewriteError, UnimplementedError
+from graphflow.errors import (
+    Error,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    RewriteError,
+    UnimplementedError,
+    shown,
+)
 from graphflow.plans import Enclose, Entry, Onlooker
 from graphflow.runtime.selection import check_options
 from graphflow.session import Session
@@ -71,6 +79,7 @@ class DebugMode(Session):
     """
 
     def __init__(self, *arguments: Any, tolerance: float | None = None, **options: Any) -> None:
+        _check_tolerance(tolerance)
         super().__init__(*arguments, **{"debug_memory": True, **options})
         self._tolerance = tolerance
         self._beside: dict[str, Cell] = {}
@@ -226,6 +235,28 @@ class DebugMode(Session):
         rounding = ROUNDING[width]
         return nearly(a, b, scale, rounding.norm if self._tolerance is None else self._tolerance, rounding.unit)
 
+    def _changing(
+        self,
+        entry: Entry,
+        given: Sequence[Any],
+        number: int,
+        before: dict[str, Any],
+        wanted: Outcome,
+        reference: Values,
+    ) -> Error | None:
+        """The error if the program as it was written does not even agree with itself."""
+        again = Values()
+        executable = self._made(entry, given, _Beside(self, again, pipeline.Options(0)))
+        outcome = self._outcome(entry, executable, again, given, number, before)
+        found = self._difference(entry, wanted, outcome, reference, again)
+        if found is None:
+            return None
+        return FailedPreconditionError(
+            f"two runs of the program as it was written differ, so there is nothing to compare: {found.what}",
+            op=found.op, expected=found.expected, got=found.got,
+            hint="DebugMode runs everything twice: a py_func has to answer the same each time it gets the same",
+        )  # fmt: skip
+
     def _blamed(
         self,
         entry: Entry,
@@ -235,8 +266,11 @@ class DebugMode(Session):
         wanted: Outcome,
         reference: Values,
         difference: Difference,
-    ) -> RewriteError:
+    ) -> Error:
         """The error, with the pass whose absence makes the difference go away."""
+        changing = self._changing(entry, given, number, before, wanted, reference)
+        if changing is not None:
+            return changing
         names = [row.name for row in self.options.table if row.name not in self._backend.own_passes]
         guilty = None
         for count in reversed(range(len(names))):
@@ -258,6 +292,16 @@ class DebugMode(Session):
         )
         error.pass_name = guilty
         return error
+
+
+def _check_tolerance(tolerance: Any) -> None:
+    number = isinstance(tolerance, (int, float, np.integer, np.floating)) and not isinstance(tolerance, bool)
+    if tolerance is not None and not (number and tolerance >= 0):  # a NaN is not
+        raise InvalidArgumentError(
+            "the tolerance is a part of a value's norm",
+            expected="a number from 0 on, such as 0.01",
+            got=shown(tolerance),
+        )
 
 
 def _frozen(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from graphflow.errors import Error, InvalidArgumentError
+from graphflow.errors import Error, InvalidArgumentError, shown
 from graphflow.runtime.watching import stepping
 from graphflow.runtime.watching.breakpoints import all_operations
 from graphflow.runtime.watching.looking import Looker
@@ -78,11 +78,17 @@ class Prompt(cmd.Cmd):
 
     def onecmd(self, line: str) -> bool:
         """One command; what it refuses is told."""
+        command, rest, _ = self.parseline(line)
+        if command in ALONE and rest:
+            self._say(f"{command} takes nothing after it, got {shown(rest)}")
+            return False
         try:
             return bool(super().onecmd(line))
         except Error as error:
+            expected = f"; expected {error.expected}" if error.expected else ""
+            got = f", got {error.got}" if error.got else ""
             hint = f" ({error.hint})" if error.hint else ""
-            self._say(f"{error.summary}{hint}")
+            self._say(f"{error.summary}{expected}{got}{hint}")
             return False
 
     def parseline(self, line: str) -> tuple[str | None, str | None, str]:
@@ -121,7 +127,7 @@ class Prompt(cmd.Cmd):
         return self._go(stepping.OVER)
 
     def do_out(self, arg: str) -> bool:
-        """out: to the end of the loop or branch we are in."""
+        """out: to the end of the loop or branch we are in; outside of any, to the end of the run."""
         return self._go(stepping.OUT)
 
     def do_continue(self, arg: str) -> bool:
@@ -154,7 +160,11 @@ class Prompt(cmd.Cmd):
 
     def do_clear(self, arg: str) -> None:
         """clear [NUMBER]: take away one breakpoint, or all."""
-        self._here().clear(int(arg) if arg.isdecimal() else None)
+        if arg and not arg.isdecimal():
+            raise InvalidArgumentError(
+                "clear takes the number of a breakpoint", got=shown(arg), hint="break lists them"
+            )
+        self._here().clear(int(arg) if arg else None)
 
     # -- looking -------------------------------------------------------------------------------------------------
 
@@ -221,6 +231,8 @@ LETTERS = {
     "s": "step", "n": "next", "o": "out", "c": "continue", "cont": "continue", "f": "finish", "q": "quit",
     "exit": "quit", "b": "break", "w": "where", "l": "list", "p": "print", "v": "vars", "h": "help", "?": "help",
 }  # fmt: skip
+
+ALONE = frozenset({"step", "next", "out", "continue", "finish", "quit", "where", "list", "vars"})
 
 
 def _literal(text: str) -> Any:

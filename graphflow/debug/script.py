@@ -9,6 +9,7 @@ import contextlib
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 
 
@@ -28,6 +29,14 @@ def _as_main(script: str, arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv, sys.path[:] = argv, path
+
+
+def print_failure(error: BaseException, script: str) -> None:
+    """The traceback as Python itself would print it: from the script's first frame on."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename != script:
+        frame = frame.tb_next
+    traceback.print_exception(error.with_traceback(frame))
 
 
 def exit_code(end: SystemExit) -> int:

@@ -122,7 +122,8 @@ class Callback:
     """
 
     def __init__(self, tensor: Any, function: Callable[[Any], Any]) -> None:
-        self.tensor = constants.convert_to_tensor(tensor)
+        # a tensor is taken as it is: it may be of a body that is built already
+        self.tensor = tensor if isinstance(tensor, Tensor) else constants.convert_to_tensor(tensor)
         if not callable(function):
             raise DTypeError("on_value takes a function of the value", op=self.tensor.op, got=repr(function)[:80])
         if self.tensor.dtype is dtypes.resource:

@@ -15,7 +15,8 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphflow.errors import (
@@ -31,6 +32,7 @@ from graphflow.render.view import View
 
 VARIABLE = "GRAPHFLOW_RENDER_ENGINE"
 INSTALL = 'pip install "graphviz-pure>=0.2,<1"'
+OTHERWISE = 'budget= draws fewer nodes, engine="matplotlib" lays out by itself, and a .dot file is for any program'
 
 
 class Engine(NamedTuple):
@@ -63,12 +65,28 @@ def choose(kind: str, engine: str | None = None) -> Engine:
     return found
 
 
-def draw(view: View, text: str, kind: str, engine: str | None = None, timeout: float = 120.0) -> bytes:
-    """The view, whose DOT text is `text`, as a picture of that format."""
+def draw(
+    view: View,
+    text: str,
+    kind: str,
+    engine: str | None = None,
+    timeout: float = 120.0,
+    simpler: Sequence[Callable[[], str]] = (),
+) -> bytes:
+    """The view, whose DOT text is `text`, as a picture of that format.
+
+    Layout programs fail at some graphs: `simpler` makes texts that ask less of them, tried one after the other.
+    """
     chosen = choose(kind, engine)
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise InvalidArgumentError("timeout is how many seconds the layout may take", got=shown(timeout))
-    return chosen.draw(chosen.find() or "", view, text, kind, timeout)
+    place, end = chosen.find() or "", time.monotonic() + timeout
+    for another in simpler:
+        try:
+            return chosen.draw(place, view, text, kind, timeout)
+        except UnknownError:
+            text, timeout = another(), max(end - time.monotonic(), 1.0)
+    return chosen.draw(place, view, text, kind, timeout)
 
 
 # -- programs ------------------------------------------------------------------------------------------------------
@@ -95,9 +113,15 @@ def run_program(program: str, text: bytes, kind: str, timeout: float) -> bytes:
     except OSError as error:
         raise UnavailableError(f"{program!r} does not start: {error.strerror}", hint=INSTALL) from error
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip() or f"nothing, with exit code {done.returncode}"
-        raise UnknownError("the layout program failed", got=said[:300], hint=f"it is {program!r}")
+        said = _complaint(done.stderr.decode(errors="replace")) or f"nothing, with exit code {done.returncode}"
+        raise UnknownError("the layout program failed", got=said[:300], hint=f"it is {program!r}; {OTHERWISE}")
     return done.stdout
+
+
+def _complaint(said: str) -> str:
+    """What a program said on its way out, without what it only warned of."""
+    lines = said.splitlines()
+    return "\n".join([line for line in lines if not line.startswith("Warning")] or lines).strip()
 
 
 def _by_program(program: str, view: View, text: str, kind: str, timeout: float) -> bytes:

@@ -24,6 +24,7 @@ BUDGET = 60  # about how many nodes a picture has, if nobody asks for more
 ALL = "all"  # `expand=ALL` opens everything
 SCOPE, STACK, RUN = "scope", "stack", "run"
 MIN_STACK = 3
+MAX_STACK = 12  # scopes of a longer one stay a pile, unless what is in them can be shown
 MAX_ROW = 60  # a longer row of things is cut into runs
 RUNS = 24  # into so many
 SPARSE = 0.5  # a picture with less than this part of its budget is opened further in parts
@@ -166,10 +167,20 @@ class Tree:
             for group in waiting.pop(first).values() if first is not None else ():
                 more = sum(self.cost(place) - 1 for place in group)
                 by_depth = depth is not None and group[0].sort != RUN
-                if group[0].level <= (depth or 0) if by_depth else visible + more <= budget:
+                fits = visible + more <= budget and not (depth is None and self._stays_piled(group, budget - visible))
+                if group[0].level <= (depth or 0) if by_depth else fits:
                     visible += more
                     chosen.update(group)
                     ready += group
+
+    def _stays_piled(self, group: Sequence[Place], room: float) -> bool:
+        """Whether these are long stacks that there is no room to look into: closed scopes of one content tell little.
+
+        So the layers of a deep network and their gradients stand beside each other as piles.
+        """
+        long = [place for place in group if place.sort == STACK and len(place.items) > MAX_STACK]
+        inner = [item for place in long for item in place.items if isinstance(item, Place)]
+        return bool(long) and sum(map(self.cost, inner)) > room
 
     def shown(self, opened: Collection[Place]) -> Iterator[Place | int]:
         """What is visible: each open place, followed by what is in it; closed places; and leaves."""

@@ -45,9 +45,11 @@ class Chart(NamedTuple):
     caption: tuple[str, ...]
 
 
-def to_svg(program: Program, trace: Sequence[Timed] | None = None) -> str:
+def to_svg(program: Program, trace: Sequence[Timed] | None = None, title: str | None = None) -> str:
     """The schedule as planned, or with `trace` (name of the op, lane, start, end) as it was measured."""
-    return str(_drawn(planned(program) if trace is None else measured(program, trace)))
+    svg = _drawn(planned(program) if trace is None else measured(program, trace))
+    svg.entitle(title)
+    return str(svg)
 
 
 # -- as planned ------------------------------------------------------------------------------------------------------

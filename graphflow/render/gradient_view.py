@@ -16,12 +16,13 @@ from graphflow.errors import FailedPreconditionError, InvalidArgumentError
 from graphflow.graph import Graph
 from graphflow.render import labels
 from graphflow.render.selection import needed
-from graphflow.render.symbols import Symbols, formula, slope
+from graphflow.render.symbols import Symbols, derivative, formula, slope
 from graphflow.render.units import is_constant, is_fed, is_handle, is_read
 from graphflow.render.view import CONSTANT, DATA, FED, FORWARD, GRADIENT, READ, VARIABLE, Edge, Node, View
 from graphflow.tensor import Operation, Tensor
 
 MAX_OPS = 150  # of the forward graph; formulas on more edges are not read by anyone
+MAX_SHOWN = 3  # outputs of one op
 
 
 def view(graph: Graph, only: set[Operation] | None, values: Mapping[str, Any], title: str = "") -> View:
@@ -66,7 +67,8 @@ class _Mirror:
                 got=f"{len(self.ops)}",
                 hint="between=(a, b) or around=tensor draws a part",
             )
-        self.symbols = Symbols()
+        self.read = {x for op in self.ops for x in op.inputs}
+        self.symbols = Symbols([*(op.name for op in self.ops), *(_owner(x).name for x in self.read)])
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.ids: dict[Operation, str] = {}
@@ -118,13 +120,23 @@ class _Mirror:
     def _symbols(self, op: Operation) -> None:
         for x in op.inputs:
             self._shown(x)
-        for x in op.outputs:
+        for x in self._outputs(op):
             self.symbols.of(x)
+
+    def _outputs(self, op: Operation) -> list[Tensor]:
+        """The outputs that the picture tells of: those that are read, or have a derivative."""
+        used = [x for x in op.outputs if x in self.read or x is self.target or self.slope_of(x) is not None]
+        return used or list(op.outputs[:1])
+
+    def _known_as(self, op: Operation) -> str:
+        """The symbols of its outputs."""
+        found = [self.symbols.of(x) for x in self._outputs(op)]
+        return ", ".join([*found[:MAX_SHOWN], *(["..."] if len(found) > MAX_SHOWN else [])]) or op.name
 
     def _forward(self, op: Operation) -> None:
         node = self.ids[op] = f"op{op.id}"
         kind = FED if is_fed(op) else FORWARD
-        first = self.symbols.of(op.outputs[0]) if op.outputs else op.name
+        first = self._known_as(op)
         value = self._value(op.outputs[0]) if kind == FED else ""
         facts = {f"output {x.index}": labels.full_shape(x) for x in op.outputs}
         lines = (first,) if kind == FED else (first, op.type)
@@ -143,12 +155,12 @@ class _Mirror:
     def _shown(self, x: Tensor) -> str:
         """The symbol of a tensor; small constants stand for themselves."""
         small = is_constant(x.op) and x.op.attrs["value"].size == 1
-        return labels.constant(x.op) if small else self.symbols.of(x, x.op.inputs[0].op if is_read(x.op) else None)
+        return labels.constant(x.op) if small else self.symbols.of(x, _owner(x))
 
     def _leaf(self, x: Tensor, node: str) -> None:
         """A variable or a constant, above each op that uses it."""
         kind = CONSTANT if is_constant(x.op) else VARIABLE
-        owner = x.op.inputs[0].op if is_read(x.op) else x.op
+        owner = _owner(x)
         stub = f"leaf{len(self.nodes)}"
         self.ends.setdefault(x, stub)
         self.nodes.append(
@@ -169,26 +181,32 @@ class _Mirror:
         """The node that mirrors an op, and the edges from it to the mirrors of what made its inputs."""
         node = self._mirror(op)
         if op is self.target.op:
-            self.edges.append(Edge("result", node, f"d{top}/d{top} = 1"))
+            self.edges.append(Edge("result", node, f"{derivative(top, top)} = 1"))
         for i, x in enumerate(op.inputs):
             found = self.slope_of(x)
             if found is None:
                 continue
             symbol = self.symbols.of(x)
-            term = slope(op, i, top, self.symbols.of(op.outputs[0]), [self._shown(y) for y in op.inputs])
+            term = self._term(op, i, top)
             alone = self.uses.get(x, 0) == 1
-            whole = f"d{top}/d{symbol}"
+            whole = derivative(top, symbol)
             label = whole if term == whole else f"{whole} = {term}" if alone else f"to {whole}: {term}"
             passes = x.op in self.ids and x.op.inputs and self.has_slope(x.op)
             head = self._mirror(x.op) if passes else self._end(x, top, "" if alone else self._value(found))
             self.edges.append(Edge(node, head, label, DATA, None, self._value(found) if alone else ""))
 
+    def _term(self, op: Operation, number: int, top: str) -> str:
+        """What the op adds to the derivative for that input: a term for each output that has a derivative itself."""
+        inputs = [self._shown(y) for y in op.inputs]
+        through = [y for y in op.outputs if y is self.target or self.slope_of(y) is not None]
+        terms = [slope(op, number, top, self.symbols.of(y), inputs) for y in through[:MAX_SHOWN]]
+        return " + ".join([*terms, *(["..."] if len(through) > MAX_SHOWN else [])])
+
     def _mirror(self, op: Operation) -> str:
         node = f"back{op.id}"
         if node not in self.mirrors:
             self.mirrors.add(node)
-            symbol = self.symbols.of(op.outputs[0])
-            lines = (f"back through {symbol}", op.type)
+            lines = (f"back through {self._known_as(op)}", op.type)
             self.nodes.append(Node(node, lines, GRADIENT, "", op.name, "", op.source, beside=self.ids[op]))
         return node
 
@@ -201,6 +219,11 @@ class _Mirror:
             beside = self.ids.get(x.op) or self.ends.get(x, "")
             found = self.slope_of(x)
             name = found.op.name if found is not None else ""
-            line = f"d{top}/d{self.symbols.of(x)}"
+            line = derivative(top, self.symbols.of(x))
             self.nodes.append(Node(node, (line,), GRADIENT, "", name, "", key.op.source, value=value, beside=beside))
         return node
+
+
+def _owner(x: Tensor) -> Operation:
+    """The op whose name a tensor has for people: a variable, for what reads it."""
+    return x.op.inputs[0].op if is_read(x.op) else x.op

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Container, Iterable
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from graphflow import spec
+from graphflow.errors import InvalidArgumentError, shown
 from graphflow.numerics.extent import Summary, summary_of
 from graphflow.numerics.extent import plain as plain_array
 from graphflow.tensor import Operation, Tensor
@@ -108,7 +110,10 @@ def constant(op: Operation) -> str:
 def value(found: Any) -> str:
     """What was computed, an array or what describes one: a small tensor itself, of a larger one its extremes."""
     if not isinstance(found, Summary) and np.size(found) <= SMALL:
-        return written_out(plain_array(found).tolist())
+        array = plain_array(found)
+        if array.dtype.kind == "O" and not all(isinstance(x, (str, bytes, Number)) for x in array.flat):
+            raise InvalidArgumentError("what a run computed is an array of numbers or text", got=shown(found))
+        return written_out(array.tolist())
     known = found if isinstance(found, Summary) else summary_of(found)
     lost = f", {known.bad} not finite" if known.bad else ""
     if known.least is None or known.greatest is None:

@@ -39,9 +39,11 @@ class Buffer(NamedTuple):
     planned: bool  # in the arena; else offsets count from its upper end
 
 
-def to_svg(program: Program, storage: Callable[[Instruction], Storage] | None = None) -> str:
+def to_svg(program: Program, storage: Callable[[Instruction], Storage] | None = None, title: str | None = None) -> str:
     """The picture; `storage` is the backend's, and is told from the plan where it is not given."""
-    return str(_drawn(program, buffers(program, storage)))
+    svg = _drawn(program, buffers(program, storage))
+    svg.entitle(title)
+    return str(svg)
 
 
 # -- what is alive when ----------------------------------------------------------------------------------------------

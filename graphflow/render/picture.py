@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphflow import durable, nest
@@ -27,6 +27,7 @@ from graphflow.render import (
     gradient_view,
     memory_picture,
     mermaid,
+    mistakes,
     page,
     raster,
     rewrites,
@@ -43,6 +44,7 @@ FORMATS = (*PICTURES, *TEXTS)
 CHARTS = ("schedule", "memory")
 OF_PROGRAMS = ("rewrites", *CHARTS)
 VIEWS = ("graph", "gradients", *OF_PROGRAMS)
+OF_FILES = ("format", "engine", "timeout", "color")
 _SIZE = re.compile(r'<svg[^>]* width="([0-9.]+)"[^>]* height="([0-9.]+)"')
 
 
@@ -72,9 +74,10 @@ def render(
     name = durable.text_path(path)
     kind = _kind(name, format)
     if view in CHARTS:
-        chart = _chart(_program(target, view), view, options)
+        chart = _chart(_program(target, view), view, **options)
         durable.write_file(name, [_chart_content(chart, view, kind)])
         return name
+    mistakes.check_names(options, [*OF_FILES, *mistakes.names_of(as_view, 2)], "a picture")
     if kind in PICTURES:
         engines.choose(kind, engine)  # a missing engine is told before any work
     if kind == "html" and not options.get("expand") and options.get("depth") is None:
@@ -89,7 +92,9 @@ def content_of(
 ) -> bytes:
     """The view in a format."""
     if kind in PICTURES:
-        return engines.draw(view, dot.to_dot(view, color), kind, engine, timeout)
+        flat = view._replace(boxes=())
+        simpler = (lambda: dot.to_dot(view, color, one_ranking=True), lambda: dot.to_dot(flat, color, one_ranking=True))
+        return engines.draw(view, dot.to_dot(view, color), kind, engine, timeout, simpler)
     if kind in ("dot", "gv"):
         return dot.to_dot(view, color).encode()
     return _WRITERS[kind](view).encode()
@@ -104,7 +109,7 @@ def as_view(
     depth: int | None = None,
     budget: float = folding.BUDGET,
     around: Any = None,
-    hops: int = 2,
+    hops: int = mistakes.HOPS,
     between: tuple[Any, Any] | None = None,
     setup: bool = False,
     values: Mapping[Any, Any] | None = None,
@@ -124,6 +129,7 @@ def as_view(
     seconds   by ops or their names: what a run took
     run       what `session.observe` returned, values and seconds; or the RunMetadata of a traced run, its seconds
     """
+    mistakes.check_title(title)
     if isinstance(target, View):
         return target if title is None else target._replace(title=title)
     first: Any = target[0] if isinstance(target, (list, tuple)) and target else target
@@ -132,12 +138,13 @@ def as_view(
         values = {**known, **(values or {})}
     if view not in VIEWS or view in CHARTS:
         raise InvalidArgumentError("there is no such view", expected=", ".join(VIEWS), got=shown(view))
-    _check_folding(expand, depth, budget)
+    mistakes.check_folding(expand, depth, budget)
+    mistakes.check_hops(around, hops)
     if view == "rewrites":
         program = _program(target, view)
         return rewrites.view(program, expand=expand, depth=depth, budget=budget, title=title or "")
     graph, only = _drawn(target, around, hops, between)
-    named_values, named_seconds = _by_name(values), _by_name(seconds)
+    named_values, named_seconds = mistakes.by_name(values), mistakes.seconds_by_name(seconds)
     if run is not None:
         found_values, found_seconds = _of_run(run)
         named_values, named_seconds = found_values | named_values, found_seconds | named_seconds
@@ -148,20 +155,6 @@ def as_view(
         found, expand=expand, depth=depth, budget=budget, values=named_values, seconds=named_seconds, title=title or ""
     )
     return made._replace(caption=analysis.caption(found, named_seconds))
-
-
-def _check_folding(expand: Any, depth: Any, budget: Any) -> None:
-    scopes = [expand] if isinstance(expand, str) else expand
-    if not isinstance(scopes, Collection) or not all(isinstance(scope, str) for scope in scopes):
-        raise InvalidArgumentError(
-            "expand takes name scopes", expected='"layer1", or a list of them', got=shown(expand)
-        )
-    if depth is not None and (not isinstance(depth, int) or isinstance(depth, bool) or depth < 0):
-        raise InvalidArgumentError(
-            "depth is how many levels of scopes are open", expected="0 or more", got=shown(depth)
-        )
-    if not isinstance(budget, (int, float)) or not budget > 0:
-        raise InvalidArgumentError("budget is about how many nodes are shown", expected="a number", got=shown(budget))
 
 
 # -- what is drawn -------------------------------------------------------------------------------------------------
@@ -214,15 +207,6 @@ def _program(target: Any, view: str) -> Program:
     return found
 
 
-def _by_name(found: Mapping[Any, Any] | None) -> dict[str, Any]:
-    """What a run found, by names; tensors and ops may be the keys."""
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping):
-        raise InvalidArgumentError("what a run found is a mapping from tensors, ops or names", got=shown(found))
-    return {key if isinstance(key, str) else key.name: value for key, value in found.items()}
-
-
 def _of_run(run: Any) -> tuple[dict[str, Any], dict[str, float]]:
     """What a run computed, by names of tensors, and the seconds that it took, by names of ops."""
     if hasattr(run, "summaries"):  # an Observation, whose class stands above this package
@@ -259,8 +243,10 @@ def _kind(name: str, format: str | None) -> str:
     return kind
 
 
-def _chart(program: Program, view: str, options: Mapping[str, Any]) -> str:
+def _chart(program: Program, view: str, **options: Any) -> str:
     charts: dict[str, Callable[..., str]] = {"schedule": gantt.to_svg, "memory": memory_picture.to_svg}
+    mistakes.check_names(options, mistakes.names_of(charts[view], 1), f"the view {view!r}")
+    mistakes.check_title(options.get("title"))
     return charts[view](program, **options)
 
 

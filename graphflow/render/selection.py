@@ -35,6 +35,8 @@ def around(graph: Graph, centre: Operation, hops: int) -> set[Operation]:
     users = _users(graph)
     found, border = {centre}, [centre]
     for _ in range(hops):
+        if not border:
+            break  # all that can be reached is found
         border = list(dict.fromkeys(x for op in border for x in (*_before(op), *users.get(op, ())) if x not in found))
         found.update(border)
     return found

@@ -16,12 +16,15 @@ from graphflow.render.styles import INK
 FONT = "Helvetica, Arial, sans-serif"
 WIDTH_OF_A_LETTER = 0.56  # of the font's size, on average
 
+FOOT = 26  # the height of the line with a title
+
 
 class Svg:
     """A drawing: shapes lie over those that were drawn before."""
 
     def __init__(self, width: float, height: float, title: str, background: str = "#ffffff") -> None:
         self.width, self.height, self.title = width, height, title
+        self.background = background
         self._lines: list[str] = []
         self.rect(0, 0, width, height, fill=background)
 
@@ -46,6 +49,14 @@ class Svg:
         """One line of text, its foot at y."""
         known = {"x": x, "y": y, "font-size": size, "fill": fill, **attributes}
         self._lines.append(f"<text{_attributes(known)}>{escape(visible(words))}</text>")
+
+    def entitle(self, words: str | None) -> None:
+        """Write words below all that is drawn, and call the drawing so; none are no title."""
+        if words:
+            self.title = words
+            self.rect(0, self.height, self.width, FOOT, fill=self.background)
+            self.text(FOOT, self.height + 0.6 * FOOT, fitting(words, self.width - 2 * FOOT, 12), 12, font_weight="bold")
+            self.height += FOOT
 
     def __str__(self) -> str:
         size = {

@@ -9,12 +9,15 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from graphflow.render.labels import local, plain
 from graphflow.tensor import Operation, Tensor
 
 MAX_SYMBOL = 14
+MAX_END = 24  # characters, with the scopes that tell it from others
 SQUARED, ROOT, DOT, SUM, SIGMA = (
     "\N{SUPERSCRIPT TWO}",
     "\N{SQUARE ROOT}",
@@ -78,12 +81,17 @@ SLOPES = {
 
 
 class Symbols:
-    """Short and different names for tensors: those of their ops where people chose them, else t1, t2, ..."""
+    """Short and different names for tensors: those of their ops where people chose them, else t1, t2, ...
 
-    def __init__(self) -> None:
+    Where several of the known names end alike, as layer0/w and layer1/w do, each is called by as much of its end as
+    tells it from the others.
+    """
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
         self.names: dict[Tensor, str] = {}
         self.taken: set[str] = set()
         self.unnamed = 0
+        self.ends = Counter(end for name in dict.fromkeys(known) for end in _ends(name))
 
     def of(self, tensor: Tensor, owner: Operation | None = None, unnamed: str = "") -> str:
         """The symbol; `owner` is the op whose name counts, a variable for what reads it; `unnamed` if it has none."""
@@ -92,14 +100,37 @@ class Symbols:
             op = owner or tensor.op
             name = plain(local(op.name), MAX_SYMBOL)
             generic = name.rstrip("_0123456789").lower() == op.type.lower()
-            if generic and unnamed:
-                name, generic = unnamed, False
-            while generic or name in self.taken:
-                self.unnamed += 1
-                name, generic = f"t{self.unnamed}", False
-            found = self.names[tensor] = name
-            self.taken.add(name)
+            found = self.names[tensor] = (unnamed or self._number()) if generic else self._end_of(op.name)
+            self.taken.add(found)
         return found
+
+    def _number(self) -> str:
+        while True:
+            self.unnamed += 1
+            if f"t{self.unnamed}" not in self.taken:
+                return f"t{self.unnamed}"
+
+    def _end_of(self, name: str) -> str:
+        """The shortest end of the name that is nobody else's; of a name that has none, a number makes it different."""
+        ends = _ends(name)
+        free = [end for end in ends if end not in self.taken]
+        alone = [end for end in free if self.ends[end] <= 1]
+        if alone or free:
+            return alone[0] if alone else free[-1]
+        return next(other for i in itertools.count(1) if (other := f"{ends[0]}_{i}") not in self.taken)
+
+
+def _ends(name: str) -> list[str]:
+    """The last part of a name, then with each scope around it that still fits into a formula."""
+    scope, _, last = name.rpartition("/")
+    ends = [plain(last, MAX_SYMBOL)]
+    while scope:
+        scope, _, part = scope.rpartition("/")
+        longer = f"{part}/{ends[-1]}"
+        if len(longer) > MAX_END or not longer.isprintable():
+            break
+        ends.append(longer)
+    return ends
 
 
 def formula(op: Operation, inputs: Sequence[str]) -> str:
@@ -113,17 +144,28 @@ def formula(op: Operation, inputs: Sequence[str]) -> str:
 
 def slope(op: Operation, number: int, target: str, output: str, inputs: Sequence[str]) -> str:
     """What the op adds to the derivative of `target` for that input, by the chain rule."""
-    upper = f"d{target}/d{output}"
+    upper, same = derivative(target, output), target == output
+    inputs, output = [_grouped(x) for x in inputs], _grouped(output)
     factors = SLOPES.get(op.type, ())
     if number >= len(factors) or op.type == "MatMul" and any(_is_turned(op, i) for i in range(2)):
         factor = f"d{output}/d{inputs[number]}"
     else:
         factor = factors[number].format(*inputs, y=output, g="{g}")
     if "{g}" in factor:
-        return factor.replace("{g}", "1" if target == output else upper)
-    if target == output:
+        return factor.replace("{g}", "1" if same else upper)
+    if same:
         return factor or "1"
     return f"{upper} {DOT} {factor}" if factor else upper
+
+
+def derivative(target: str, symbol: str) -> str:
+    """How the derivative with respect to a symbol is written."""
+    return f"d{_grouped(target)}/d{_grouped(symbol)}"
+
+
+def _grouped(symbol: str) -> str:
+    """The symbol, in brackets if a slash in it could be read as a quotient."""
+    return f"({symbol})" if "/" in symbol else symbol
 
 
 def _is_turned(op: Operation, number: int) -> bool:

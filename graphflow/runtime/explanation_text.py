@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from graphflow import spec
+from graphflow.compile.arena import ALIGNMENT
 from graphflow.program import Instruction, PassRecord, Program, Schedule, Task
 from graphflow.runtime.provenance import Origin, Placement, by_scope
 
@@ -210,7 +211,7 @@ def _memory(program: Program) -> str:
     planned = f"memory: {_count(len(memory.offsets), 'value')} in an arena of {memory.size:,} bytes"
     if memory.peak_after != memory.size:
         planned += f", {memory.peak_after:,} at the peak with results outside it"
-    return f"{planned}; {memory.peak_before:,} bytes without reuse"
+    return f"{planned}; {memory.peak_before:,} bytes without reuse; each value in it rounded up to {ALIGNMENT}"
 
 
 def _micros(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 Policy: times are those of the steps alone, what is inside another step (the body of a loop) taken from it once.  The
 time of a step that stands for several ops is shared evenly among them where single ops are asked for: nobody knows
-better.  What a run takes beyond its steps is shown, not hidden: calling kernels, feeds, results, and the looking on.
+better.  What a run takes beyond its steps is shown, not hidden: calling kernels, feeds, results, and the looking on;
+how much of it is the looking on, the runs tell that nobody watched.
 
 State: none.
 """
@@ -52,6 +53,7 @@ class Profile:
     busy: float  # seconds of a run in which at least one step was being done, on average
     rows: tuple[Row, ...]  # by step, the longest first
     parts: tuple[Row, ...]  # by op, type and line, where a step's time is shared evenly among its ops
+    unwatched: float | None = None  # seconds of a run that nobody watched, on average; all other times are of watched
 
     @property
     def total(self) -> float:
@@ -60,7 +62,7 @@ class Profile:
 
     @property
     def overhead(self) -> float:
-        """Seconds of a run in which no step is being done."""
+        """Seconds of a watched run in which no step is being done."""
         return self.wall - self.busy
 
     @property
@@ -108,15 +110,19 @@ class Profile:
 
     def to_json(self) -> str:
         """All fields, and the tables, as JSON."""
-        head = {name: getattr(self, name) for name in ("runs", "wall", "shortest", "busy", "total", "overhead")}
+        names = ("runs", "unwatched", "wall", "shortest", "busy", "total", "overhead")
+        head = {name: getattr(self, name) for name in names}
         tables = {f"by_{what}": [asdict(row) for row in self.by(what)] for what in BY}
         return json.dumps({**head, "seconds": self.seconds, **tables}, allow_nan=False)
 
     def __str__(self) -> str:
         runs = f"{self.runs} run" + "s" * (self.runs != 1)
         part = self.busy / self.wall if self.wall else 0.0
-        lines = [f"profile of {runs}: {_time(self.wall)} each, the shortest {_time(self.shortest)}"]
-        lines.append(f"  {_time(self.busy)} ({part:.0%}) in ops, {_time(self.overhead)} between them and around them")
+        plain = "" if self.unwatched is None else f"unwatched {_time(self.unwatched)} each; "
+        lines = [f"profile of {runs}: {plain}watched {_time(self.wall)} each, the shortest {_time(self.shortest)}"]
+        lines.append(
+            f"  watched: {_time(self.busy)} ({part:.0%}) in ops, {_time(self.overhead)} between and around them"
+        )
         if self.total > 1.02 * self.busy:
             lines.append(f"  {_time(self.total)} of ops side by side: {self.total / self.busy:.2f} at once on average")
         if any(", " in row.name for row in self.rows):
@@ -179,8 +185,8 @@ class _Tables:
         return whole, parts, _moved(h), work, h.made  # the last is kept, so that its id stays its own
 
 
-def profile_of(records: Sequence[RunRecord]) -> Profile:
-    """What these runs of one set of fetches have in common."""
+def profile_of(records: Sequence[RunRecord], unwatched: Sequence[float] = ()) -> Profile:
+    """What these runs of one set of fetches have in common, beside the seconds of others that nobody watched."""
     runs = len(records)
     tables, busy = _Tables(), 0.0
     for record in records:
@@ -192,7 +198,8 @@ def profile_of(records: Sequence[RunRecord]) -> Profile:
     parts = [_row(name, sums, runs, total) for (name, _), sums in tables.parts.items()]
     walls = [record.ended - record.started for record in records]
     rows.sort(key=lambda row: -row.seconds)
-    return Profile(runs, sum(walls) / runs, min(walls), busy / runs, tuple(rows), tuple(parts))
+    plain = sum(unwatched) / len(unwatched) if unwatched else None
+    return Profile(runs, sum(walls) / runs, min(walls), busy / runs, tuple(rows), tuple(parts), plain)
 
 
 def _row(name: str, sums: _Sums, runs: int, total: float) -> Row:

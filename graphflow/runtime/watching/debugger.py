@@ -85,7 +85,7 @@ class Debugger(Looker):
         return self._go_on(stepping.OVER)
 
     def out(self) -> Any:
-        """To the end of the loop or branch that we are in."""
+        """To the end of the loop or branch that we are in; outside of any, to the last op of the run."""
         return self._go_on(stepping.OUT)
 
     def continue_(self) -> Any:

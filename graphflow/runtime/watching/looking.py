@@ -62,7 +62,7 @@ class Looker:
         if stop is None:
             return "no run is stopped"
         op, place = stop.op, stop.op.user_source
-        lines = [f"stopped {stop}", f"  built at {op.source}"]
+        lines = [f"{'' if stop.error is not None else 'stopped '}{stop}", f"  built at {op.source}"]
         text = linecache.getline(place.filename, place.line).strip()
         lines += [f"    {text}"] if text else []
         lines += [f"  read   {outermost(x).op.name}: a variable" for x in op.inputs if x.dtype is dtypes.resource]

@@ -47,18 +47,25 @@ def draw_failure(error: Error, path: Any, hops: int = 2) -> str:
             hint="draw it while the graph is there: where the error is caught",
         )
     view = _of_unbuilt(graph, error, hops) if error.unbuilt is not None else _of_failed(graph, error, hops)
-    title, place = labels.plain(error.summary, TITLE), labels.plain(error.source, TITLE)
-    return picture.render(view._replace(title=title, caption=(f"built at {place}",)), path)
+    title, *further = _lines(error.summary, TITLE) or [""]
+    caption = (*further, f"built at {labels.plain(error.source, TITLE)}")
+    return picture.render(view._replace(title=title, caption=caption), path)
 
 
 def _words(error: Error) -> tuple[str, ...]:
     """What is written into the node of what failed."""
     facts = [f"{word} {said}" for word, said in (("expected", error.expected), ("got", error.got)) if said]
-    return tuple([line for fact in facts or [error.summary] for line in _wrapped(fact)])
+    return tuple([line for fact in facts or [error.summary] for part in _parts(fact) for line in _lines(part, LINE)])
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(labels.plain(text, 3 * LINE), LINE)[:3]
+def _parts(text: str) -> list[str]:
+    """The first lines of a text: of what a run found, the result and the first input."""
+    return [line.strip() for line in text.splitlines() if line.strip()][:2]
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The text, broken between words; what does not fit into three lines is cut in its middle."""
+    return textwrap.wrap(labels.plain(text, 3 * width), width)[:3]
 
 
 def _of_failed(graph: Graph, error: Error, hops: int) -> View:

@@ -114,6 +114,8 @@ class Stepper(Follower):
         self._changes.clear()
         if self.mode == FINISH and self.runs > 1:
             self.mode = CONTINUE
+        elif self.mode == OUT and self.runs > 1:  # the run that it was said in is over
+            self.mode = STEP
 
     def starting(self, visit: Visit) -> Mapping[int, Any] | None:
         """Take note of what is read, and hand out what was set instead."""
@@ -171,6 +173,9 @@ class Stepper(Follower):
         if self.mode == CONTINUE:
             return ""
         depth = len(self.stop.turns) if self.stop is not None else 0
+        if self.mode == OUT and not depth:  # of the run itself: stop at its end
+            last = visit.follower.program.instructions[-1]
+            return OUT if not visit.depth and ins.key == last.key else ""
         deepest = {STEP: visit.depth, OVER: depth, OUT: depth - 1}[self.mode]
         return self.mode if visit.depth <= deepest else ""
 
