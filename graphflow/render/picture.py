@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphflow import durable, nest
+from graphflow.collector import CollectorPaused
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError, shown
 from graphflow.graph import Graph
 from graphflow.program import Program
@@ -82,8 +83,10 @@ def render(
         engines.choose(kind, engine)  # a missing engine is told before any work
     if kind == "html" and not options.get("expand") and options.get("depth") is None:
         options["expand"] = folding.ALL  # the page folds by itself
-    made = as_view(target, view, **options)
-    durable.write_file(name, [content_of(made, kind, engine=engine, timeout=timeout, color=color)])
+    with CollectorPaused():
+        made = as_view(target, view, **options)
+        content = content_of(made, kind, engine=engine, timeout=timeout, color=color)
+    durable.write_file(name, [content])
     return name
 
 
