@@ -719,3 +719,14 @@ def test_memory_that_could_not_be_made_goes_quietly() -> None:
     from graphflow_opencl.memory import Piece
 
     Piece.__new__(Piece).__del__()
+
+
+def test_a_task_of_the_host_reads_a_view_of_what_another_made() -> None:
+    """The sum reads the places through a reshape: as one task with the addition it would read them too early."""
+    x, rows = tf.placeholder(tf.float32, [2, 2]), tf.placeholder(tf.int64, [])
+    places = tf.reshape(tf.range(rows) * 3, tf.stack([rows, 1])) + tf.constant([[2, 0], [1, 2]], tf.int64)
+    summed = tf.unsorted_segment_sum(tf.reshape(x, [-1]), tf.reshape(places, [-1]), rows * 3)
+    for level in (0, 1, 2):
+        with tf.Session(device="opencl", optimization_level=level) as session:
+            found = session.run(summed, {x: [[0.0, 1.0], [3.0, 4.0]], rows: 2})
+        assert found.tolist() == [1.0, 0.0, 0.0, 0.0, 3.0, 4.0], level

@@ -34,7 +34,7 @@ def arranged(
     pieces = [piece for node in nodes for piece in _split(node, numbers)]
     pieces = [_placed(piece, home, written) for piece in _made_once(pieces, home, written)]
     joined = _merged(pieces, mergeable, merge)
-    return _host_together(_ordered(joined))
+    return _host_together(_ordered(joined), home)
 
 
 def in_program_order(nodes: Sequence[Node]) -> list[Node]:
@@ -180,12 +180,21 @@ def _ordered(entries: Sequence[list[Any]]) -> list[Node]:
     return out
 
 
-def _host_together(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes, with neighbours that run on the host for one reason as one."""
+def _host_together(nodes: Sequence[Node], home: Callable[[int], int]) -> list[Node]:
+    """The nodes, with neighbours that run on the host for one reason as one.
+
+    What reads a view of a result stays apart: it finds the view where the result lies, once the task is over.
+    """
+
+    def reads_a_view(node: Node, of: Node) -> bool:
+        made = {v for ins in of.instructions for v in ins.outputs}
+        return any(v not in made and home(v) in of.writes for ins in node.instructions for v in ins.inputs)
+
     out: list[Node] = []
     for node in nodes:
         last = out[-1] if out else None
-        if last is not None and last.kind == node.kind == HOST and last.reason == node.reason:
+        alike = last is not None and last.kind == node.kind == HOST and last.reason == node.reason
+        if last is not None and alike and not reads_a_view(node, last):
             reads = tuple(dict.fromkeys((*last.reads, *[v for v in node.reads if v not in last.writes])))
             writes = tuple(dict.fromkeys((*last.writes, *node.writes)))
             out[-1] = Node(HOST, last.instructions + node.instructions, reads, writes, (), node.reason)
