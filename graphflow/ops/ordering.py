@@ -9,6 +9,8 @@ State: none.
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 from graphflow import dtypes, spec
@@ -23,7 +25,10 @@ from graphflow.ops.arguments import (
     known_integer,
     shape_vector,
 )
+from graphflow.ops.arrange import transpose
+from graphflow.ops.casts import cast
 from graphflow.ops.inference import check_kind, hinted_dims
+from graphflow.ops.segment import unsorted_segment_sum
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -117,7 +122,24 @@ def _put_along(dy: Any, indices: Any, shape: Any, axis: int) -> Any:
     return call((dy, indices, shape), None, axis=axis)
 
 
-_take_along.vjp(lambda op, dy: _put_along(dy, op.inputs[1], array.shape(op.inputs[0]), op.attrs["axis"]), None)
+def _take_along_grad(op: Any, dy: Any) -> Any:
+    """Added up where it was taken from: an element may have been taken several times."""
+    x, indices = op.inputs
+    if indices.dims is None:  # only of what a sort has put in order, where each element is taken once
+        return _put_along(dy, indices, array.shape(x), op.attrs["axis"])
+    rank, axis = len(indices.dims), op.attrs["axis"] % len(indices.dims)
+    order = [*(a for a in range(rank) if a != axis), axis]  # rows one after the other, each along the axis
+    sizes = array.unstack(array.shape(x, out_type=dtypes.int64), rank)
+    length, across = sizes[axis], [sizes[a] for a in order[:-1]]
+    rows = functools.reduce(operator.mul, across, array.ones_like(length))
+    starts = array.reshape(array.range_(rows) * length, array.stack([*across, array.ones_like(length)]))
+    places = transpose(cast(indices, dtypes.int64) % length, order) + starts
+    summed = unsorted_segment_sum(array.reshape(transpose(dy, order), [-1]), array.reshape(places, [-1]), rows * length)
+    back = array.reshape(summed, array.stack([*across, length]))
+    return transpose(back, sorted(range(rank), key=order.__getitem__))
+
+
+_take_along.vjp(_take_along_grad, None)
 _put_along.vjp(lambda op, dy: _take_along(dy, op.inputs[1], op.attrs["axis"]), None, None)
 
 
