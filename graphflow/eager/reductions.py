@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from graphflow import dtypes, spec
+from graphflow import dtypes
 from graphflow.eager import pointwise
 from graphflow.eager.mode import placed
 from graphflow.eager.promotion import countable, pair
 from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
 from graphflow.ops import arithmetic, arrange, array, blocks, casts, contraction, linalg, ordering, reduce, scans
-from graphflow.ops import index as rows_of
 
 
 class Found(NamedTuple):
@@ -203,19 +200,8 @@ def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 @placed
 def gather(input: Any, dim: Any, index: Any) -> Any:
-    """The elements along a dimension that `index`, of the same rank, names; one may be taken several times."""
-    axis = axis_of(input, dim)
-    if not spec.is_concrete(input.dims) or not spec.is_concrete(index.dims) or not input.dims:
-        return ordering._take_along(input, index, axis)
-    known = getattr(index, "value", None)
-    if known is None or not known.size or known.min() < 0 or known.max() >= input.dims[axis]:
-        return ordering._take_along(input, index, axis)  # which refuses what is out of range
-    strides = np.cumprod([1, *input.dims[:0:-1]])[::-1]
-    places = np.indices(index.dims)
-    places[axis] = 0
-    start = np.tensordot(strides, places, 1).astype(np.int64)
-    flat = casts.cast(index, dtypes.int64) * int(strides[axis]) + start
-    return rows_of.gather(array.reshape(input, [-1]), flat)
+    """The elements along a dimension that `index`, of the same rank, names."""
+    return ordering._take_along(input, index, axis_of(input, dim))
 
 
 # -- order -----------------------------------------------------------------------------------------------------------
