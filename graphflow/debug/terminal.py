@@ -15,14 +15,13 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 from graphflow import inspection
 from graphflow.debug.prompt import Prompt, Quit
-from graphflow.debug.script import exit_code, run_script
+from graphflow.debug.script import exit_code, print_failure, run_script
 from graphflow.errors import Error, NotFoundError, UnimplementedError
 from graphflow.runtime.watching import stepping
 from graphflow.runtime.watching.breakpoints import Breakpoint
@@ -74,8 +73,8 @@ class Terminal:
             return exit_code(end)
         except Error as error:
             return self._ended_by(error)
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            print_failure(error, script)
             return 1
         finally:
             inspection.heralds.remove(self._adopt)

@@ -27,7 +27,7 @@ from graphflow.ops import arithmetic, casts, compare
 
 # -- operators -------------------------------------------------------------------------------------------------------
 
-_OPERATORS = {
+OPERATORS = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
     "pow": "pow", "matmul": "matmul",
 }  # fmt: skip
@@ -44,7 +44,8 @@ _DIRECT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _function(name: str) -> Callable[..., Any]:
+def function_of(name: str) -> Callable[..., Any]:
+    """The function behind an operator."""
     return pointwise.FUNCTIONS.get(name) or reductions.FUNCTIONS[name]
 
 
@@ -82,7 +83,7 @@ def _reflected(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
-_COMPARABLE = (bool, int, float, complex, np.generic, np.ndarray, EagerTensor)
+COMPARABLE = (bool, int, float, complex, np.generic, np.ndarray, EagerTensor)
 _TEXT = (str, bytes, np.ndarray, EagerTensor)
 
 
@@ -90,7 +91,7 @@ def _equality(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Elementwise, and Python's own answer beside what is no number: None, a string of options, a class."""
 
     def method(self: Any, other: Any) -> Any:
-        comparable = isinstance(other, _TEXT if self.dtype is dtypes.string else _COMPARABLE)
+        comparable = isinstance(other, _TEXT if self.dtype is dtypes.string else COMPARABLE)
         return function(self, other) if comparable else NotImplemented
 
     method.__name__ = method.__qualname__ = name
@@ -99,14 +100,14 @@ def _equality(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def _operators() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
-    for short, name in _OPERATORS.items():
-        found[f"__{short}__"] = _operator(_function(name), f"__{short}__")
-        found[f"__r{short}__"] = _reflected(_function(name), f"__r{short}__")
+    for short, name in OPERATORS.items():
+        found[f"__{short}__"] = _operator(function_of(name), f"__{short}__")
+        found[f"__r{short}__"] = _reflected(function_of(name), f"__r{short}__")
     for short, name in _COMPARISONS.items():
         make = _equality if short in ("eq", "ne") else _operator
-        found[f"__{short}__"] = make(_function(name), f"__{short}__")
+        found[f"__{short}__"] = make(function_of(name), f"__{short}__")
         if short in ("and", "or", "xor"):
-            found[f"__r{short}__"] = _reflected(_function(name), f"__r{short}__")
+            found[f"__r{short}__"] = _reflected(function_of(name), f"__r{short}__")
     return found
 
 

@@ -24,21 +24,32 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def home_of(argument: Any) -> Any:
+    """The graph that an argument asks for."""
+    return argument.graph if isinstance(argument, Tensor) else EAGER
+
+
 def placed(function: Callable[P, T]) -> Callable[P, T]:
     """The function, which does its ops where its first argument is at home."""
 
     @functools.wraps(function)
     def wrapper(*arguments: P.args, **named: P.kwargs) -> T:
         graphs = stacks.graphs
-        if graphs or arguments and type(arguments[0]) is Tensor:
+        if graphs:
             return function(*arguments, **named)
-        graphs.append(EAGER)
+        graphs.append(home_of(arguments[0] if arguments else next(iter(named.values()), None)))
         try:
             return function(*arguments, **named)
         finally:
             graphs.pop()
 
     return wrapper
+
+
+def computes() -> bool:
+    """Whether ops are computed at once here."""
+    graphs = stacks.graphs
+    return not graphs or bool(graphs[-1].computes)
 
 
 def eager() -> AbstractContextManager[Any]:

@@ -31,16 +31,16 @@ def common_dtype(a: DType, b: DType) -> DType:
         return a
     found = _pairs.get((a, b))
     if found is None:
-        ranks = _RANKS.get(a.kind), _RANKS.get(b.kind)
-        if None in ranks:
+        first, second = _RANKS.get(a.kind), _RANKS.get(b.kind)
+        if first is None or second is None:
             raise DTypeError("these dtypes do not mix", got=f"{a.name} and {b.name}")
-        if ranks[0] == ranks[1] or max(ranks) == 3:  # type: ignore[type-var]
+        if first == second or 3 in (first, second):
             met = dtypes.from_numpy(np.promote_types(a.np, b.np))
             if met is None or met.kind not in (a.kind, b.kind, "int"):
                 raise DTypeError("no dtype holds both", got=f"{a.name} and {b.name}", hint=f"x.to({a.name})")
             found = met
         else:
-            found = a if ranks[0] > ranks[1] else b  # type: ignore[operator]
+            found = a if first > second else b
         _pairs[a, b] = found
     return found
 

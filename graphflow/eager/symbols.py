@@ -22,9 +22,9 @@ from graphflow.ops import casts, core
 from graphflow.spec import is_concrete
 from graphflow.tensor import Tensor
 
-_CASTS = {name: METHODS[name] for name in ("float", "double", "half", "long", "int", "short", "bool")}
-_SHARED = ("size", "dim", "ndimension", "nelement", "is_floating_point", "astype", "where", "ravel", "view_as")
-_COMPARABLE = (*methods._COMPARABLE, Tensor)
+CASTS = {name: METHODS[name] for name in ("float", "double", "half", "long", "int", "short", "bool")}
+SHARED = ("size", "dim", "ndimension", "nelement", "is_floating_point", "astype", "where", "ravel", "view_as")
+_COMPARABLE = (*methods.COMPARABLE, Tensor)
 _WITHOUT_VALUE = {
     "numpy": "return it: what a traced function returns has a value",
     "item": "return it: what a traced function returns has a value",
@@ -88,7 +88,7 @@ def _met(x: Any, other: Any) -> tuple[Any, Any]:
 
 
 def _operator(name: str, reflected: bool) -> Callable[..., Any]:
-    function = methods._function(name)
+    function = methods.function_of(name)
 
     def method(self: Any, other: Any) -> Any:
         x, y = (self, other) if name == "matmul" else _met(self, other)
@@ -107,8 +107,8 @@ def _refused(name: str, hint: str) -> Callable[..., Any]:
 
 
 def _attach() -> None:
-    tables: dict[str, Any] = {**pointwise.FUNCTIONS, **reductions.METHODS, **shaping.METHODS, **_CASTS}
-    tables |= {name: METHODS[name] for name in _SHARED}
+    tables: dict[str, Any] = {**pointwise.FUNCTIONS, **reductions.METHODS, **shaping.METHODS, **CASTS}
+    tables |= {name: METHODS[name] for name in SHARED}
     for name, method in tables.items():
         if name not in Symbol.__dict__:
             setattr(Symbol, name, method)
@@ -117,9 +117,9 @@ def _attach() -> None:
             setattr(Symbol, name, _refused(name, f"nothing changes in place in a graph: x = x.{name.rstrip('_')}(...)"))
     for name, hint in _WITHOUT_VALUE.items():
         setattr(Symbol, name, _refused(name, hint))
-    for short, name in {**methods._OPERATORS, "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}.items():
+    for short, name in {**methods.OPERATORS, "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}.items():
         setattr(Symbol, f"__{short}__", _operator(name, False))
-        if short in methods._OPERATORS:
+        if short in methods.OPERATORS:
             setattr(Symbol, f"__r{short}__", _operator(name, True))
     for name, function in (("__eq__", "eq"), ("__ne__", "ne")):
         setattr(Symbol, name, _elementwise(function))

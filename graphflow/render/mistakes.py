@@ -68,10 +68,13 @@ def by_name(found: Mapping[Any, Any] | None) -> dict[str, Any]:
         return {}
     if not isinstance(found, Mapping):
         raise InvalidArgumentError("what a run found is a mapping from tensors, ops or names", got=shown(found))
-    named = {key if isinstance(key, str) else getattr(key, "name", None): value for key, value in found.items()}
-    if not all(isinstance(name, str) for name in named):
-        raise InvalidArgumentError("what a run found is a mapping from tensors, ops or names", got=shown(found))
-    return named  # type: ignore[return-value]
+    named: dict[str, Any] = {}
+    for key, value in found.items():
+        name = key if isinstance(key, str) else getattr(key, "name", None)
+        if not isinstance(name, str):
+            raise InvalidArgumentError("what a run found is a mapping from tensors, ops or names", got=shown(found))
+        named[name] = value
+    return named
 
 
 def seconds_by_name(found: Mapping[Any, Any] | None) -> dict[str, float]:

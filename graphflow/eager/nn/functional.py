@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphflow import spec
+from graphflow.eager.mode import placed
 from graphflow.eager.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -23,7 +24,6 @@ from graphflow.eager.nn.losses import (
     nll_loss,
     smooth_l1_loss,
 )
-from graphflow.eager.nn.placing import placed
 from graphflow.eager.nn.windows import (
     adaptive_avg_pool2d,
     avg_pool2d,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphflow import spec
-from graphflow.eager.nn.placing import computes, placed
+from graphflow.eager.mode import computes, placed
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, shown
 from graphflow.ops import arrange, array, casts, compare, core, index, math, nn, reduce
 from graphflow.ops.softmax import log_softmax, sparse_softmax_cross_entropy_with_logits

@@ -18,8 +18,8 @@ from graphflow import checkpoint, dtypes
 from graphflow.defaults import stacks
 from graphflow.dtypes import DType, as_dtype
 from graphflow.eager import adoption
+from graphflow.eager.mode import home_of
 from graphflow.eager.nn import symbolic
-from graphflow.eager.nn.placing import home_of
 from graphflow.eager.nn.tree import Tree
 from graphflow.eager.storage import check_writable, convert, overwrite, plain_array
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor

@@ -15,10 +15,10 @@ import numpy as np
 
 from graphflow import dtypes, spec
 from graphflow.eager.adoption import variable_of
+from graphflow.eager.mode import computes
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import empty_parameter
-from graphflow.eager.nn.placing import computes
 from graphflow.eager.storage import overwrite
 from graphflow.eager.tape import no_grad
 from graphflow.eager.tensor import EagerTensor

@@ -17,7 +17,7 @@ from typing import Any
 
 from graphflow import spec
 from graphflow.eager import pointwise, reductions, shaping
-from graphflow.eager.symbols import _CASTS, _SHARED, Symbol
+from graphflow.eager.symbols import CASTS, SHARED, Symbol
 from graphflow.errors import InvalidArgumentError
 from graphflow.ops import array
 from graphflow.tensor import Tensor
@@ -58,7 +58,7 @@ def flattened(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return array.reshape(x, [-1 if d is None else d for d in sizes])
 
 
-_NAMES = {*pointwise.FUNCTIONS, *reductions.METHODS, *shaping.METHODS, *_CASTS, *_SHARED}
+_NAMES = {*pointwise.FUNCTIONS, *reductions.METHODS, *shaping.METHODS, *CASTS, *SHARED}
 _METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(Symbol, name) for name in (*_NAMES, "to", "detach", "clone", "contiguous", "cpu")},
     "size": _size, "view": _view, "reshape": _view, "flatten": flattened,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphflow import spec
-from graphflow.eager.nn.placing import placed
+from graphflow.eager.mode import placed
 from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError, shown
 from graphflow.ops import arrange, array, conv, core, nn, pool, reduce
 
