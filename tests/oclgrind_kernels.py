@@ -50,7 +50,7 @@ from tests.opencl_graphs import Rows, complaints, run_on_device, together
 UNWRITTEN = "unwritten" in sys.argv  # look for reads of unwritten private and local memory, and for nothing else
 SIZES = (0, 1, 7, 9) if UNWRITTEN else (0, 1, 7, 8, 9, 63, 65)
 EACH = 2  # rows of each op type in the table of cases
-MOST = 4  # rows in a graph: oclgrind takes the local memory of all its kernels together for that of each
+MOST = 2  # rows in a graph: oclgrind takes the local memory of all its kernels together for that of each
 SORTED_FROM = 64  # updates of a walk that are sorted on a GPU: with the large sizes here, with thousands elsewhere
 WORD = 4  # bytes: what a kernel refuses is told in parts of one buffer
 BUFFERS: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -20,7 +20,7 @@ import pytest
 cl = pytest.importorskip("pyopencl")
 
 from graphflow_opencl import cache, pocl, stages  # noqa: E402
-from graphflow_opencl.devices import Device, candidates, open_device  # noqa: E402
+from graphflow_opencl.devices import Device, alignment_of, candidates, open_device  # noqa: E402
 
 import graphflow as tf  # noqa: E402
 from graphflow import cli, errors  # noqa: E402
@@ -70,6 +70,29 @@ def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GRAPHFLOW_DEVICE", "opencl:99:0")
     name = candidates()[0][0]
     assert open_device(name).name == name
+
+
+def test_parts_of_buffers_begin_where_the_device_asks_for_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    met, wide = SimpleNamespace(mem_base_addr_align=1024), SimpleNamespace(mem_base_addr_align=4096)  # in bits
+    assert alignment_of([met]) == 128 and alignment_of([met, wide]) == 512
+    assert device.alignment * 8 % device.cl.mem_base_addr_align == 0
+    origins, region = [], cl.Buffer.get_sub_region
+
+    def noted(buffer: Any, origin: int, size: int, *flags: Any) -> Any:
+        origins.append(origin)
+        return region(buffer, origin, size, *flags)
+
+    monkeypatch.setattr(device, "alignment", 512)
+    monkeypatch.setattr(cl.Buffer, "get_sub_region", noted)
+    x, places = tf.placeholder(tf.float32, [3, 5]), tf.placeholder(tf.int32, [2])
+    rows = tf.gather(x, places)
+    results = [rows, tf.matmul(rows, x, transpose_b=True), tf.gather(tf.transpose(x), places), tf.exp(x)]
+    fed = np.arange(15, dtype=np.float32).reshape(3, 5) / 8
+    with tf.Session(device=device.name) as session:
+        found = session.run(results, {x: fed, places: [2, 0]})
+    for got, wanted in zip(found, [fed[[2, 0]], fed[[2, 0]] @ fed.T, fed.T[[2, 0]], np.exp(fed)], strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    assert len(set(origins)) > 2 and not any(origin % 512 for origin in origins)
 
 
 @pytest.mark.parametrize("wanted", ["opencl:99:0", "opencl:0:99", "opencl:nonsense", "opencl:0:-1", "opencl:0:0:0"])

@@ -20,13 +20,16 @@ import functools
 from collections.abc import Sequence
 from itertools import product
 from math import gcd, prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from graphflow.numerics.windows import AxisWindow, Padding, channels_last_sizes, own_sizes, taps_of, window_axes
 from graphflow_numpy.sharing import share
 from graphflow_numpy.windows import Array, Part, Scratch, channels_last, parts, pieces, require, restore, working
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # With fewer rows per matrix product, one product over copied patches beats many small ones.
 MIN_ROWS = 96
@@ -38,6 +41,15 @@ PRODUCTS_BYTES = 1 << 16
 # Scratch that is rather cleared as a whole than strip by strip.
 SMALL_BYTES = 1 << 19
 FLOPS = 4e10  # of one core in a second, about
+
+
+class Sliding(TypedDict):
+    """The attributes that all convolutions have: how their windows slide over the input."""
+
+    strides: Sequence[int]
+    padding: Padding
+    data_format: str
+    dilations: Sequence[int]
 
 
 # --- patches as matrix rows ---
@@ -316,7 +328,7 @@ def _direct(out: Array, data_format: str, shape: tuple[int, ...], dtype: np.dtyp
     return out if out.dtype == dtype and out.shape == shape and data_format[1] != "C" else np.empty(shape, dtype)
 
 
-def conv_into(x: Array, w: Array, out: Array, **at: Any) -> None:
+def conv_into(x: Array, w: Array, out: Array, **at: Unpack[Sliding]) -> None:
     """`conv` into given memory."""
     data_format = at["data_format"]
     geometry = _conv(x.shape, w.shape, **at)
@@ -326,17 +338,16 @@ def conv_into(x: Array, w: Array, out: Array, **at: Any) -> None:
         restore(target, data_format, out)
 
 
-def conv(
-    x: Array, w: Array, *, strides: Sequence[int], padding: Padding, data_format: str, dilations: Sequence[int]
-) -> Array:
+def conv(x: Array, w: Array, **at: Unpack[Sliding]) -> Array:
     """Cross-correlate ``x`` with ``w`` (*kernel, channels, filters); the spatial rank is that of ``w``."""
-    at: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format, "dilations": dilations}
-    out = np.empty(own_sizes(_conv(x.shape, w.shape, **at).outputs, data_format), np.result_type(x, w))
+    out = np.empty(own_sizes(_conv(x.shape, w.shape, **at).outputs, at["data_format"]), np.result_type(x, w))
     conv_into(x, w, out, **at)
     return out
 
 
-def conv_backprop_input_into(input_sizes: Sequence[int] | Array, w: Array, dy: Array, out: Array, **at: Any) -> None:
+def conv_backprop_input_into(
+    input_sizes: Sequence[int] | Array, w: Array, dy: Array, out: Array, **at: Unpack[Sliding]
+) -> None:
     """`conv_backprop_input` into given memory."""
     data_format = at["data_format"]
     geometry = _conv(input_sizes, w.shape, **at)
@@ -348,24 +359,16 @@ def conv_backprop_input_into(input_sizes: Sequence[int] | Array, w: Array, dy: A
         restore(target, data_format, out)
 
 
-def conv_backprop_input(
-    input_sizes: Sequence[int] | Array,
-    w: Array,
-    dy: Array,
-    *,
-    strides: Sequence[int],
-    padding: Padding,
-    data_format: str,
-    dilations: Sequence[int],
-) -> Array:
+def conv_backprop_input(input_sizes: Sequence[int] | Array, w: Array, dy: Array, **at: Unpack[Sliding]) -> Array:
     """Gradient of `conv` with respect to its input, whose full shape is ``input_sizes``."""
-    at: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format, "dilations": dilations}
     out = np.empty([int(size) for size in input_sizes], np.result_type(w, dy))
     conv_backprop_input_into(input_sizes, w, dy, out, **at)
     return out
 
 
-def conv_backprop_filter_into(x: Array, filter_sizes: Sequence[int] | Array, dy: Array, out: Array, **at: Any) -> None:
+def conv_backprop_filter_into(
+    x: Array, filter_sizes: Sequence[int] | Array, dy: Array, out: Array, **at: Unpack[Sliding]
+) -> None:
     """`conv_backprop_filter` into given memory."""
     data_format = at["data_format"]
     geometry = _conv(x.shape, [int(size) for size in filter_sizes], **at)
@@ -378,18 +381,8 @@ def conv_backprop_filter_into(x: Array, filter_sizes: Sequence[int] | Array, dy:
         out[...] = target
 
 
-def conv_backprop_filter(
-    x: Array,
-    filter_sizes: Sequence[int] | Array,
-    dy: Array,
-    *,
-    strides: Sequence[int],
-    padding: Padding,
-    data_format: str,
-    dilations: Sequence[int],
-) -> Array:
+def conv_backprop_filter(x: Array, filter_sizes: Sequence[int] | Array, dy: Array, **at: Unpack[Sliding]) -> Array:
     """Gradient of `conv` with respect to its filter, whose full shape is ``filter_sizes``."""
-    at: dict[str, Any] = {"strides": strides, "padding": padding, "data_format": data_format, "dilations": dilations}
     out = np.empty([int(size) for size in filter_sizes], np.result_type(x, dy))
     conv_backprop_filter_into(x, filter_sizes, dy, out, **at)
     return out

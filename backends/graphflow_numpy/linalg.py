@@ -29,16 +29,16 @@ def product(a: Any, b: Any) -> Any:
     """The matrix product, of batches too."""
     if _symmetric(a, b):
         b = b.copy()
-    if a.ndim == 2 and b.ndim == 2:
+    if a.ndim == 2 and b.ndim == 2 and a.size != 1 and b.size != 1:
         return a.dot(b) if whole_products() else multiply(a, b, None, share)
-    return np.matmul(a, b)
+    return np.matmul(a, b)  # where `dot` takes a matrix of one element for a number, and then 0 * NaN for 0
 
 
 def product_into(a: Any, b: Any, out: Any) -> None:
     """The same into given memory."""
     if _symmetric(a, b):
         b = b.copy()
-    if a.ndim == 2 and b.ndim == 2:
+    if a.ndim == 2 and b.ndim == 2 and a.size != 1 and b.size != 1:
         if whole_products():
             a.dot(b, out)
         else:
@@ -90,7 +90,7 @@ def _fit_matmul(attrs: Any, inputs: Any, outputs: Any) -> Fitted | None:
     turns = attrs["transpose_a"], attrs["transpose_b"]
     m, k = reversed(first) if turns[0] else first
     n = second[0] if turns[1] else second[1]
-    if panels(m, k, n) > 1:
+    if panels(m, k, n) > 1 or m * k == 1 or k * n == 1:
         return None
     function, write = _DOT[turns]
     if m != n:

@@ -46,7 +46,11 @@ def _wide(x: Any) -> Any:
 
 
 def _relu(x: Any) -> Any:
-    return np.maximum(x, x.dtype.type(0))
+    if x.size < _LONG or x.dtype.char not in _ZEROS or not x.flags.c_contiguous:
+        return np.maximum(x, x.dtype.type(0))
+    out = np.empty(x.shape, x.dtype)
+    _relu_into(x, out)
+    return out
 
 
 def _relu6(x: Any) -> Any:

@@ -74,7 +74,7 @@ def _matrix_band_part(site: Site) -> Launches:
         Axis(columns, (), "", "@", 1, f"{lower} && {upper}"),
     ]
     extras = [numbers(site.inputs[k].dtype, ("lower", "upper")[k - 1], site.ins.inputs[k]) for k in (1, 2)]
-    return move(site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, "band part", extras=extras)
+    return plain_move(site, axes, "band part", extras=extras)
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------

@@ -52,10 +52,10 @@ def wrapped(value: str, bound: int, position: str) -> str:
 
 def outside(site: Site, which: int, bound: int) -> Callable[[int], Exception]:
     """The error for an index of an input that leaves [0, bound), at a position in C order."""
-    dims = site.inputs[which].dims or ()
+    dims = site.dims_in(which)
 
     def explain(position: int) -> Exception:
-        where = f"indices{[int(i) for i in np.unravel_index(position, dims)]}" if dims else "the index"  # type: ignore[arg-type]
+        where = f"indices{[int(i) for i in np.unravel_index(position, dims)]}" if dims else "the index"
         return InvalidArgumentError(f"{where} is out of range", op=site.ins.op, expected=f"0 <= index < {bound}")
 
     return explain

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from graphflow_opencl import callers, pocl
 from graphflow_opencl.table import Traits
 
 EXIT_SECONDS = 2.0  # how long the end of the program waits for a run of another thread
-ALIGNMENT = 128  # bytes: what sub-buffers ask for on every device that was met
+ALIGNMENT = 128  # bytes: what sub-buffers ask for on CPUs; some GPUs ask for more, see `alignment_of`
 _PLAIN = cl.mem_flags.READ_WRITE
 _first_byte = ctypes.c_char.from_buffer
 _opened: dict[tuple[str, str], Device] = {}  # by name, and by how kernels were forced to be written
@@ -44,7 +45,9 @@ class Device:
         beside = callers.inline_beside(device)
         if beside is not None:
             pocl.give_cpu_name(beside)
-        self.context = cl.Context([device] if beside is None else [device, beside])
+        together = [device] if beside is None else [device, beside]
+        self.context = cl.Context(together)
+        self.alignment = alignment_of(together)
         self.pid = os.getpid()
         self.lock = threading.RLock()  # kernels hold their arguments: one run at a time
         self.closing = False  # the program ends
@@ -190,6 +193,11 @@ def address(array: Any) -> int:
 def wrap(context: cl.Context, array: np.ndarray[Any, Any]) -> cl.Buffer:
     """A buffer over the memory of an array, which must outlive it."""
     return cl.Buffer(context, _PLAIN | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
+
+
+def alignment_of(devices: Sequence[cl.Device]) -> int:
+    """At multiples of how many bytes a part of a buffer may begin, to be a buffer by itself on all of these."""
+    return max(ALIGNMENT, *(int(device.mem_base_addr_align) // 8 for device in devices))
 
 
 def aligned(nbytes: int) -> np.ndarray[Any, Any]:

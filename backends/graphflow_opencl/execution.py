@@ -125,7 +125,7 @@ class OpenCLExecutable:
         self._frames: dict[bool, list[Frame]] = {True: [], False: []}
         self._inline = device.inline is not None and is_short(self._plan, device.traits)
         self._lanes = [0] * len(self._plan.nodes) if self._inline else lanes_of(self._plan, device.traits)
-        self._arena = lay_out(self._plan, self._lanes, {})
+        self._arena = lay_out(self._plan, self._lanes, {}, device.alignment)
         self.program = replace(program, memory=_memory(self._arena))
         self._framer = observing.framer(context.watch, self.program)
 
@@ -215,7 +215,7 @@ class OpenCLExecutable:
                 loose[home] = None
             elif large and self._device.traits.shares_memory and known.dims == plan.values[v].dims:
                 loose[home] = Recycled(known.dims, known.dtype.np).take
-        layout = lay_out(plan, self._lanes, loose)
+        layout = lay_out(plan, self._lanes, loose, self._device.alignment)
         closed = self._context.is_closed
         return self._framer(self._device, self._store, plan, layout, self._tasks, self._lanes, closed, self._inline)
 

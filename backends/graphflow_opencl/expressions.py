@@ -82,6 +82,7 @@ KINDS = {
     "float": ("float",),
     "number": ("float", "int", "uint"),
     "any": ("float", "int", "uint", "bool"),
+    "integer": ("int", "uint"),
     "bool": ("bool",),
 }
 
@@ -296,6 +297,35 @@ rows("bool", {
     "LogicalOr": lambda p, x, y: f"({x} | {y})",
     "LogicalXor": lambda p, x, y: f"({x} ^ {y})",
     "LogicalNot": lambda p, x: f"({x} ^ 1)",
+})  # fmt: skip
+
+
+def _of_bits(sign: str) -> Builder:
+    return lambda p, x, y: f"(({p.register})({x} {sign} {y}))"
+
+
+def _within(p: Place, places: str) -> str:
+    """Whether bits stay when they are moved so far: a negative number of places is a large one without its sign."""
+    return f"as_{p.unsigned}({places}) < ({p.unsigned})({8 * p.dtype.size})"
+
+
+def _left_shift(p: Place, x: str, y: str) -> str:
+    inside = f"(as_{p.unsigned}({y}) & ({p.unsigned})({8 * p.dtype.size - 1}))"
+    return p.choice(_within(p, y), f"as_{p.register}(({p.unsigned})(as_{p.unsigned}({x}) << {inside}))", p.constant(0))
+
+
+def _right_shift(p: Place, x: str, y: str) -> str:
+    found = f"(({p.register})({x} >> {p.choice(_within(p, y), y, p.constant(8 * p.dtype.size - 1))}))"
+    return found if p.dtype.kind == "int" else p.choice(_within(p, y), found, p.constant(0))
+
+
+rows("integer", {
+    "BitwiseAnd": _of_bits("&"),
+    "BitwiseOr": _of_bits("|"),
+    "BitwiseXor": _of_bits("^"),
+    "Invert": lambda p, x: f"(({p.register})(~{x}))",
+    "LeftShift": _left_shift,
+    "RightShift": _right_shift,
 })  # fmt: skip
 
 

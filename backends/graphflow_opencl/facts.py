@@ -26,7 +26,8 @@ IN_PLACE = {"Assign": "Identity", "AssignAdd": "Add", "AssignSub": "Sub"}  # upd
 BY_STATE = frozenset({"InitializedValue", "IsVariableInitialized"})
 FLOW = frozenset({"If", "While"})
 NOTHING = frozenset({"NoOp", "Const", "VariableHandle"})
-STATEFUL = WRITES | BY_STATE | FLOW | NOTHING | {"ReadVariable"}
+READS = BY_STATE | {"ReadVariable"}
+STATEFUL = WRITES | READS | FLOW | NOTHING
 NUMERIC = frozenset({"float", "int", "uint", "bool"})
 
 
@@ -84,7 +85,7 @@ def _writes(program: Program) -> dict[int, list[int]]:
     for position, ins in enumerate(program.instructions):
         if ins.type in WRITES:
             found.setdefault(ins.inputs[0], []).append(position)
-        elif ins.type not in ("ReadVariable", *BY_STATE):
+        elif ins.type not in READS:
             for v in ins.inputs:
                 if program.values[v].dtype.kind == "resource":
                     found.setdefault(v, []).append(position)
@@ -95,7 +96,7 @@ def _variables(program: Program) -> dict[int, TensorSpec]:
     """The handles of variables on the device, with what they hold; the handle may come from outside a function."""
     found = {handle: TensorSpec(op.attrs["dtype"], op.attrs["dims"]) for handle, op in program.handles.items()}
     for ins in program.instructions:
-        if (ins.type == "ReadVariable" or ins.type in WRITES or ins.type in BY_STATE) and ins.inputs[0] not in found:
+        if ins.type in READS | WRITES and ins.inputs[0] not in found:
             known = _held(ins)
             if known is not None:
                 found[ins.inputs[0]] = known

@@ -19,7 +19,7 @@ import numpy as np
 
 from graphflow.dtypes import DType
 from graphflow.program import Instruction
-from graphflow.spec import TensorSpec, broadcast_all, is_concrete
+from graphflow.spec import Dims, TensorSpec, broadcast_all, is_concrete
 from graphflow_opencl.across import across, keeps_innermost
 from graphflow_opencl.along import along
 from graphflow_opencl.bodies import Read, Unprintable, Work
@@ -56,6 +56,14 @@ OPERANDS: dict[str, Callable[[Instruction, Sequence[tuple[int, ...]]], list[tupl
 }  # fmt: skip
 
 
+def operand_dims(ins: Instruction, values: Sequence[TensorSpec]) -> list[tuple[int, ...]] | None:
+    """The dims of what a pointwise op reads, so that they broadcast; None where one is not known."""
+    dims = [d for v in ins.inputs if is_concrete(d := values[v].dims)]
+    if len(dims) < len(ins.inputs):
+        return None
+    return OPERANDS[ins.type](ins, dims) if ins.type in OPERANDS else dims
+
+
 def group_launches(
     instructions: Sequence[Instruction],
     outputs: Collection[int],
@@ -76,24 +84,26 @@ def group_launches(
         return None
     reads: dict[int, Read] = {}
     for ins in instructions:
-        dims = [values[v].dims for v in ins.inputs]
-        if not all(is_concrete(d) for d in dims):
+        placed = operand_dims(ins, values)
+        if placed is None:
             return None
-        placed = OPERANDS[ins.type](ins, dims) if ins.type in OPERANDS else dims  # type: ignore[arg-type]
         for v, own in zip(ins.inputs, placed, strict=True):
             if v not in made and v not in reads:
-                reads[v] = _read(v, values[v].dtype, own, constants.get(v))  # type: ignore[arg-type]
+                reads[v] = _read(v, values[v].dtype, own, constants.get(v))
     numbers = {*reads, *made}
     if not all(_fits(values[v].dtype, traits) for v in numbers):
         return None
     space = _space(steps, instructions, values, reads)
-    folds = [_fold(ins, values, space) for ins in instructions if ins.type in REDUCTIONS and ins.outputs[0] in outputs]
+    if not is_concrete(space):
+        return None
+    reductions = [ins for ins in instructions if ins.type in REDUCTIONS and ins.outputs[0] in outputs]
+    folds = [f for ins in reductions if (f := _fold(ins, values, space)) is not None]
     stores = [(v, v) for ins in steps if (v := ins.outputs[0]) in outputs]
     stores += [(v, handle) for v, handle in updates.items()]
     dtypes = {v: values[v].dtype for v in numbers}
-    if None in folds:
+    if len(folds) < len(reductions):
         return None
-    work = Work(space, reads, steps, dtypes, tuple(stores), tuple(folds), _title(instructions))  # type: ignore[arg-type]
+    work = Work(space, reads, steps, dtypes, tuple(stores), tuple(folds), _title(instructions))
     return launches_of(work, traits, bool(updates))
 
 
@@ -117,11 +127,11 @@ def _space(
     instructions: Sequence[Instruction],
     values: Sequence[TensorSpec],
     reads: Mapping[int, Read],
-) -> tuple[int, ...]:
+) -> Dims:
     """The group's dims."""
     if not steps:
-        return values[instructions[0].inputs[0]].dims  # type: ignore[return-value]
-    return broadcast_all([*(r.dims for r in reads.values()), *(values[ins.outputs[0]].dims for ins in steps)])  # type: ignore[return-value]
+        return values[instructions[0].inputs[0]].dims
+    return broadcast_all([*(r.dims for r in reads.values()), *(values[ins.outputs[0]].dims for ins in steps)])
 
 
 def _title(instructions: Sequence[Instruction]) -> str:

@@ -134,7 +134,8 @@ def _one_hot(site: Site) -> Launches:
 @rule("UnravelIndex")
 def _unravel_index(site: Site) -> Launches:
     dims, count, dtype = site.constants[1], numel(site.dims_in()), site.inputs[0].dtype
-    if dims is None or not count or (dims.size and int(dims.min()) < 1):
+    stored = word(dtype)
+    if stored is None or dims is None or not count or (dims.size and int(dims.min()) < 1):
         return None
     bound = numel([int(d) for d in dims])
     extras = (numbers(dtype, "indices", site.ins.inputs[0]), report(outside(site, 0, bound)))
@@ -146,5 +147,5 @@ def _unravel_index(site: Site) -> Launches:
         found = coordinate if k == len(steps) - 1 else f"(axis == {k} ? {coordinate} : {found})"
     # The coordinates are what fills places without a source; `#` is the last axis.
     axes[1] = axes[1]._replace(name="place")
-    fill = f"({word(dtype)[0]})({found.replace('#', 'place')})"  # type: ignore[index]
+    fill = f"({stored[0]})({found.replace('#', 'place')})"
     return move(site, axes, site.ins.inputs[0], site.ins.outputs[0], dtype, "coordinates", fill=fill, extras=extras)

@@ -181,8 +181,8 @@ def _split(site: Site) -> Launches:
 def _concat_grad(site: Site) -> Launches:
     axis = site.attrs["axis"] % len(site.dims_in())
     sizes = []
-    for known, made in zip(site.constants[1:], site.outputs, strict=True):
+    for number, (known, made) in enumerate(zip(site.constants[1:], site.outputs, strict=True)):
         if made is None and known is None:
             return None
-        sizes.append(int(known[axis]) if made is None else int(made.dims[axis]))  # type: ignore[index]
+        sizes.append(int(known[axis]) if made is None else site.dims_out(number)[axis])
     return _cut(site, axis, sizes, "gradient of concatenate")

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from graphflow.compile.arena import Block, place, place_in_tasks
 from graphflow.spec import nbytes
-from graphflow_opencl.devices import ALIGNMENT
 from graphflow_opencl.plan import Plan
 
 LARGE = 1 << 18  # bytes of a fetch that is not worth copying
@@ -30,8 +29,8 @@ class Layout(NamedTuple):
     peak_before: int  # bytes if nothing were used again
 
 
-def lay_out(plan: Plan, lanes: Sequence[int], loose: Mapping[int, Callable[[], Any] | None]) -> Layout:
-    """Offsets for all values that nodes write."""
+def lay_out(plan: Plan, lanes: Sequence[int], loose: Mapping[int, Callable[[], Any] | None], alignment: int) -> Layout:
+    """Offsets for all values that nodes write, in multiples of the device's alignment."""
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
     users: dict[int, int] = {}  # sets of nodes, as bits
@@ -46,7 +45,8 @@ def lay_out(plan: Plan, lanes: Sequence[int], loose: Mapping[int, Callable[[], A
     for v in plan.program.fetches:
         dies[plan.home(v)] = len(plan.nodes)
     inside = [v for v in born if _in_arena(plan, v, loose)]
-    blocks = [Block(_rounded(nbytes(plan.values[v]) or 0), born[v], dies[v], born[v], users.get(v, 0)) for v in inside]
+    sizes = [max(1, -(-(nbytes(plan.values[v]) or 0) // alignment)) * alignment for v in inside]
+    blocks = [Block(size, born[v], dies[v], born[v], users.get(v, 0)) for v, size in zip(inside, sizes, strict=True)]
     offsets, size = place_in_tasks(blocks, _done_before(lanes, plan.before)) if several else place(blocks)
     total = sum(block.size for block in blocks)
     return Layout(size, dict(zip(inside, offsets, strict=True)), loose, total)
@@ -67,7 +67,3 @@ def _done_before(lanes: Sequence[int], before: Sequence[set[int]]) -> list[int]:
 
 def _in_arena(plan: Plan, v: int, loose: Collection[int]) -> bool:
     return v >= 0 and v not in plan.variables and v not in plan.on_host and v not in loose and v not in plan.fixed
-
-
-def _rounded(size: int) -> int:
-    return max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)

@@ -23,9 +23,10 @@ from graphflow_opencl import regrouping
 from graphflow_opencl.expressions import FAILS
 from graphflow_opencl.facts import VIEWS
 from graphflow_opencl.folds import REDUCTIONS
-from graphflow_opencl.fused import OPERANDS, is_pointwise
+from graphflow_opencl.fused import is_pointwise, operand_dims
 
 Dims = tuple[int, ...]
+FOLDING = frozenset({*REDUCTIONS, "SumTo"})  # ops that make one number of each line
 FULL, LINE, ALONG, ONE = "full", "line", "along", "one"  # how an operand lies in the array
 
 
@@ -91,13 +92,16 @@ def reduced_axes(ins: Instruction, values: Sequence[TensorSpec]) -> tuple[Dims, 
     return None
 
 
-def operands(ins: Instruction, values: Sequence[TensorSpec]) -> list[tuple[int, Dims]]:
-    """The values that a member reads, with dims that broadcast; what only tells a shape is none of them."""
+def operands(ins: Instruction, values: Sequence[TensorSpec]) -> list[tuple[int, Dims]] | None:
+    """The values that a member reads, with dims that broadcast; what only tells a shape is none of them.
+
+    None where the dims of one are not known: such an instruction is no member.
+    """
     if not is_pointwise(ins.type) or ins.type in VIEWS:
-        return [(ins.inputs[0], values[ins.inputs[0]].dims)]  # type: ignore[list-item]
-    dims = [values[v].dims for v in ins.inputs]
-    placed = OPERANDS[ins.type](ins, dims) if ins.type in OPERANDS else dims  # type: ignore[arg-type]
-    return list(zip(ins.inputs, placed, strict=True))  # type: ignore[arg-type]
+        dims = values[ins.inputs[0]].dims
+        return [(ins.inputs[0], dims)] if is_concrete(dims) else None
+    placed = operand_dims(ins, values)
+    return None if placed is None else list(zip(ins.inputs, placed, strict=True))
 
 
 def gathered(
@@ -139,7 +143,7 @@ def _splits(
     """How each array is cut into lines: as its first reduction does."""
     out: dict[Dims, Split] = {}
     for ins in program.instructions:
-        if ins.type not in REDUCTIONS and ins.type != "SumTo" or not takes(ins):
+        if ins.type not in FOLDING or not takes(ins):
             continue
         split = _split(ins, values)
         if split is not None and split.rows == rows and split.dims not in out and enough(split):
@@ -189,7 +193,7 @@ class _Finder:
             return None
         if ins.type in FAILS and self._values[ins.inputs[0]].dtype.is_integer or not self._takes(ins):
             return None
-        if ins.type in REDUCTIONS or ins.type in ("SumTo", "Spread"):
+        if ins.type in FOLDING or ins.type == "Spread":
             split = _split(ins, self._values)
             split = split if split is not None and self._splits.get(split.dims) == split else None
             made = split if ins.type != "Spread" else None
@@ -204,9 +208,9 @@ class _Finder:
     def _pointwise(self, ins: Instruction) -> tuple[Split | None, Split | None]:
         """The array, and the same again if the result is numbers of its lines."""
         dims = self._values[ins.outputs[0]].dims
-        if not is_concrete(dims):
-            return None, None
         read = operands(ins, self._values)
+        if read is None or not is_concrete(dims):
+            return None, None
         for v, _ in read:
             split = self._lines.get(v)
             if split is not None and dims in split.of_lines():
@@ -276,7 +280,11 @@ class _Finder:
         found: dict[int, list[int]] = {}
         for position in parent:
             found.setdefault(root(position), []).append(position)
-        return [(self._member[r], ps) for r, ps in found.items() if self._reads_again(ps)]  # type: ignore[misc]
+        return [
+            (split, positions)
+            for r, positions in found.items()
+            if (split := self._member[r]) is not None and self._reads_again(positions)
+        ]
 
     def _array(self, position: int) -> tuple[Split | None, int]:
         """What an instruction must have in common with those of its set."""
@@ -288,7 +296,7 @@ class _Finder:
         for position in positions:
             ins = self._program.instructions[position]
             later = not known.isdisjoint(ins.inputs)
-            reduces = ins.type in REDUCTIONS or ins.type == "SumTo"
+            reduces = ins.type in FOLDING
             if later and (reduces or ins.outputs[0] not in self._lines):
                 return True
             if reduces or later:

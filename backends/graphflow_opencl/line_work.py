@@ -17,11 +17,11 @@ import numpy as np
 
 from graphflow.dtypes import DType
 from graphflow.program import Instruction, Program
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, is_concrete
 from graphflow_opencl.facts import VIEWS
 from graphflow_opencl.folds import REDUCTIONS, Fold, fold_of
 from graphflow_opencl.fused import is_pointwise
-from graphflow_opencl.line_sets import ALONG, FULL, LINE, ONE, LineSet, Split, operands
+from graphflow_opencl.line_sets import ALONG, FOLDING, FULL, LINE, ONE, LineSet, Split, operands
 
 NAMED = 4  # ops of a set that its title names
 CHEAP = 1  # steps that are sooner done again than remembered
@@ -95,18 +95,19 @@ class LineWork:
         types = [ins.type for ins in instructions if ins.type not in VIEWS]
         more = f" and {len(types) - NAMED} more" if len(types) > NAMED else ""
         self.title = f"{'rows' if split.rows else 'columns'}: {' '.join(types[:NAMED])}{more}"
-        self.full = {v for v in outputs if prod(values[v].dims) == prod(split.dims)}  # type: ignore[arg-type]
+        self.full = {v for v in outputs if is_concrete(d := values[v].dims) and prod(d) == prod(split.dims)}
         self.passes = self._passes()
 
     def _add(self, ins: Instruction, constants: Mapping[int, Any]) -> None:
         (v,) = ins.outputs
         read = operands(ins, self._values)
+        assert read is not None
         for x, own in read:
             if x not in self.steps and x not in self.folds and x not in self.operands:
                 self._add_operand(x, own, ins, constants)
         inputs = tuple([x for x, _ in read])
         dtype = self._values[v].dtype
-        if ins.type in REDUCTIONS or ins.type == "SumTo":
+        if ins.type in FOLDING:
             type = ins.type if ins.type in REDUCTIONS else "Sum"
             split = self.split
             axis = range(split.cut, len(split.dims)) if split.rows else range(split.cut)
@@ -127,9 +128,7 @@ class LineWork:
             known = constants.get(x)
             self.operands[x] = Operand(x, spec.dtype, ONE, None if known is None else np.asarray(known).reshape(-1)[0])
             return
-        of_lines = ins.type == "Spread" or made in self.split.of_lines() and ins.type not in REDUCTIONS
-        if ins.type == "SumTo":
-            of_lines = False
+        of_lines = ins.type == "Spread" or made in self.split.of_lines() and ins.type not in FOLDING
         place = LINE if of_lines else self.split.place(own)
         assert place is not None
         self.operands[x] = Operand(x, spec.dtype, place)

@@ -20,9 +20,10 @@ from graphflow_opencl.table import Launch, Site, rule
 Launches = Sequence[Launch] | None
 
 
-def plain_move(site: Site, axes: Sequence[Axis], title: str, offset: int = 0) -> Launches:
+def plain_move(site: Site, axes: Sequence[Axis], title: str, offset: int = 0, extras: Sequence[Extra] = ()) -> Launches:
     """The first input, moved to the first output."""
-    return move(site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, title, offset=offset)
+    source, target, dtype = site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype
+    return move(site, axes, source, target, dtype, title, offset=offset, extras=extras)
 
 
 def rearranged(site: Site, split: Sequence[int], order: Sequence[int], title: str) -> Launches:
@@ -138,14 +139,15 @@ def paddings_of(site: Site, which: int = 1) -> list[tuple[int, int]] | None:
 @rule("Pad")
 def _pad(site: Site) -> Launches:
     pairs, dims, dtype, constant = paddings_of(site), site.dims_in(), site.inputs[0].dtype, site.attrs["constant"]
-    if pairs is None or len(pairs) != len(dims) or word(dtype) is None:
+    found = word(dtype)
+    if pairs is None or len(pairs) != len(dims) or found is None:
         return None
     extras: tuple[Extra, ...] = ()
     fill = "0"
     if constant is None:
         if site.inputs[2].dtype is not dtype or dtype.size > 8:
             return None
-        fill, extras = "filling[0]", (Extra(f"__global const {word(dtype)[0]} *filling", site.ins.inputs[2]),)  # type: ignore[index]
+        fill, extras = "filling[0]", (Extra(f"__global const {found[0]} *filling", site.ins.inputs[2]),)
     elif constant != 0 or (dtype.is_floating and np.signbit(constant)):
         if dtype.size > 8:
             return None

@@ -20,7 +20,7 @@ from graphflow.errors import Error
 from graphflow.program import Instruction
 from graphflow.spec import describe
 from graphflow_opencl import staging
-from graphflow_opencl.devices import ALIGNMENT, Device
+from graphflow_opencl.devices import Device
 from graphflow_opencl.memory import Piece
 from graphflow_opencl.plan import Plan
 from graphflow_opencl.table import Status
@@ -36,8 +36,8 @@ class Refusals:
         self._device, self._queue, self._plan = device, queue, plan
         self._checks: list[tuple[Status, Instruction]] = []
         room = sum(isinstance(a, Status) for n in plan.nodes for x in n.launches for a in x.arguments)
-        self._memory: Any = Piece(device, room * ALIGNMENT) if room else None
-        self._shape = (room, ALIGNMENT // WORD_BYTES)
+        self._memory: Any = Piece(device, room * device.alignment) if room else None
+        self._shape = (room, device.alignment // WORD_BYTES)
         self._host = None if self._memory is None else self._memory.view(self._shape, np.int32)
         self._nothing_bad = np.full(self._shape, NOTHING_BAD)
 
@@ -49,7 +49,7 @@ class Refusals:
     def word(self, status: Status, ins: Instruction) -> Any:
         """The memory for one more check."""
         self._checks.append((status, ins))
-        return self._memory.buffer.get_sub_region((len(self._checks) - 1) * ALIGNMENT, WORD_BYTES)
+        return self._memory.buffer.get_sub_region((len(self._checks) - 1) * self._device.alignment, WORD_BYTES)
 
     def reset(self) -> None:
         """Nothing has been refused so far."""

@@ -9,7 +9,7 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -17,11 +17,13 @@ from graphflow.dtypes import DType, float32
 from graphflow_opencl.expressions import expression, literal, load, register_type, storage_type, store
 from graphflow_opencl.folds import REDUCTIONS
 from graphflow_opencl.registers import held
-from graphflow_opencl.table import Launch, Scratch, Site, rule
+from graphflow_opencl.table import Launch, Rule, Scratch, Site, rule
 
 CHUNK = 64  # neighbouring lines of an item on a CPU
 BLOCK = 4096  # elements of a block of a long line
 ENOUGH = 8  # lines for each unit of the device, from which lines are not cut
+RUNNING = {"Cumsum": "Sum", "Cumprod": "Prod"}  # the reduction that each is the course of
+SOUGHT = {"ArgMax": ">", "ArgMin": "<"}  # how the element that each looks for compares with the others
 
 
 class Lines(NamedTuple):
@@ -42,10 +44,18 @@ def _lines(dims: Sequence[int], axis: int) -> Lines:
     return Lines(prod(dims[:axis]), dims[axis], prod(dims[axis + 1 :]))
 
 
-def _computable(site: Site) -> bool:
-    known, output = site.inputs[0], site.outputs[0]
-    doubles = site.traits.doubles or known.dtype.name != "float64"
-    return output is not None and known.dims is not None and held(known.dtype) and doubles
+def _along_lines(make: Callable[[Site, Lines, DType, DType], Sequence[Launch]]) -> Rule:
+    """A rule from a function that is asked only about arrays with elements that kernels compute with, and lines."""
+
+    def made(site: Site) -> Sequence[Launch] | None:
+        known, output = site.inputs[0].dtype, site.outputs[0]
+        doubles = site.traits.doubles or known.name != "float64"
+        dims = site.dims_in()
+        if output is None or not held(known) or not doubles or not dims:
+            return None
+        return [] if 0 in dims else make(site, _lines(dims, site.attrs["axis"]), known, output.dtype)
+
+    return made
 
 
 def _items(site: Site, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -82,7 +92,7 @@ def _filled(text: str, **marks: Any) -> str:
     return text
 
 
-class _Running(NamedTuple):
+class _Walk(NamedTuple):
     """What the launches of one running sum share."""
 
     site: Site
@@ -120,25 +130,19 @@ class _Running(NamedTuple):
         return Launch(source, *_items(site, units), arguments, writes, title)
 
 
-@rule("Cumsum", "Cumprod")
-def _(site: Site) -> Sequence[Launch] | None:
-    if not _computable(site) or not site.dims_in():
-        return None
-    known, output = site.inputs[0], site.outputs[0]
-    assert output is not None
-    if 0 in site.dims_in():
-        return []
-    lines = _lines(site.dims_in(), site.attrs["axis"])
+@rule(*RUNNING)
+@_along_lines
+def _running(site: Site, lines: Lines, known: DType, made: DType) -> Sequence[Launch]:
     cpu = site.traits.schedule == "cpu"
     many = lines.outer * lines.inner >= ENOUGH * site.traits.units or lines.length <= BLOCK
-    wide = float32 if known.dtype.is_floating and known.dtype.size == 2 else known.dtype
-    reduction = REDUCTIONS["Sum" if site.ins.type == "Cumsum" else "Prod"]
-    running = _Running(
+    wide = float32 if known.is_floating and known.size == 2 else known
+    reduction = REDUCTIONS[RUNNING[site.ins.type]]
+    running = _Walk(
         site, lines, wide, reduction.combine, min(CHUNK, lines.inner) if cpu else 1, lines.length if many else BLOCK
     )
     neutral = literal(wide, reduction.neutral(wide))
-    taken = load(known.dtype, 1, "x", "at + l")
-    put = store(output.dtype, 1, "y", "at + l", "sum[l]")
+    taken = load(known, 1, "x", "at + l")
+    put = store(made, 1, "y", "at + l", "sum[l]")
     add = f"sum[l] = {running.combined('sum[l]', 'next')};"
     element = f"const {register_type(wide, 1)} next = {taken}; "
     walk = element + (f"{put} {add}" if site.attrs["exclusive"] else f"{add} {put}")
@@ -220,31 +224,25 @@ def _better(dtype: DType, sign: str, best: str) -> str:
     return f"((next {sign} {best}) | (next != next)) & ({best} == {best})"
 
 
-@rule("ArgMax", "ArgMin")
-def _(site: Site) -> Sequence[Launch] | None:
-    if not _computable(site) or not site.dims_in():
-        return None
-    known, output = site.inputs[0], site.outputs[0]
-    assert output is not None
-    if 0 in site.dims_in():
-        return []
-    lines = _lines(site.dims_in(), site.attrs["axis"])
-    sign = ">" if site.ins.type == "ArgMax" else "<"
+@rule(*SOUGHT)
+@_along_lines
+def _largest(site: Site, lines: Lines, known: DType, made: DType) -> Sequence[Launch]:
+    sign = SOUGHT[site.ins.type]
     width, cpu = site.traits.width, site.traits.schedule == "cpu"
     common: dict[str, Any] = {
-        "S": storage_type(known.dtype), "R": storage_type(output.dtype), "N": lines.number,
-        "T": register_type(known.dtype, 1), "LENGTH": lines.length,
+        "S": storage_type(known), "R": storage_type(made), "N": lines.number,
+        "T": register_type(known, 1), "LENGTH": lines.length,
     }  # fmt: skip
     arguments = site.ins.inputs[0], site.ins.outputs[0]
-    if cpu and lines.inner == 1 and lines.length >= 2 * width and known.dtype.name == "float32":
-        source = _alone(known.dtype, lines, sign, width, common)
+    if cpu and lines.inner == 1 and lines.length >= 2 * width and known.name == "float32":
+        source = _alone(known, lines, sign, width, common)
         return [Launch(source, *_items(site, lines.outer), arguments, arguments[1:], site.ins.type)]
     chunk = min(CHUNK, lines.inner) if cpu else 1
     stripes = -(-lines.inner // chunk)
     source = _filled(
         SEARCH, **common, UNITS=lines.outer * stripes, STRIPES=stripes, CHUNK=chunk, INNER=lines.inner,
-        SPAN=lines.length * lines.inner, FIRST=load(known.dtype, 1, "x", "base + l"),
-        NEXT=load(known.dtype, 1, "x", "at + l"), BETTER=_better(known.dtype, sign, "best[l]"),
+        SPAN=lines.length * lines.inner, FIRST=load(known, 1, "x", "base + l"),
+        NEXT=load(known, 1, "x", "at + l"), BETTER=_better(known, sign, "best[l]"),
     )  # fmt: skip
     return [Launch(source, *_items(site, lines.outer * stripes), arguments, arguments[1:], site.ins.type)]
 

@@ -23,7 +23,7 @@ from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, literal, load, storage_type
 from graphflow_opencl.sorted_walks import walk_launches
 from graphflow_opencl.table import Site, rule
-from graphflow_opencl.walking import Walk, combination, sums_of
+from graphflow_opencl.walking import Ends, Walk, combination, sums_of
 
 
 def _launch(site: Site, walk: Walk, updates: Any, extras: Sequence[Extra], title: str) -> Launches:
@@ -33,7 +33,7 @@ def _launch(site: Site, walk: Walk, updates: Any, extras: Sequence[Extra], title
     """
     if not walk.outer * walk.rows * walk.width:
         return None if walk.taken else []
-    return walk_launches(walk, site.ins.outputs[0], updates, extras, site.traits, title)
+    return walk_launches(walk, Ends(site.ins.outputs[0], updates, extras, title), site.traits)
 
 
 @rule("GatherGrad")

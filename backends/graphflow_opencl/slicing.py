@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from graphflow.errors import InvalidArgumentError
 from graphflow_opencl.axes import Axis, Extra, plain, strides, window
 from graphflow_opencl.checking import checked, numbers, report, wrapped
-from graphflow_opencl.movement import Launches
-from graphflow_opencl.moving import move
+from graphflow_opencl.movement import Launches, plain_move
 from graphflow_opencl.table import Site, rule
 
 
@@ -93,10 +92,7 @@ def _strided_slice(site: Site) -> Launches:
             axes.append(Axis(1, (), "", wrapped(f"bound{cut.bound}[0]", size, str(cut.bound)), stride))
         elif cut.stays:
             axes.append(plain(cut.length, cut.step * stride))
-    return move(
-        site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, "slice", offset=offset,
-        extras=_extras(site, 1, bounds),
-    )  # fmt: skip
+    return plain_move(site, axes, "slice", offset, _extras(site, 1, bounds))
 
 
 @rule("StridedSliceGrad")
@@ -123,10 +119,7 @@ def _strided_slice_grad(site: Site) -> Launches:
             lowest = cut.start + (cut.length - 1) * cut.step
             axes.append(window(size, max(lowest, 0), cut.length, -stride, -cut.step))
             offset += max(cut.length - 1, 0) * stride
-    return move(
-        site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, "gradient of a slice",
-        offset=offset, extras=_extras(site, 2, bounds),
-    )  # fmt: skip
+    return plain_move(site, axes, "gradient of a slice", offset, _extras(site, 2, bounds))
 
 
 def _starts(site: Site, limits: Sequence[int]) -> tuple[list[str], list[Extra]] | None:
@@ -158,10 +151,7 @@ def _slice(site: Site) -> Launches:
         offset = sum(int(a) * s for a, s in zip(starts, step, strict=True))
     else:
         offset, axes = 0, [*[Axis(1, (), "", a, s) for a, s in zip(starts, step, strict=True)], *axes]
-    return move(
-        site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, "slice", offset=offset,
-        extras=extras,
-    )  # fmt: skip
+    return plain_move(site, axes, "slice", offset, extras)
 
 
 @rule("SliceGrad")
@@ -179,6 +169,4 @@ def _slice_grad(site: Site) -> Launches:
             Axis(n, (), "", f"(@ - {a})", s, f"@ >= {a} && @ < {a} + {d}")
             for n, a, d, s in zip(out, starts, dims, step, strict=True)
         ]
-    return move(
-        site, axes, site.ins.inputs[0], site.ins.outputs[0], site.inputs[0].dtype, "gradient of a slice", extras=extras
-    )
+    return plain_move(site, axes, "gradient of a slice", extras=extras)

@@ -8,39 +8,30 @@ State: none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from graphflow_opencl.axes import Extra, each_launch, index_type
+from graphflow_opencl.axes import each_launch
 from graphflow_opencl.expressions import load, register_type, storage_type, store
 from graphflow_opencl.sorting import sorted_numbers
 from graphflow_opencl.table import Launch, Scratch, Status, Traits
-from graphflow_opencl.walking import FLAG, UNTOUCHED, Walk, walk_launch
+from graphflow_opencl.walking import FLAG, UNTOUCHED, Ends, Walk, walk_launch
 
 MANY = 2048  # updates that are worth a sort
 NOWHERE = "0xffffffffU"  # the row of an update that has none, behind all others
 ROWS, SORTED = 10, 11  # numbers of scratch memory; the sort takes four from the second on
 
 
-def walk_launches(
-    walk: Walk,
-    target: int,
-    updates: Any,
-    extras: Sequence[Extra],
-    traits: Traits,
-    title: str,
-    guarded: bool = False,
-) -> list[Launch]:
-    """The launches of a walk; `guarded` makes them do nothing unless the flag in scratch memory is untouched."""
+def walk_launches(walk: Walk, ends: Ends, traits: Traits) -> list[Launch]:
+    """The launches of a walk."""
     if not _worth_sorting(walk, traits):
-        return [walk_launch(walk, target, updates, extras, traits, title, guarded)]
+        return [walk_launch(walk, ends, traits)]
     rows = Scratch(ROWS, walk.taken * 4)
     body = f"const long k = id, row = {walk.place}; rows[id] = row < 0 ? {NOWHERE} : (uint)row;"
-    declared = ["__global uint *rows", *[e.declaration for e in extras]]
-    arguments = [rows, *[e.argument for e in extras]]
-    first = each_launch(traits, walk.taken, 8, declared, arguments, (), body, f"{title}: rows")
+    declared = ["__global uint *rows", *[e.declaration for e in ends.extras]]
+    arguments = [rows, *[e.argument for e in ends.extras]]
+    first = each_launch(traits, walk.taken, 8, declared, arguments, (), body, f"{ends.title}: rows")
     sort, (keys, spots) = sorted_numbers(traits, walk.taken, rows, SORTED)
-    return [first, *sort, _reduce(walk, target, updates, extras, traits, title, guarded, (keys, spots))]
+    return [first, *sort, _reduce(walk, ends, traits, (keys, spots))]
 
 
 def _worth_sorting(walk: Walk, traits: Traits) -> bool:
@@ -49,25 +40,14 @@ def _worth_sorting(walk: Walk, traits: Traits) -> bool:
     return traits.schedule == "gpu" and MANY <= walk.taken < 2**31 and not walk.each and not rounded
 
 
-def _reduce(
-    walk: Walk,
-    target: int,
-    updates: Any,
-    extras: Sequence[Extra],
-    traits: Traits,
-    title: str,
-    guarded: bool,
-    runs: tuple[Scratch, Scratch],
-) -> Launch:
+def _reduce(walk: Walk, ends: Ends, traits: Traits, runs: tuple[Scratch, Scratch]) -> Launch:
     """Each item owns an element of the result, and takes up the run of updates of its row."""
-    held = walk.sums or walk.dtype
-    kind = register_type(held, 1)
-    index = index_type(walk.outer * walk.rows * walk.width, walk.outer * walk.taken * walk.width)
+    kind, index = register_type(walk.held, 1), walk.number
     own = register_type(walk.dtype, 1)
-    value = f"({kind}){load(walk.dtype, 1, 'updates', walk.update)}" if updates is not None else "1"
+    value = f"({kind}){load(walk.dtype, 1, 'updates', walk.update)}" if ends.updates is not None else "1"
     start = walk.start if walk.start is not None else f"({kind}){load(walk.dtype, 1, 'target', 'here')}"
     nothing = f"if (run == {walk.taken} || keys[run] != row) a = {walk.empty};" if walk.empty is not None else ""
-    body = f"""{f"if (flag[0] != {UNTOUCHED}) return;" if guarded else ""}
+    body = f"""{f"if (flag[0] != {UNTOUCHED}) return;" if ends.guarded else ""}
     const {index} here = id, c = id % {walk.width}, outer = id / {walk.rows * walk.width};
     const uint row = id / {walk.width} % {walk.rows};
     int run = 0, high = {walk.taken};
@@ -83,25 +63,22 @@ def _reduce(
         a = {walk.combine};
     }}
     {store(walk.dtype, 1, "target", "here", f"({own})a")}"""
-    declared, arguments = _parameters(walk, target, updates, extras, guarded, runs)
-    count = walk.outer * walk.rows * walk.width
-    return each_launch(traits, count, 8, declared, arguments, (target,), body, title, index=index)
+    declared, arguments = _parameters(walk, ends, runs)
+    return each_launch(traits, walk.size, 8, declared, arguments, (ends.target,), body, ends.title, index=index)
 
 
-def _parameters(
-    walk: Walk, target: int, updates: Any, extras: Sequence[Extra], guarded: bool, runs: tuple[Scratch, Scratch]
-) -> tuple[list[str], list[Any]]:
+def _parameters(walk: Walk, ends: Ends, runs: tuple[Scratch, Scratch]) -> tuple[list[str], list[Any]]:
     """Declarations and arguments of the launch that takes up the runs."""
     declared = [f"__global {storage_type(walk.dtype)} *restrict target", "__global const uint *keys",
                 "__global const int *spots"]  # fmt: skip
-    arguments: list[Any] = [target, *runs]
-    if updates is not None:
+    arguments: list[Any] = [ends.target, *runs]
+    if ends.updates is not None:
         declared.append(f"__global const {storage_type(walk.dtype)} *restrict updates")
-        arguments.append(updates)
-    if guarded:
+        arguments.append(ends.updates)
+    if ends.guarded:
         declared.append("__global int *flag")
         arguments.append(Scratch(FLAG, 4))
-    read = [e for e in extras if not isinstance(e.argument, Status)]  # the indices are checked by now
+    read = [e for e in ends.extras if not isinstance(e.argument, Status)]  # the indices are checked by now
     declared += [e.declaration for e in read]
     arguments += [e.argument for e in read]
     return declared, arguments

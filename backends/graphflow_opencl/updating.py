@@ -21,7 +21,7 @@ from graphflow_opencl.movement import Launches
 from graphflow_opencl.registers import held, storage_type
 from graphflow_opencl.sorted_walks import walk_launches
 from graphflow_opencl.table import Launch, Scratch, Site, Status, rule
-from graphflow_opencl.walking import FLAG, UNTOUCHED, Walk, combination
+from graphflow_opencl.walking import FLAG, UNTOUCHED, Ends, Walk, combination
 
 GROUP = 256
 
@@ -61,7 +61,9 @@ def _update(
     )  # fmt: skip
     divisors = numel(given) if kind == "div" and dtype.is_integer else 0
     check = _check(site, count * depth, bounds, divisors, indices)
-    act = walk_launches(walk, site.ins.inputs[0], updates, (indices,), site.traits, f"scatter: {kind}", guarded=True)
+    act = walk_launches(
+        walk, Ends(site.ins.inputs[0], updates, (indices,), f"scatter: {kind}", guarded=True), site.traits
+    )
     return [check, *act]
 
 

@@ -47,6 +47,31 @@ class Walk(NamedTuple):
     empty: str | None = None  # C text of an element of a row without updates, if that is not `start`
     sums: DType | None = None  # the dtype in which updates are combined, if it is another
 
+    @property
+    def size(self) -> int:
+        """The number of elements of the result."""
+        return self.outer * self.rows * self.width
+
+    @property
+    def number(self) -> str:
+        """The C type of positions in the result and in the updates."""
+        return index_type(self.size, self.outer * self.taken * self.width)
+
+    @property
+    def held(self) -> DType:
+        """The dtype in which updates are combined."""
+        return self.sums or self.dtype
+
+
+class Ends(NamedTuple):
+    """What the launches of a walk read and write."""
+
+    target: int
+    updates: Any  # None: each update is a one
+    extras: Sequence[Extra]  # what the texts of the walk read
+    title: str
+    guarded: bool = False  # the launches do nothing unless the flag in scratch memory is untouched
+
 
 COMBINE = {
     "add": "a + b",
@@ -72,62 +97,52 @@ def _parts(walk: Walk, traits: Traits) -> tuple[int, int]:
         return max(1, min(walk.rows, -(-GPU_ITEMS // max(1, walk.outer * walk.width)))), walk.width
     size = int(walk.dtype.size)
     nbytes = walk.outer * walk.width * (walk.rows + walk.taken) * size
-    need = -(-shares(nbytes, walk.outer * walk.rows * walk.width, traits) // walk.outer)
+    need = -(-shares(nbytes, walk.size, traits) // walk.outer)
     columns = max(1, min(need, walk.width * size // COLUMN_BYTES, traits.units * CPU_PARTS))
     if not walk.each and (columns >= traits.units or walk.width * size < COLUMN_BYTES):
         return 1, columns  # to find out whose row an index is takes as long as an update of few columns
     return min(walk.rows, -(-need // columns), traits.units * CPU_PARTS), columns
 
 
-def walk_launch(
-    walk: Walk,
-    target: int,
-    updates: Any,
-    extras: Sequence[Extra],
-    traits: Traits,
-    title: str,
-    guarded: bool = False,
-) -> Launch:
-    """The launch; `guarded` makes it do nothing unless the flag in scratch memory is untouched."""
+def walk_launch(walk: Walk, ends: Ends, traits: Traits) -> Launch:
+    """The launch of a walk."""
     row_parts, column_parts = _parts(walk, traits)
     length, columns = -(-walk.rows // row_parts), -(-walk.width // column_parts)
     row_parts, column_parts = -(-walk.rows // length), -(-walk.width // columns)
     items = walk.outer * row_parts * column_parts
-    index = index_type(walk.outer * walk.rows * walk.width, walk.outer * walk.taken * walk.width)
-    held = walk.sums or walk.dtype
+    index, held = walk.number, walk.held
     to = "sums" if walk.sums else "target"
     declared = [f"__global {storage_type(walk.dtype)} *restrict target"]
-    arguments: list[Any] = [target]
-    if updates is not None:
+    arguments: list[Any] = [ends.target]
+    if ends.updates is not None:
         declared.append(f"__global const {storage_type(walk.dtype)} *restrict updates")
-        arguments.append(updates)
+        arguments.append(ends.updates)
     for name, needed, kind, number, nbytes in (
-        ("sums", walk.sums is not None, storage_type(held), SUMS, walk.outer * walk.rows * walk.width * held.size),
+        ("sums", walk.sums is not None, storage_type(held), SUMS, walk.size * held.size),
         ("seen", walk.empty is not None, "uchar", SEEN, items * length),
-        ("flag", guarded, "int", FLAG, 4),
+        ("flag", ends.guarded, "int", FLAG, 4),
     ):
         if needed:
             declared.append(f"__global {kind} *{name}")
             arguments.append(Scratch(number, int(nbytes)))
-    declared += [e.declaration for e in extras]
-    arguments += [e.argument for e in extras]
+    declared += [e.declaration for e in ends.extras]
+    arguments += [e.argument for e in ends.extras]
     source = f"""__kernel void KERNEL({", ".join(declared)}) {{
     {index} rest = get_global_id(0);
     if (rest >= {items}) return;
-    {f"if (flag[0] != {UNTOUCHED}) return;" if guarded else ""}
+    {f"if (flag[0] != {UNTOUCHED}) return;" if ends.guarded else ""}
     {f"__global uchar *present = seen + rest * {length};" if walk.empty is not None else ""}
     const {index} c0 = rest % {column_parts} * {columns}, c1 = min(c0 + {columns}, ({index}){walk.width});
     rest /= {column_parts};
     const {index} r0 = rest % {row_parts} * {length}, r1 = min(r0 + {length}, ({index}){walk.rows});
     const {index} outer = rest / {row_parts}, base = outer * {walk.rows * walk.width};
     {_before(walk, held, to, index)}
-    {_walked(walk, held, to, index, updates is not None)}
+    {_walked(walk, held, to, index, ends.updates is not None)}
     {_after(walk, held, index)}
 }}"""
-    make = gpu_launch if traits.schedule == "gpu" else None
-    if make is not None:
-        return make(source, items, arguments, (target,), title)
-    return cpu_launch(source, (items,), arguments, (target,), title)
+    if traits.schedule == "gpu":
+        return gpu_launch(source, items, arguments, (ends.target,), ends.title)
+    return cpu_launch(source, (items,), arguments, (ends.target,), ends.title)
 
 
 def _own(walk: Walk, index: str, statement: str) -> str:

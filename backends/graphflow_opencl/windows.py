@@ -122,34 +122,45 @@ class Field(NamedTuple):
 
 def loops(axes: Sequence[AxisWindow], body: str) -> str:
     """For output (o0, o1, ...): `body` for each tap (j0, ...) inside the image, whose places are (i0, ...)."""
-    head, tail = "", ""
-    for d, a in enumerate(axes):
-        head += f"int b{d} = o{d} * {a.stride} - {a.before}; "
-        if a.dilation == 1:
-            head += f"for (int j{d} = max(0, -b{d}); j{d} < min({a.kernel}, {a.size} - b{d}); j{d}++) {{ "
-            head += f"int i{d} = b{d} + j{d}; "
-        else:
-            head += f"for (int j{d} = 0; j{d} < {a.kernel}; j{d}++) {{ int i{d} = b{d} + j{d} * {a.dilation}; "
-            head += f"if (i{d} < 0 || i{d} >= {a.size}) continue; "
-        tail += "}"
-    return head + body + tail
+    return _nested([_taps_of_output(d, a) for d, a in enumerate(axes)], body)
 
 
 def gathering(axes: Sequence[AxisWindow], body: str) -> str:
     """For input (i0, i1, ...): `body` for each tap (j0, ...) that reaches it, from outputs (o0, ...)."""
-    head, tail = "", ""
-    for d, a in enumerate(axes):
-        head += f"int p{d} = i{d} + {a.before}; "
-        if a.dilation == 1:
-            head += f"for (int j{d} = max(p{d} % {a.stride}, p{d} - {(a.out - 1) * a.stride}); "
-            head += f"j{d} < {a.kernel} && j{d} <= p{d}; j{d} += {a.stride}) {{ int o{d} = (p{d} - j{d}) / {a.stride}; "
-        else:
-            head += f"for (int j{d} = 0; j{d} < {a.kernel}; j{d}++) {{ "
-            head += f"int o{d} = (p{d} - j{d} * {a.dilation}) / {a.stride}; "
-            head += f"if (p{d} < j{d} * {a.dilation} || o{d} >= {a.out} || "
-            head += f"o{d} * {a.stride} + j{d} * {a.dilation} != p{d}) continue; "
-        tail += "}"
-    return head + body + tail
+    return _nested([_taps_of_input(d, a) for d, a in enumerate(axes)], body)
+
+
+def _nested(heads: Sequence[str], body: str) -> str:
+    """Loops in one another; each head ends with the beginning of what it repeats."""
+    return "".join(heads) + body + "}" * len(heads)
+
+
+def _taps_of_output(d: int, a: AxisWindow) -> str:
+    base = f"int b{d} = o{d} * {a.stride} - {a.before}; "
+    if a.dilation == 1:
+        return (
+            f"{base}for (int j{d} = max(0, -b{d}); j{d} < min({a.kernel}, {a.size} - b{d}); j{d}++) {{ "
+            f"int i{d} = b{d} + j{d}; "
+        )
+    return (
+        f"{base}for (int j{d} = 0; j{d} < {a.kernel}; j{d}++) {{ int i{d} = b{d} + j{d} * {a.dilation}; "
+        f"if (i{d} < 0 || i{d} >= {a.size}) continue; "
+    )
+
+
+def _taps_of_input(d: int, a: AxisWindow) -> str:
+    place = f"int p{d} = i{d} + {a.before}; "
+    if a.dilation == 1:
+        return (
+            f"{place}for (int j{d} = max(p{d} % {a.stride}, p{d} - {(a.out - 1) * a.stride}); "
+            f"j{d} < {a.kernel} && j{d} <= p{d}; j{d} += {a.stride}) {{ int o{d} = (p{d} - j{d}) / {a.stride}; "
+        )
+    return (
+        f"{place}for (int j{d} = 0; j{d} < {a.kernel}; j{d}++) {{ "
+        f"int o{d} = (p{d} - j{d} * {a.dilation}) / {a.stride}; "
+        f"if (p{d} < j{d} * {a.dilation} || o{d} >= {a.out} || "
+        f"o{d} * {a.stride} + j{d} * {a.dilation} != p{d}) continue; "
+    )
 
 
 def places(prefix: str, axes: Sequence[AxisWindow]) -> list[str]:

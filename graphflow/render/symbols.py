@@ -147,7 +147,7 @@ def slope(op: Operation, number: int, target: str, output: str, inputs: Sequence
     upper, same = derivative(target, output), target == output
     inputs, output = [_grouped(x) for x in inputs], _grouped(output)
     factors = SLOPES.get(op.type, ())
-    if number >= len(factors) or op.type == "MatMul" and any(_is_turned(op, i) for i in range(2)):
+    if number >= len(factors) or any(_is_turned(op, i) for i in range(2)):
         factor = f"d{output}/d{inputs[number]}"
     else:
         factor = factors[number].format(*inputs, y=output, g="{g}")

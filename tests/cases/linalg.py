@@ -124,6 +124,8 @@ _RHS = Arg((2, 3, 2))
 MATRICES: list[OpCase] = [
     *_products(),
     OpCase("MatMul", "operator", lambda a, b: a @ b, (Arg((2, 3)), Arg((3, 2)),), _product),
+    OpCase("MatMul", "one element and NaN", linalg.matmul, (np.array([[0.0]]), np.array([[1.0, np.nan]])),
+           lambda a, b: np.array([[0.0, np.nan]], a.dtype), wrt=()),
     OpCase("MatMul", "matrix and batch", linalg.matmul, (Arg((2, 3)), Arg((4, 3, 2))), _product),
     OpCase("MatMul", "with its own transpose", lambda a: linalg.matmul(a, a, transpose_b=True), (Arg((40, 30)),),
            lambda a: _product(a, a.T)),

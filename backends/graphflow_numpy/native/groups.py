@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphflow.program import Instruction, Program
-from graphflow.spec import TensorSpec
+from graphflow.spec import TensorSpec, is_concrete
 from graphflow_numpy.native import scalars, spaces
 from graphflow_numpy.native.emission import Emitter, Function, V
 from graphflow_numpy.native.reductions import KINDS
@@ -83,13 +83,14 @@ def nest_of(
     tails = [ins for ins in instructions if ins.type in KINDS and ins.outputs[0] in outputs]
     if not all(values[ins.inputs[0]].dtype.name in ("float32", "float64") for ins in tails):
         return None
-    space = values[members[0].outputs[0] if members else instructions[0].inputs[0]].dims
-    if space is None or None in space or 0 in space or not _plain(program, (*inputs, *outputs), members):
+    dims = values[members[0].outputs[0] if members else instructions[0].inputs[0]].dims
+    if not is_concrete(dims) or 0 in dims or not _plain(program, (*inputs, *outputs), members):
         return None
-    dims: tuple[int, ...] = space  # type: ignore[assignment]
     made = {ins.outputs[0] for ins in tails}
     stored = [v for v in outputs if v not in made]
-    patterns = [spaces.pattern(values[v].dims, dims) for v in inputs]  # type: ignore[arg-type]
+    patterns = [spaces.pattern(d, dims) for v in inputs if is_concrete(d := values[v].dims)]
+    if len(patterns) < len(inputs):
+        return None
     patterns += [(True,) * len(dims)] * len(stored)
     patterns += [spaces.reduced(ins.attrs["axis"], len(dims)) for ins in tails]
     found = spaces.merged(dims, patterns)
