@@ -68,13 +68,18 @@ def programs(quick: bool) -> list[tuple]:
     ]
 
 
+def forward(report, way: str) -> list[str]:
+    """The ops of the forward computation that one run executed."""
+    return [op for call in report.executed[way] if call.phase == "forward" for op in call.types]
+
+
 def check(report) -> None:
     """What holds on every machine, however busy it is."""
-    assert report.agrees, f"{report.name}: not all ways agree\n{report}"
+    report.check()  # all ways agree
     eager = report.eager
     plain, fused = report.row("lazy O0"), report.row("lazy O1")
     assert plain.same_bits and fused.same_bits, "levels 0 and 1 change no bit on NumPy"
-    assert plain.ops <= eager.ops, "level 0 does what eager did"
+    assert forward(report, "lazy O0") == forward(report, "eager"), "level 0 does what eager did"
     assert fused.calls <= plain.calls, "a compiler adds no calls"
     if report.name in ("mlp", "chain"):
         assert fused.calls < eager.calls and fused.buffers < eager.buffers, "here there is something to fuse"
@@ -103,13 +108,13 @@ def main() -> None:
             for ending in ("html", "png"):
                 print(f"written: {report.render(folder / f'{report.name}.{ending}')}")
 
-    print(f"{'program':<8}{'best way':<22}{'eager / lazy':>13}{'ahead after':>13}{'calls':>14}  agrees")
+    print(f"{'program':<8}{'best way':<22}{'eager / lazy':>13}{'ahead from run':>16}{'calls':>14}  agrees")
     for _, report in reports:
         best, eager = report.best, report.eager
-        even = "never" if best.break_even is None else f"{best.break_even:,} runs"
+        even = "never" if best.break_even is None else f"{best.break_even:,}"
         calls = f"{eager.calls} -> {best.calls}"
         print(
-            f"{report.name:<8}{best.way:<22}{eager.steady / best.steady:>12.2f}x{even:>13}{calls:>14}  {report.agrees}"
+            f"{report.name:<8}{best.way:<22}{eager.steady / best.steady:>12.2f}x{even:>16}{calls:>14}  {report.agrees}"
         )
     if arguments.quick:
         print("\n--quick: the counts hold, the times were measured too few times to mean anything.")

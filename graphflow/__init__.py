@@ -3,6 +3,7 @@
 import typing as _typing
 from importlib import import_module as _import_module
 
+from graphflow import bitwise as bitwise
 from graphflow import compat as compat
 from graphflow import control_gradients as _control_gradients
 from graphflow import errors as errors
@@ -393,9 +394,9 @@ if _typing.TYPE_CHECKING:
     from graphflow import train as train
     from graphflow.backend import RegisterKernel as RegisterKernel
     from graphflow.eager.function import function as function
+    from graphflow.eager.gradient_tape import GradientTape as GradientTape
     from graphflow.eager.mode import enable_eager_execution as enable_eager_execution
     from graphflow.eager.mode import executing_eagerly as executing_eagerly
-    from graphflow.eager.tape import GradientTape as GradientTape
     from graphflow.render.schematics import draw_mlp as draw_mlp
     from graphflow.runtime.config import ConfigProto as ConfigProto
     from graphflow.runtime.config import GPUOptions as GPUOptions
@@ -421,7 +422,7 @@ _LATER_NAMES = {
     "enable_eager_execution": "graphflow.eager.mode",
     "executing_eagerly": "graphflow.eager.mode",
     "function": "graphflow.eager.function",
-    "GradientTape": "graphflow.eager.tape",
+    "GradientTape": "graphflow.eager.gradient_tape",
     "ConfigProto": "graphflow.runtime.config",
     "GPUOptions": "graphflow.runtime.config",
     "GraphOptions": "graphflow.runtime.config",

@@ -10,6 +10,7 @@ State: the loaded backends, and the kernel rows that users registered.
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Protocol, runtime_checkable
@@ -171,12 +172,17 @@ class Backend(Protocol):
     def evaluate(self, ins: Instruction, inputs: Sequence[Any]) -> Sequence[Any]:
         """Compute one instruction on NumPy values (constant folding)."""
 
-    def kernel(self, ins: Instruction, values: Sequence[TensorSpec]) -> tuple[Callable[..., Any], bool] | None:
+    def kernel(
+        self, ins: Instruction, values: Sequence[TensorSpec], next_run: Callable[[], Run]
+    ) -> tuple[Callable[..., Any], bool] | None:
         """What computes one instruction outside a program: `(arrays...) -> array, or a tuple of several`.
 
         `values` are the specs of its inputs and outputs, whose numbers are places in it.  With it comes whether results
-        may share memory with inputs.  None where a program must be made of it, because it needs a session or a run.
+        may share memory with inputs.  None where a program must be made of it, because it needs a session.
         """
+
+    def kernel_context(self) -> contextvars.Context:
+        """What such kernels run in: without NumPy's warnings, and with all cores for what is worth them."""
 
     def explained(self, error: Exception, ins: Instruction, inputs: Sequence[Any]) -> Error:
         """What such a kernel raised, as an error of ours."""

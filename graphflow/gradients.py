@@ -71,7 +71,9 @@ def gradients(
         _complain_if_cut(found, targets, sources, walk)
         if unconnected_gradients == "zero":
             found = [array.zeros_like(x) if g is None else g for g, x in zip(found, sources, strict=True)]
-    get_default_graph().store.setdefault("derivatives", []).append((targets, walk.parts))  # for pictures
+    graph = get_default_graph()
+    if not graph.computes:
+        graph.store.setdefault("derivatives", []).append((targets, walk.parts))  # for pictures
     return found
 
 
@@ -146,14 +148,15 @@ def given_or_ones(ys: Sequence[Tensor], grad_ys: Any) -> list[Any]:
 class Walk:
     """The reverse walk: contributions to each tensor, and the ops between xs and ys."""
 
-    def __init__(self, ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor]) -> None:
+    def __init__(self, ys: Sequence[Tensor], xs: Sequence[Tensor], stops: set[Tensor], ops: Any = None) -> None:
+        """`ops`: all that ys depend on, each after its inputs, from who knows them already."""
         self.parts: dict[Tensor, list[Any]] = {}
         self.stops = stops
         self.blocked: list[Operation] = []
         wanted = set(xs)
         reached: set[Tensor] = set(wanted)
         self.path: list[Operation] = []
-        for op in _ancestors(ys):
+        for op in _ancestors(ys) if ops is None else ops:
             hit = False
             for x in op.inputs or _surroundings(op):
                 if x in reached and x not in stops:
@@ -181,25 +184,23 @@ class Walk:
     def run(self) -> None:
         """Go through the ops between xs and ys, the last one first."""
         parts = self.parts
-        reached = self.reached
-        stops = self.stops
+        reached = self.reached - self.stops
         for op in reversed(self.path):
             outputs = op.outputs
             if len(outputs) == 1:
-                dy = self.total(outputs[0]) if outputs[0] in parts else None
-                if dy is None:
+                if outputs[0] not in parts:
                     continue
-                dys: list[Any] = [dy]
+                dys: list[Any] = [self.total(outputs[0])]
             else:
                 dys = [self.total(t) for t in outputs]
                 if all(g is None for g in dys):
                     continue
             inputs = op.inputs or _surroundings(op)
-            wanted = [x in reached and x not in stops and x.dtype.kind in DIFFERENTIABLE for x in inputs]
+            wanted = [x in reached and x.dtype.kind in DIFFERENTIABLE for x in inputs]
             if True not in wanted:
                 continue
             for x, g in zip(inputs, self.apply(op, dys, wanted), strict=True):
-                if g is not None and x in reached and x not in stops:
+                if g is not None and x in reached:
                     found = parts.get(x)
                     if found is None:
                         parts[x] = [g]

@@ -376,14 +376,18 @@ class Graph:
 
     def get_collection(self, name: str, scope: str | None = None) -> list[Any]:
         """A copy of a collection, or of its items whose name matches the regular expression `scope`."""
-        found = self._collections.get(name, [])
+        found = self.items_of(name)
         if scope is None:
-            return list(found)
+            return found
         try:
             pattern = re.compile(scope)
         except (re.error, TypeError) as error:
             raise InvalidArgumentError("scope is a regular expression", got=f"{scope!r}: {error}") from None
         return [item for item in found if hasattr(item, "name") and pattern.match(item.name)]
+
+    def items_of(self, name: str) -> list[Any]:
+        """A copy of a whole collection."""
+        return list(self._collections.get(name, ()))
 
     def get_collection_ref(self, name: str) -> list[Any]:
         """The collection itself; changing it changes the graph's."""

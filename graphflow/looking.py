@@ -21,11 +21,11 @@ from typing import Any
 
 from graphflow import durable, inspection, render, spec
 from graphflow.debug.script import exit_code, print_failure, run_script
-from graphflow.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError, UnimplementedError, shown
+from graphflow.errors import InvalidArgumentError, NotFoundError, UnimplementedError, shown
 from graphflow.graph import Graph, get_default_graph
 from graphflow.keys import GraphKeys
 from graphflow.render import engines
-from graphflow.render.picture import CHARTS, FORMATS, OF_PROGRAMS, PICTURES, VIEWS
+from graphflow.render.picture import CHARTS, FORMATS, OF_PROGRAMS, PICTURES, VIEWS, check_writable, kind_of
 from graphflow.render.units import is_fed
 from graphflow.train.graph_import import import_graph_def
 from graphflow.train.graph_json import GraphDef
@@ -89,20 +89,6 @@ def _ran(arguments: argparse.Namespace, hear: Any = lambda session: None) -> _Se
     return seen
 
 
-def _check_writable(path: str | None) -> None:
-    """Raise where a file of that name could not be written."""
-    if path is None or path == "-":
-        return
-    target = os.path.realpath(durable.text_path(path))
-    folder = os.path.dirname(target)
-    if not os.path.isdir(folder):
-        raise NotFoundError(f"cannot write {path!r}: there is no such folder", got=folder, hint="make the folder first")
-    if os.path.lexists(target):
-        durable.require_regular(os.stat(target), path)
-    if not os.access(folder, os.W_OK):
-        raise PermissionDeniedError(f"cannot write {path!r}: nothing may be written to its folder", got=folder)
-
-
 def _load(name: str) -> None:
     """Add the graph of a file to the default graph."""
     if name.removesuffix(".json").endswith(".meta"):  # as `Saver.save` writes it, and as `export_meta_graph` does
@@ -132,7 +118,7 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """What a graph consists of."""
-    _check_writable(arguments.json)
+    check_writable(arguments.json)
     seen = _ran(arguments)
     found = summary(seen.graph)
     if arguments.json is not None:
@@ -231,11 +217,8 @@ def draw(arguments: argparse.Namespace) -> int:
 def _check_picture(arguments: argparse.Namespace) -> None:
     """Refuse what could not be written or laid out."""
     able = CHART_FORMATS if arguments.view in CHARTS else FORMATS
-    kind = os.path.splitext(arguments.out)[1].removeprefix(".").lower()
-    if kind not in able:
-        wanted = ", ".join(f".{known}" for known in able)
-        raise InvalidArgumentError("the file's ending says what to write", expected=wanted, got=shown(arguments.out))
-    _check_writable(arguments.out)
+    kind = kind_of(arguments.out, formats=able)
+    check_writable(arguments.out)
     if kind in PICTURES and arguments.view not in CHARTS:
         engines.choose(kind, arguments.engine)
 
@@ -254,7 +237,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 def explain(arguments: argparse.Namespace) -> int:
     """What the compiler made of a script's runs."""
-    _check_writable(arguments.json)
+    check_writable(arguments.json)
     runs = _Runs()
     seen = _ran(arguments, runs.keep)
     if not runs.explanations:
@@ -317,7 +300,7 @@ def trace_arguments(parser: argparse.ArgumentParser) -> None:
 
 def trace(arguments: argparse.Namespace) -> int:
     """Trace all runs of a script, for ui.perfetto.dev or chrome://tracing; a file for each session that runs."""
-    _check_writable(arguments.out)
+    check_writable(arguments.out)
     base, ending = os.path.splitext(arguments.out)
     files: list[str] = []
     with contextlib.ExitStack() as open_traces:

@@ -110,8 +110,16 @@ def changed_divisor() -> None:
 def stale_view() -> None:
     h = torch.ones(2, 2, requires_grad=True) * 1
     row = h[0]
+    y = row * row
     h.mul_(3)
-    (row * 2).sum().backward()
+    y.sum().backward()
+
+
+def cut_after_use() -> None:
+    h = leaf() * 2
+    y = (h * 3).sum()
+    h.detach_()
+    y.backward()
 
 
 def twice() -> None:
@@ -224,9 +232,16 @@ def assign_frozen() -> None:
     x[0] = 5.0
 
 
-def untracked_view() -> None:
-    base = torch.zeros(2, 2)
-    base[0].add_(leaf())
+def detached_view() -> None:
+    h = leaf() * 2
+    h[0:1].detach_()
+
+
+def unrecorded_view() -> None:
+    h = leaf() * 2
+    with torch.no_grad():
+        view = h.view(2, 1)
+    view.mul_(h.view(2, 1))
 
 
 G = FailedPreconditionError
@@ -240,7 +255,9 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("step before backward", changed_under_no_grad, G, "changed in place after it was used", "x = x + y"),
     Misuse("in place on a needed matrix", changed_matrix, G, "changed in place after it was used", "x = x + y"),
     Misuse("in place on a divisor", changed_divisor, G, "changed in place after it was used", "x = x + y"),
-    Misuse("stale view", stale_view, G, "a view was used after", "make the view again"),
+    Misuse("stale view", stale_view, G, "changed in place after it was used", "x = x + y"),
+    Misuse("detach_ after use", cut_after_use, G, "cut off by detach_()", "x = x.detach()"),
+    Misuse("detach_ of a view", detached_view, G, "not detached in place", "x.detach()"),
     Misuse("in place on a leaf", lambda: leaf().add_(1), G, "a leaf that requires gradients", "no_grad"),
     Misuse("+= on a leaf", lambda: leaf().__iadd__(1), G, "a leaf that requires gradients", "no_grad"),
     Misuse("zero_ on a leaf", lambda: leaf().zero_(), G, "a leaf that requires gradients", "no_grad"),
@@ -248,7 +265,7 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("copy_ into a leaf", lambda: leaf().copy_(torch.ones(2)), G, "a leaf that requires", "no_grad"),
     Misuse("view of a leaf", lambda: leaf().view(2, 1).mul_(2), G, "a view of a leaf", "no_grad"),
     Misuse("fill_ on a leaf", lambda: leaf().fill_(1.0), G, "a leaf that requires", "no_grad"),
-    Misuse("untracked view", untracked_view, G, "a view is changed by what requires gradients", "x.clone()"),
+    Misuse("view made under no_grad", unrecorded_view, G, "a view that was made under no_grad", "outside of no_grad"),
     Misuse("expanded memory", lambda: torch.zeros(1).expand(3).add_(1), G, "cannot be written", "x.clone()"),
     Misuse("memory of a constant", assign_frozen, G, "cannot be written", "x.clone()"),
     Misuse("in place grows", lambda: torch.zeros(2).add_(torch.ones(3, 2)), ShapeError, "change the shape", "x + y"),
@@ -286,7 +303,7 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("grad of a symbolic tensor", lambda: torch.autograd.grad(symbolic(), leaf()), InvalidArgumentError,
            "takes eager tensors", "tf.gradients"),
     Misuse("grad by a number", lambda: torch.autograd.grad(leaf().sum(), 3.0), InvalidArgumentError,
-           "takes eager tensors", "tf.gradients"),
+           "takes eager tensors", "torch.tensor"),
     Misuse("gradients of integers", lambda: torch.tensor([1, 2], requires_grad=True), DTypeError, "floating-point",
            "x.float()"),
     Misuse("integers asked later", lambda: torch.tensor([1, 2]).requires_grad_(), DTypeError, "floating-point",
@@ -295,6 +312,13 @@ ROWS: tuple[Misuse, ...] = (
            "floating-point", "x.float()"),
     Misuse("no gradient of what was computed", lambda: setattr(leaf() * 2, "requires_grad", False), G, "only a leaf",
            "x.detach()"),
+    Misuse("gradient of another shape", lambda: setattr(leaf(), "grad", torch.ones(3)), ShapeError,
+           "the shape of its tensor", "zeros_like"),
+    Misuse("gradient of another dtype", lambda: setattr(leaf(), "grad", torch.ones(2, dtype=torch.float64)), DTypeError,
+           "the dtype of its tensor", "float32"),
+    Misuse("gradient as a number", lambda: setattr(leaf(), "grad", 0.0), DTypeError, "a tensor or None", "zeros_like"),
+    Misuse("class under no_grad", lambda: torch.no_grad()(type("Net", (), {})), InvalidArgumentError,
+           "a class is not decorated", "__init__"),
     # tapes
     Misuse("tape used twice", tape_twice, G, "asked already", "persistent=True"),
     Misuse("tape entered twice", tape_entered_twice, G, "recording already", "another tape"),
@@ -337,7 +361,7 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("deep copy of what was computed", lambda: (leaf() * 2).__deepcopy__({}), G, "only leaves", "clone()"),
     Misuse("data as a list", lambda: setattr(torch.zeros(2), "data", [1.0]), DTypeError, "data is a tensor",
            "torch.tensor"),
-    Misuse("save of a tensor", lambda: torch.save(torch.zeros(2), "/nowhere"), DTypeError, "by name", "state_dict"),
+    Misuse("save of a function", lambda: torch.save({"f": print}, "/nowhere"), DTypeError, "by name", "state_dict"),
     # indices
     Misuse("index out of range", lambda: torch.zeros(3)[3], OutOfRangeError, "out of range", "-3 to 2"),
     Misuse("negative index out of range", lambda: torch.zeros(3)[-4], OutOfRangeError, "out of range", "-3 to 2"),
@@ -363,6 +387,8 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("mm of vectors", lambda: torch.zeros(3).mm(torch.zeros(3)), ShapeError, "ranks 2 and 2", "torch.matmul"),
     Misuse("bmm of matrices", lambda: torch.zeros(3, 3).bmm(torch.zeros(3, 3)), ShapeError, "ranks 3", "torch.matmul"),
     Misuse("matmul of a scalar", lambda: torch.zeros(3) @ torch.tensor(1.0), ShapeError, "no matrix", "x * y"),
+    Misuse("view of a transpose", lambda: torch.zeros(2, 3).t().view(6), ShapeError, "shows the same memory",
+           "contiguous()"),
     Misuse("view of another size", lambda: torch.zeros(6).view(4, 2), ShapeError, "do not fill", "6 elements"),
     Misuse("view with two unknowns", lambda: torch.zeros(6).view(-1, -1), ShapeError, "do not fill", "6 elements"),
     Misuse("view by a fraction", lambda: torch.zeros(6).view(6 / 2, 2), DTypeError, "a size is an integer", "n // 2"),

@@ -18,11 +18,18 @@ import pytest
 import graphflow as gf
 from graphflow import compare, nest
 from graphflow import eager as torch
-from graphflow.compare import command, comparing, graphs, measure
+from graphflow.compare import command, comparing, graphs, measure, picture
+from graphflow.compare.calls import Listener
 from graphflow.compare.figures import Row, break_even
 from graphflow.compare.report import Report
+from graphflow.eager import nn
 from graphflow.eager.engine import EAGER
-from graphflow.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from graphflow.eager.mode import computes
+from graphflow.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((6, 5)).astype(np.float32)
@@ -120,6 +127,25 @@ def test_a_way_that_differs_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_pat
     found = compare(chain, X, **QUICK)
     assert not found.agrees and found.row("lazy O1").agrees is False and found.row("lazy O0").agrees
     assert "NO:" in str(found) and 'class="wrong"' in Path(found.render(tmp_path / "x.html")).read_text()
+    assert "RESULTS DISAGREE: lazy O1, the result" in str(found)
+    with pytest.raises(FailedPreconditionError, match="not all ways compute the same"):
+        found.check()
+
+
+def test_what_differs_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, right = nn.Linear(5, 2), comparing.Lazy.step
+
+    def wrong(self: Any) -> Any:
+        result, (by_x, *others) = right(self)
+        worst = others[0] * 1.5 if others else by_x
+        return result, [by_x, worst, *others[1:]]
+
+    monkeypatch.setattr(comparing.Lazy, "step", wrong)
+    x = torch.tensor(X, requires_grad=True)
+    found = compare(lambda x: model(x).sum(), x, **QUICK)
+    assert [r.worst for r in found.lazy] == ["the gradient by 'weight'"] * len(found.lazy)
+    assert all(abs(r.difference - 0.5) < 1e-6 for r in found.lazy)
+    assert "lazy O0, the gradient by 'weight': 5.0e-01 of its largest value" in str(found)
 
 
 def test_nan_and_infinity_agree_with_themselves_alone() -> None:
@@ -127,17 +153,40 @@ def test_nan_and_infinity_agree_with_themselves_alone() -> None:
         return torch.tensor(np.array(values, np.float32))
 
     nan, inf = float("nan"), float("inf")
-    assert measure.agreement([t(nan, inf, 1.0)], [t(nan, inf, 1.0)], exactly=True).within
-    assert measure.agreement([t(nan, 1.0)], [t(nan, 1.00001)], exactly=False).within
+    assert measure.agreement([t(nan, inf, 1.0)], [t(nan, inf, 1.0)], True, ["y"]).within
+    assert measure.agreement([t(nan, 1.0)], [t(nan, 1.00001)], False, ["y"]).within
     for a, b in ((t(nan, 1.0), t(0.0, 1.0)), (t(inf, 1.0), t(-inf, 1.0)), (t(1.0), t(1.01)), (t(1.0), t(1.0, 1.0))):
-        assert not measure.agreement([a], [b], exactly=False).within
-    assert not measure.agreement([t(1.0)], [t(1.0000001)], exactly=True).within
+        assert not measure.agreement([a], [b], False, ["y"]).within
+    assert not measure.agreement([t(1.0)], [t(1.0000001)], True, ["y"]).within
+    assert not measure.agreement([t(1.0)], [t(1.0), t(1.0)], False, ["y"]).within
+
+
+def test_a_gradient_that_is_0_but_for_rounding_is_judged_beside_the_others() -> None:
+    def leaves(*values: float) -> list[Any]:
+        return [torch.tensor(np.array(value, np.float32)) for value in values]
+
+    names = ["y", "dy/da", "dy/db"]
+    noise = leaves(1.0, 5.0, 1e-9), leaves(1.0, 5.0, -2e-9)
+    least = measure.floors(leaves(1.0), leaves(5.0, 1e-9), leaves(2.0, 0.0))
+    assert least == [5e-2, 5e-2] and measure.floors(leaves(8.0), leaves(1e-9), leaves(2.0)) == [4e-2]
+    assert measure.agreement(*noise, False, names, least).within
+    assert not measure.agreement(*noise, False, names).within
+    wrong = measure.agreement(leaves(1.0, 5.0, 1e-3), leaves(1.0, 5.0, 2e-3), False, names, least)
+    assert wrong.within is False and wrong.worst == "dy/db"
+    zero = compare(gf.nn.softmax, X, **QUICK)  # rows of sum 1, whose derivative is 0
+    assert zero.agrees and zero.row("lazy O1").same_bits
 
 
 def test_random_numbers_are_not_compared_and_that_is_told() -> None:
     found = compare(lambda x: x * gf.random_normal([6, 5]), X, **QUICK)
     assert found.agrees and all(row.agrees is None for row in found.lazy)
-    assert "random numbers are drawn" in str(found)
+    assert "random numbers are drawn" in str(found) and not found.conditions["frozen"]
+    inside = compare(lambda x: gf.cond(gf.reduce_sum(x) > 0.0, lambda: x, lambda: x * gf.random_normal([])), X, **QUICK)
+    assert inside.conditions["draws"]
+    frozen = compare(lambda x: x * (gf.random_normal([6, 5]) if computes() else 2.0), X, **QUICK)
+    assert (
+        frozen.conditions["frozen"] and "the traced program only while it was traced" in str(frozen) and frozen.agrees
+    )
 
 
 def test_after_how_many_runs_a_way_is_ahead() -> None:
@@ -151,7 +200,7 @@ def test_after_how_many_runs_a_way_is_ahead() -> None:
 
 def row(way: str, steady: float, **changes: Any) -> Row:
     made = Row(way, "numpy", 1, 1, 0.001, 0.002, 0.003, steady, 0.01, 1, 9, 9, 9, 100, 7, True, 0.0, True)
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(made, **({"build": 0.0, "compiling": 0.0} if way == "eager" else {}), **changes)
 
 
 def made(report: Report, *rows: Row) -> Report:
@@ -163,6 +212,9 @@ def test_losses_are_told_as_plainly_as_wins(report: Report) -> None:
     assert any("4.00 times as fast" in text for text in quick.wins())
     assert any("calls of kernels: 9 against 20" in text for text in quick.wins())
     assert any("time to the first result: 6 ms" in text for text in quick.losses())
+    assert any("behind for the first 6 runs: it begins 3 ms later" in text for text in quick.losses())
+    late = made(report, row("eager", 4e-3), row("lazy O1", 1e-3), row("lazy on x", 2e-3, first=1.0, break_even=None))
+    assert any("the longest beginning: lazy on x, 1 s to its first result, never" in t for t in late.losses())
     at_once = made(report, row("eager", 4e-3, first=1.0), row("lazy O1", 1e-3, break_even=1))
     assert any("time to the first result" in text for text in at_once.wins()) and at_once.losses() == []
     slow = made(report, row("eager", 1e-3), row("lazy O1", 2e-3, calls=30, break_even=None))
@@ -198,6 +250,29 @@ def test_the_engine_is_left_as_it_was(report: Report) -> None:
     assert "compute" not in vars(EAGER)
 
 
+def test_ops_give_the_same_whether_somebody_listens_or_not() -> None:
+    def kinds() -> list[Any]:
+        with EAGER.as_default():
+            x = torch.tensor(X)
+            found = [gf.split(x, 1), gf.unstack(x[:1]), gf.nn.top_k(x, 2), gf.exp(x), gf.no_op()]
+        return [(type(f), [type(part) for part in f] if isinstance(f, (list, tuple)) else None) for f in found]
+
+    with Listener() as listener:
+        told = kinds()
+    assert told == kinds() and told[0][0] is list and len(told[0][1]) == 1
+    assert {"Split", "Unpack", "TopK", "Exp"} <= {t for call in listener.calls for t in call.types}
+
+
+def test_a_comparison_leaves_no_tape_watching() -> None:
+    x, w = torch.tensor(X), torch.ones(5, requires_grad=True)
+    tracks = x.track, w.track
+    compare(lambda x: x * w, x, **QUICK)
+    compare(lambda x: x * 2.0, x, **QUICK)
+    with torch.GradientTape() as tape:
+        y = x * 2.0
+    assert (x.track, w.track) == tracks and tape.gradient(y, x) is None and y.origin is None
+
+
 def test_the_report_as_data(report: Report) -> None:
     data = json.loads(report.to_json())
     assert [r["way"] for r in data["rows"]] == [r.way for r in report.rows] and data["agrees"] is True
@@ -209,9 +284,19 @@ def test_the_report_as_data(report: Report) -> None:
 
 def test_the_table_in_the_terminal(report: Report) -> None:
     text = str(report)
-    for word in ("chain", "eager", "lazy O0", "ahead after", "bit for bit", "lazy wins:", "lazy loses:", "garbage"):
+    for word in ("chain", "eager", "lazy O0", "ahead from run", "bit for bit", "lazy wins:", "lazy loses:", "garbage"):
         assert word in text
+    assert max(len(line) for line in text.split("\n\n")[1].splitlines()) < 100
     assert "chain" in repr(report)
+
+
+def test_memory_is_that_of_results_records_and_arena() -> None:
+    wide_x = RNG.standard_normal((256, 256)).astype(np.float32)  # 256 kB each
+    found = compare(lambda x: gf.tanh(gf.tanh(gf.tanh(gf.tanh(x)))), wide_x, grad=False, **QUICK)
+    size, peaks = wide_x.nbytes, {r.way: r.peak_bytes for r in found.rows}
+    assert size <= (peaks["lazy O1"] or 0) < 3 * size  # the result, and what is passed on inside of it in tiles
+    assert 2 * size <= (peaks["eager"] or 0) < 5 * size
+    assert size * 2 <= (peaks["lazy O0"] or 0) < 5 * size  # an arena, and the result apart from it
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------
@@ -222,7 +307,18 @@ def test_the_picture(report: Report, tmp_path: Path) -> None:
     words = [e.text for e in root.iter(f"{{{graphs.SVG}}}text")]
     assert "a steady run" in words and f"executed eagerly: {report.eager.calls} calls" in words
     assert words.count("lazy O0") == 4 and "Tanh" in words
+    assert f"lazy {'wins' if report.wins() else 'loses'}: {[*report.wins(), *report.losses()][0]}" in words
     assert Path(report.render(tmp_path / "x.png")).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_bar_that_would_flatten_the_others_is_cut_off_and_that_is_told(report: Report, tmp_path: Path) -> None:
+    rows = row("eager", 1e-3), row("lazy O1", 1e-3), row("lazy on x", 1e-3, first=5.0)
+    text = Path(made(report, *rows).render(tmp_path / "x.svg")).read_text()
+    assert text.count("<polygon") == 1 and "A bar with a gap is cut off" in text
+    lengths = [float(x) for x in re.findall(r'<rect [^>]*width="([0-9.]+)"', text)]
+    assert max(lengths[1:]) <= picture.BARS
+    even = Path(made(report, *rows[:2]).render(tmp_path / "y.svg")).read_text()
+    assert "<polygon" not in even and "cut off" not in even
 
 
 def test_long_runs_are_folded_in_the_graphs() -> None:
@@ -233,8 +329,20 @@ def test_long_runs_are_folded_in_the_graphs() -> None:
 
     found = compare(long, X, grad=False, levels=[0], **QUICK)
     view = graphs.view_of(found.executed["eager"])
-    assert len(view.nodes) == graphs.MOST and sum(node.members for node in view.nodes) == 200
-    assert len(view.edges) == graphs.MOST - 1
+    assert len(view.nodes) == graphs.FEW and sum(node.members for node in view.nodes) == 200
+    assert len(view.edges) == graphs.FEW - 1
+
+
+def test_branches_beside_each_other_are_one_node() -> None:
+    def branches(x: Any) -> Any:
+        return gf.add_n([gf.sin(gf.tanh(x) * float(k)) for k in range(1, 17)])
+
+    found = compare(branches, X, grad=False, levels=[0], **QUICK)
+    view = graphs.view_of(found.executed["eager"])
+    assert [node.lines[0] for node in view.nodes] == [
+        "Tanh, 16 of them", "Mul, 16 of them", "Sin, 16 of them", "AddN"
+    ]  # fmt: skip
+    assert [(e.tail, e.head, e.tensors) for e in view.edges] == [("n0", "n1", 16), ("n1", "n2", 16), ("n2", "n3", 16)]
 
 
 class _Tags(HTMLParser):
@@ -267,18 +375,7 @@ def test_hostile_names_are_only_words(report: Report, tmp_path: Path) -> None:
     json.loads(hostile.to_json())
 
 
-# -- mistakes, and the command line ----------------------------------------------------------------------------------
-
-
-def test_mistakes() -> None:
-    with pytest.raises(InvalidArgumentError, match="Python function"):
-        compare(3, X)
-    with pytest.raises(FailedPreconditionError, match="nothing to differentiate by"):
-        compare(lambda x: x + 1, np.arange(3), **QUICK)
-    with pytest.raises(InvalidArgumentError, match="nothing that can be differentiated"):
-        compare(lambda x: gf.argmax(x, 0), X, **QUICK)
-    with pytest.raises(InvalidArgumentError, match="rounds is 1 or more"):
-        compare(chain, X, rounds=0)
+# -- the command line ------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_ending_is_told(report: Report, tmp_path: Path) -> None:
@@ -293,8 +390,13 @@ import graphflow as gf
 def loss(x):
     return gf.reduce_sum(gf.tanh(x) * 2.0)
 
+def other(x):
+    return x * (2.0 if gf.executing_eagerly() else 3.0)
+
 def arguments():
     return np.ones([4, 4], np.float32)
+
+more = [np.ones(3, np.float32)]
 
 if __name__ == "__main__":
     raise SystemExit("not as the main program")
@@ -316,17 +418,31 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert call(f"{script}:loss", "--render", str(page)) == 0
     assert "loss, eager against lazy" in capsys.readouterr().out and page.exists()
     figures = tmp_path / "figures"
+    assert call(f"{script}:other", "--arguments", "more") == 1 and "RESULTS DISAGREE" in capsys.readouterr().out
     assert call(f"{script}:loss", "--json", str(figures)) == 0 and json.loads(figures.read_text())["agrees"]
     capsys.readouterr()
-    assert call(f"{script}:loss", "--no-grad", "--json", "-") == 0
+    assert call(f"{script}:loss", "--no-grad", "--json", "-", "--levels", "1") == 0
     assert json.loads(capsys.readouterr().out)["conditions"]["grad"] is False
 
 
 def test_the_command_tells_what_is_wrong(tmp_path: Path) -> None:
     script = tmp_path / "model.py"
     script.write_text(SCRIPT)
-    with pytest.raises(NotFoundError, match="no function 'lost'"):
+    with pytest.raises(NotFoundError, match="no function 'lost'") as caught:
         call(f"{script}:lost")
+    assert caught.value.expected == "arguments, loss, other"
+    for words, kind, text in (
+        ([f"{script}:loss", "--arguments", "none"], NotFoundError, "has no 'none'"),
+        ([f"{script}:loss", "--levels", "one"], InvalidArgumentError, "takes numbers"),
+        ([f"{script}:loss", "--render", f"{tmp_path}/x.bmp"], InvalidArgumentError, "ending"),
+        ([f"{script}:loss", "--json", f"{tmp_path}/no/x.json"], NotFoundError, "no such folder"),
+        ([f"{script}:loss", "--levels", "7"], InvalidArgumentError, "levels are optimization levels"),
+    ):
+        with pytest.raises(kind, match=text):
+            call(*words)
+    script.write_text("raise SystemExit(3)")
+    with pytest.raises(FailedPreconditionError, match="failed before anything was compared"):
+        call(f"{script}:loss")
     with pytest.raises(InvalidArgumentError, match="SCRIPT:FUNCTION"):
         call(str(script))
     with pytest.raises(NotFoundError, match="no file"):

@@ -174,7 +174,7 @@ def test_copies_and_files(tmp_path: Path) -> None:
     torch.save({"x": x, "inner": {"n": torch.tensor([1, 2])}}, tmp_path / "f.safetensors")
     found = torch.load(tmp_path / "f.safetensors")
     assert found["x"].tolist() == [1, 2]
-    assert found["inner.n"].dtype is torch.int64
+    assert found["inner"]["n"].dtype is torch.int64
 
 
 def test_devices() -> None:

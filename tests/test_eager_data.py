@@ -93,6 +93,55 @@ def test_sets_one_after_another() -> None:
     assert both[-1][1].item() == 1 and len(both) == 5
 
 
+class Counting(data.IterableDataset):
+    def __iter__(self) -> Any:
+        return iter(range(7))
+
+
+def test_examples_without_numbers() -> None:
+    assert [b.tolist() for b in DataLoader(Counting(), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [b.tolist() for b in DataLoader(Counting(), 3, drop_last=True)] == [[0, 1, 2], [3, 4, 5]]
+    assert list(DataLoader(Counting(), None)) == list(range(7))
+    with pytest.raises(TypeError, match="how many examples"):
+        len(DataLoader(Counting(), 3))
+
+
+def test_a_set_with_a_way_of_its_own_is_asked_for_each_example() -> None:
+    class Tens(TensorDataset):
+        batch = 3  # a name that is the user's
+
+        def __getitem__(self, index: Any) -> Any:
+            return super().__getitem__(index)[1] * 10
+
+    assert [b.tolist() for b in DataLoader(Tens(torch.ones(4), torch.arange(4)), 2)] == [[0, 10], [20, 30]]
+    inner = data.Subset(data.Subset(numbered(9), [8, 6, 4, 2]), [3, 0])
+    assert order(DataLoader(inner, 2)) == [2, 8]
+
+
+def test_samplers() -> None:
+    generator = data.Generator().manual_seed(5)
+    rows = range(6)
+    assert list(data.SequentialSampler(rows)) == list(rows)
+    assert sorted(data.RandomSampler(rows, generator=generator)) == list(rows)
+    again = list(data.RandomSampler(rows, num_samples=9, generator=generator))
+    assert len(again) == 9 and sorted(again[:6]) == list(rows)
+    many = list(data.RandomSampler(rows, replacement=True, num_samples=400, generator=generator))
+    assert len(many) == 400 and set(many) == set(rows)
+    assert sorted(data.SubsetRandomSampler([7, 5, 3], generator)) == [3, 5, 7]
+    assert list(data.BatchSampler(rows, 4, False)) == [[0, 1, 2, 3], [4, 5]]
+    chosen = DataLoader(numbered(6), batch_sampler=data.BatchSampler(data.SequentialSampler(rows), 4, True))
+    assert order(chosen) == [0, 1, 2, 3] and len(chosen) == 1
+
+
+def test_draws_in_proportion_to_weights() -> None:
+    generator = data.Generator().manual_seed(1)
+    drawn = list(data.WeightedRandomSampler([0.0, 1.0, 3.0, 0.0], 4000, generator=generator))
+    counts = np.bincount(drawn, minlength=4)
+    assert counts[0] == counts[3] == 0 and 0.7 < counts[2] / 4000 < 0.8  # of a stream that the seed decides
+    once = data.WeightedRandomSampler(torch.tensor([0.0, 1.0, 3.0, 2.0]), 3, replacement=False, generator=generator)
+    assert sorted(once) == [1, 2, 3] and len(once) == 3
+
+
 @pytest.mark.parametrize(
     ("misuse", "told"),
     [
@@ -106,6 +155,15 @@ def test_sets_one_after_another() -> None:
         (lambda: data.default_collate([np.ones(1), np.ones(2)]), "different shapes"),
         (lambda: (numbered(1) + numbered(1))[2], "no example 2"),
         (lambda: data.Dataset()[0], "__getitem__"),
+        (lambda: iter(data.IterableDataset()), "__iter__"),
+        (lambda: DataLoader(Counting(), 2, shuffle=True), "decides the order itself"),
+        (lambda: DataLoader(numbered(3), num_workers=-1), "num_workers"),
+        (lambda: DataLoader(numbered(3), workers=2), "no such argument"),
+        (lambda: DataLoader(numbered(3), sampler=[0], batch_sampler=[[0]]), "decides alone"),
+        (lambda: data.WeightedRandomSampler([0.0, 0.0], 1), "not all of them 0"),
+        (lambda: data.WeightedRandomSampler([1.0, 0.0], 2, replacement=False), "at most 1"),
+        (lambda: data.RandomSampler([]), "positive"),
+        (lambda: data.BatchSampler([1], 0, False), "positive"),
     ],
 )
 def test_misuse_is_named(misuse: Callable[[], Any], told: str) -> None:

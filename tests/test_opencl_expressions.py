@@ -50,6 +50,7 @@ UNARY = {
     NUMBER: "Neg Abs Sign Square Relu Relu6 Round Conj",
     FLOAT: "Reciprocal Sqrt Rsqrt Floor Ceil Rint IsNan IsInf IsFinite Exp Expm1 Log Log1p Sin Cos Tan Asin Acos Atan "
     "Sinh Cosh Tanh Asinh Acosh Atanh Sigmoid Softplus Softsign Elu Selu Erf Erfc Lgamma Digamma",
+    ("int", "uint"): "Invert",
     ("bool",): "LogicalNot",
 }
 BINARY = {
@@ -57,6 +58,7 @@ BINARY = {
     "LessEqual Greater GreaterEqual ReluGrad Relu6Grad",
     FLOAT: "RealDiv DivNoNan Atan2 SigmoidGrad TanhGrad EluGrad SeluGrad SoftplusGrad SoftsignGrad",
     ANY: "Equal NotEqual",
+    ("int", "uint"): "BitwiseAnd BitwiseOr BitwiseXor LeftShift RightShift",
     ("bool",): "LogicalAnd LogicalOr LogicalXor",
 }
 ROWS = [

@@ -146,7 +146,7 @@ def test_bias_and_activation_on_the_way_out(sizes: tuple[int, int, int], schedul
 @pytest.mark.parametrize("number", range(len(products_gpu.CONFIGURATIONS)))
 def test_every_configuration_for_gpus(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "configuration", lambda *_: number)
-    assert number in products_gpu.usable(as_dtype("float32"), traits_of("gpu"))
+    assert number in products_gpu.fitting(as_dtype("float32"), traits_of("gpu"))
     check(((37, 45), (70, 45)), "float32", (False, True), "gpu")
 
 

@@ -82,6 +82,12 @@ def _apply(control: tuple[Callable[[int], Any], Callable[[], int]]) -> None:
         control[0](wanted)
 
 
+def has_one_thread() -> bool:
+    """Whether BLAS has one thread without any lease, and so keeps it."""
+    control = _control()
+    return control is None or not _asked and control[1]() == 1
+
+
 def threads() -> int | None:
     """How many threads BLAS may use now; None if it does not say."""
     control = _control()

@@ -38,6 +38,12 @@ rows({"LogicalAnd": np.logical_and}, scalar=operator.and_)
 rows({"LogicalOr": np.logical_or}, scalar=operator.or_)
 rows({"LogicalXor": np.logical_xor}, scalar=operator.xor)
 rows({"LogicalNot": np.logical_not}, scalar=operator.invert)
+rows({"BitwiseAnd": np.bitwise_and}, scalar=operator.and_)
+rows({"BitwiseOr": np.bitwise_or}, scalar=operator.or_)
+rows({"BitwiseXor": np.bitwise_xor}, scalar=operator.xor)
+rows({"Invert": np.invert}, scalar=operator.invert)
+rows({"LeftShift": np.left_shift}, scalar=operator.lshift)  # NumPy shifts endlessly far, as these ops promise
+rows({"RightShift": np.right_shift}, scalar=operator.rshift)
 
 rows({
     "IsNan": np.isnan,

@@ -104,9 +104,15 @@ class NumpyBackend:
                 lease.release()
         return result if isinstance(result, tuple) else (result,)
 
-    def kernel(self, ins: Instruction, values: Sequence[TensorSpec]) -> tuple[Callable[..., Any], bool] | None:
+    def kernel(
+        self, ins: Instruction, values: Sequence[TensorSpec], next_run: Callable[[], Run]
+    ) -> tuple[Callable[..., Any], bool] | None:
         """What computes one instruction outside a program, and whether its results may share memory with inputs."""
-        return at_once.kernel(ins, values)
+        return at_once.kernel(ins, values, next_run)
+
+    def kernel_context(self) -> contextvars.Context:
+        """What such kernels run in."""
+        return at_once.context()
 
     def explained(self, error: Exception, ins: Instruction, inputs: Sequence[Any]) -> Error:
         """What such a kernel raised, as an error of ours."""

@@ -18,7 +18,6 @@ from graphflow_opencl.table import Launch, Traits
 WORDS = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 WORD_BYTES = {name: size for size, name in WORDS.items()}
 VECTOR_BYTES = 32
-GPU_GROUP = 256
 GPU_EACH = 4  # elements of an item
 BLOCK_ELEMENTS = 256  # what nested loops cover between two computations of an address
 SHARE_BYTES = 16384  # less than that is not worth an item of its own on a CPU
@@ -154,10 +153,12 @@ def cpu_launch(
     return Launch(source, tuple(items), (1,) * len(items), tuple(arguments), tuple(writes), title)
 
 
-def gpu_launch(source: str, items: int, arguments: Sequence[Any], writes: Sequence[int], title: str) -> Launch:
+def gpu_launch(
+    source: str, items: int, arguments: Sequence[Any], writes: Sequence[int], title: str, traits: Traits
+) -> Launch:
     """A launch of thin items, in groups."""
-    whole = -(-items // GPU_GROUP) * GPU_GROUP
-    return Launch(source, (whole,), (GPU_GROUP,), tuple(arguments), tuple(writes), title)
+    whole = -(-items // traits.group) * traits.group
+    return Launch(source, (whole,), (traits.group,), tuple(arguments), tuple(writes), title)
 
 
 def collapsed(axes: Sequence[Axis]) -> list[Axis]:
@@ -242,7 +243,7 @@ def each_launch(
     if traits.schedule == "gpu":
         text = f"const {index} id = get_global_id(0);\n    if (id >= {count}) return;\n    {body}"
         source = f"{head}__kernel void KERNEL({', '.join(declared)}) {{\n    {text}\n}}"
-        return gpu_launch(source, count, arguments, writes, title)
+        return gpu_launch(source, count, arguments, writes, title, traits)
     each = -(-count // shares(cost * count, count, traits))
     text = f"""const {index} low = ({index})get_global_id(0) * {each};
     for ({index} id = low; id < min(low + {each}, ({index}){count}); id++) {{

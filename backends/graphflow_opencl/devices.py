@@ -48,6 +48,7 @@ class Device:
         together = [device] if beside is None else [device, beside]
         self.context = cl.Context(together)
         self.alignment = alignment_of(together)
+        self.most_bytes = int(device.max_mem_alloc_size)  # of one buffer; some drivers give more
         self.pid = os.getpid()
         self.lock = threading.RLock()  # kernels hold their arguments: one run at a time
         self.closing = False  # the program ends
@@ -66,12 +67,12 @@ class Device:
             raise InvalidArgumentError(
                 "GRAPHFLOW_OCL_SCHEDULE has an unknown value", expected="cpu or gpu", got=schedule
             )
-        most = int(device.max_work_group_size)
+        most = min(64 if schedule == "cpu" else 256, int(device.max_work_group_size))
         return Traits(
             schedule,
             int(device.max_compute_units),
             8 if device.native_vector_width_float <= 8 else 16,
-            min(64 if schedule == "cpu" else 256, most),
+            1 << most.bit_length() - 1,  # groups are halved until one item is left
             int(device.local_mem_size),
             "cl_khr_fp64" in extensions,
             "cl_khr_fp16" in extensions,

@@ -1,9 +1,10 @@
 """Errors of the OpenCL driver as ours.
 
-Policy: memory that the device refuses is `ResourceExhaustedError` with the largest values of the plan; a device that
-is gone is marked, and every later run says so at once; anything else names the op whose kernel was to be launched.
-"Out of resources" means what the call that says it makes of it: at a launch, a kernel that needs more registers or
-local memory than there are; at a wait, one that crashed, after which drivers let nothing else run; else, no memory.
+Policy: memory that the device refuses is `ResourceExhaustedError` with the largest values of the plan, and with the
+device's limit for one buffer if that is why; a device that is gone is marked, and every later run says so at once;
+anything else names the op whose kernel was to be launched.  "Out of resources" means what the call that says it makes
+of it: at a launch, a kernel that needs more registers or local memory than there are; at a wait, one that crashed,
+after which drivers let nothing else run; else, no memory.
 
 State: none; the mark is on the device.
 """
@@ -20,6 +21,7 @@ from graphflow.errors import Error, InternalError, ResourceExhaustedError, Unava
 from graphflow.program import Instruction
 from graphflow.spec import describe, is_concrete, nbytes
 from graphflow_opencl.devices import Device
+from graphflow_opencl.memory import BufferTooLarge
 from graphflow_opencl.plan import Plan
 
 MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
@@ -78,6 +80,14 @@ def ours(device: Device, plan: Plan | None, error: BaseException) -> Error:
     name = status(error) if isinstance(error, cl.Error) else type(error).__name__
     words = " ".join(str(error).split())
     text = words if name in words else f"{name}: {words}"
+    if isinstance(error, BufferTooLarge):
+        asked = f"{error.nbytes:,} bytes in one"
+        return ResourceExhaustedError(
+            "a buffer is larger than the device allows (CL_DEVICE_MAX_MEM_ALLOC_SIZE): " + text[:300],
+            expected=f"buffers of at most {error.most:,} bytes each",
+            got=asked if plan is None else f"{asked}; {largest(plan)}",
+            hint="smaller batches: the values of a run lie in one buffer, and a device may have more memory than that",
+        )
     if out_of_memory(error):
         return ResourceExhaustedError(
             "the device has not enough memory: " + text[:300],

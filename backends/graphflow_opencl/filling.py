@@ -40,7 +40,7 @@ def filled(site: Site, target: Any, dtype: DType, count: int, value: Any, title:
     const {index} id = get_global_id(0);
     if (id < {count}) target[id] = {text};
 }}"""
-        return gpu_launch(source, count, (target,), (target,), title)
+        return gpu_launch(source, count, (target,), (target,), title, site.traits)
     each = -(-count // shares(count * int(dtype.size), count, site.traits))
     source = f"""__kernel void KERNEL(__global {name} *target) {{
     const {index} low = ({index})get_global_id(0) * {each};

@@ -83,7 +83,7 @@ def _gpu(site: Site, columns: Columns, pieces: Sequence[Stretch], name: str, tit
     const {index} row = id / {last - first}, column = {first} + id % {last - first};
     {body}
 }}"""
-    return gpu_launch(source, total, arguments, writes, title)
+    return gpu_launch(source, total, arguments, writes, title, site.traits)
 
 
 def _cpu(site: Site, columns: Columns, pieces: Sequence[Stretch], name: str, title: str) -> Launch:

@@ -2,7 +2,9 @@
 
 Policy: where the host shares the device's memory a piece is an array of the host with a buffer over it, so that feeds
 and fetches need no transfer; elsewhere it is a buffer alone.  A piece goes back to the store when the last object that
-holds it is gone; whoever takes one gets it with rubbish inside.
+holds it is gone; whoever takes one gets it with rubbish inside.  A plan's arena is one piece, so it is bounded by what
+the device allows for one buffer, which on a GPU may be a quarter of its memory.  Whether that is so is the driver's to
+say, for some give more.
 
 State: each store has the pieces that nobody holds, of 64 MB at most.
 """
@@ -22,6 +24,15 @@ MOST_STORED = 64 << 20
 Bytes = "np.ndarray[Any, Any]"
 
 
+class BufferTooLarge(MemoryError):
+    """A buffer that the driver refused, and that is larger than what the device says it allows."""
+
+    def __init__(self, nbytes: int, most: int, cause: cl.Error) -> None:
+        super().__init__(" ".join(str(cause).split()))
+        self.nbytes = nbytes
+        self.most = most
+
+
 class Piece:
     """Memory of some bytes: a buffer, and the same bytes as the host sees them, if it does."""
 
@@ -33,9 +44,15 @@ class Piece:
         self.bytes: Any = None
         if device.traits.shares_memory:
             self.bytes = aligned(max(nbytes, ALIGNMENT))
-            self.buffer = wrap(device.context, self.bytes)
-        else:
-            self.buffer = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, max(nbytes, ALIGNMENT))
+        try:
+            if self.bytes is not None:
+                self.buffer = wrap(device.context, self.bytes)
+            else:
+                self.buffer = cl.Buffer(device.context, cl.mem_flags.READ_WRITE, max(nbytes, ALIGNMENT))
+        except cl.Error as error:
+            if nbytes <= device.most_bytes:
+                raise
+            raise BufferTooLarge(nbytes, device.most_bytes, error) from error
 
     def view(self, dims: tuple[int, ...], dtype: Any, offset: int = 0) -> Any:
         """The bytes from an offset on as an array of the host, if it shares the memory."""

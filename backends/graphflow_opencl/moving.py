@@ -21,7 +21,6 @@ from graphflow_opencl import transposing
 from graphflow_opencl.axes import (
     BLOCK_ELEMENTS,
     GPU_EACH,
-    GPU_GROUP,
     WORD_BYTES,
     Axis,
     Extra,
@@ -73,8 +72,8 @@ def move(
     pair = None if deep else transposing.pair_of(work)
     if site.traits.schedule == "gpu":
         if pair is not None:
-            return [transposing.gpu_blocks(work, pair, arguments, title)]
-        return [_gpu(work, arguments, title)]
+            return [transposing.gpu_blocks(work, pair, arguments, title, site.traits)]
+        return [_gpu(work, arguments, title, site.traits)]
     if pair is not None:
         return [transposing.cpu_blocks(work, pair, arguments, title, site.traits)]
     if deep:
@@ -93,18 +92,18 @@ def _element(work: Move) -> str:
     return "\n        ".join(lines)
 
 
-def _gpu(work: Move, arguments: Sequence[Any], title: str) -> Launch:
+def _gpu(work: Move, arguments: Sequence[Any], title: str, traits: Traits) -> Launch:
     total = numel([a.size for a in work.axes])
     each = GPU_EACH if total >= 1 << 20 else 1
     source = f"""__kernel void KERNEL({parameters(work)}) {{
-    const {work.address} first = ({work.address})get_group_id(0) * {GPU_GROUP * each} + get_local_id(0);
+    const {work.address} first = ({work.address})get_group_id(0) * {traits.group * each} + get_local_id(0);
     for (int k = 0; k < {each}; k++) {{
-        const {work.address} id = first + k * {GPU_GROUP};
+        const {work.address} id = first + k * {traits.group};
         if (id >= {total}) return;
         {_element(work)}
     }}
 }}"""
-    return gpu_launch(source, -(-total // each), arguments, (arguments[1],), title)
+    return gpu_launch(source, -(-total // each), arguments, (arguments[1],), title, traits)
 
 
 def _cpu_elements(work: Move, arguments: Sequence[Any], title: str, traits: Traits) -> Launch:

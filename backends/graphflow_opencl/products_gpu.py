@@ -54,17 +54,27 @@ CONFIGURATIONS = (
     Blocking(64, 32, 16, 4, 2),
     Blocking(32, 32, 16, 2, 2),
     Blocking(16, 16, 16, 1, 1),
+    Blocking(32, 32, 16, 4, 2),  # from here on for devices with smaller groups
+    Blocking(32, 32, 16, 4, 4),
+    Blocking(16, 16, 16, 4, 4),
+    Blocking(8, 8, 8, 8, 8),
 )
 
 
-def usable(dtype: DType, traits: Traits) -> list[int]:
+def fitting(dtype: DType, traits: Traits) -> list[int]:
     """The numbers of the configurations that the device can hold; the last one always."""
     size = max(4, dtype.size)
     found = [
-        i for i, c in enumerate(CONFIGURATIONS)
-        if c.items <= max(traits.group, 64) and c.local_bytes(size) <= traits.local_bytes
-    ]  # fmt: skip
+        i for i, c in enumerate(CONFIGURATIONS) if c.items <= traits.group and c.local_bytes(size) <= traits.local_bytes
+    ]
     return found or [len(CONFIGURATIONS) - 1]
+
+
+def usable(dtype: DType, traits: Traits) -> list[int]:
+    """Those of them that have the largest groups; the others are for drivers that refuse all of these."""
+    found = fitting(dtype, traits)
+    most = max(CONFIGURATIONS[i].items for i in found)
+    return [i for i in found if CONFIGURATIONS[i].items == most]
 
 
 def default_configuration(sizes: tuple[int, int, int], dtype: DType, traits: Traits) -> int:
@@ -100,7 +110,7 @@ def gpu_launches(
     m, n, k = product.sizes
     if number is None:
         number = choices.configuration(product.sizes, dtype.name, traits)
-    if number not in usable(dtype, traits):
+    if number not in fitting(dtype, traits):
         number = default_configuration(product.sizes, dtype, traits)
     blocking = CONFIGURATIONS[number]
     groups = -(-m // blocking.rows) * -(-n // blocking.columns) * product.batches

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from graphflow.dtypes import DType, uint32
 from graphflow.spec import numel
-from graphflow_opencl.axes import GPU_GROUP, WORD_BYTES, cpu_launch, each_launch, index_type, shares
+from graphflow_opencl.axes import WORD_BYTES, cpu_launch, each_launch, index_type, shares
 from graphflow_opencl.keys import key_function, key_type, sortable
 from graphflow_opencl.movement import Launches
 from graphflow_opencl.table import Launch, Scratch, Site, Traits, rule
@@ -172,7 +172,7 @@ def _gpu(site: Site, lines: Lines) -> Sequence[Launch]:
     block = _block(lines.size)
     if lines.size <= block:
         end = f"if (i < {lines.wanted}) {{ {_write(site, lines, 'i', 'spot[i]')} }}"
-        return [_blocks(lines, index, block, declared, arguments, writes, end)]
+        return [_blocks(site.traits, lines, index, block, declared, arguments, writes, end)]
     launches, (_, spots) = _by_runs(site.traits, lines, index, arguments[0], KEYS)
     body = f"""const {index} line = id / {lines.wanted}, i = id % {lines.wanted};
     {_line(lines, index)}
@@ -216,7 +216,7 @@ def _by_runs(
     at = f"line * {lines.size} + start + i"
     end = f"if (start + i < {lines.size}) {{ keys[{at}] = key[i]; spots[{at}] = spot[i]; }}"
     run = _block(lines.size)
-    launches = [_blocks(lines, index, run, declared, [source, *memory[0]], [], end)]
+    launches = [_blocks(traits, lines, index, run, declared, [source, *memory[0]], [], end)]
     while run < lines.size:
         launches.append(_merged(traits, lines, kind, index, run, (*memory[0], *memory[1])))
         memory.reverse()
@@ -225,8 +225,8 @@ def _by_runs(
 
 
 def _blocks(
-    lines: Lines, index: str, block: int, declared: Sequence[str], arguments: Sequence[Any], writes: Sequence[int],
-    end: str,
+    traits: Traits, lines: Lines, index: str, block: int, declared: Sequence[str], arguments: Sequence[Any],
+    writes: Sequence[int], end: str,
 ) -> Launch:  # fmt: skip
     """A group sorts one block of a line; `end` says where element `i` of it goes."""
     kind, blocks = key_type(lines.dtype), -(-lines.size // block)
@@ -236,14 +236,14 @@ def _blocks(
     const {index} line = get_group_id(0) / {blocks};
     const int start = get_group_id(0) % {blocks} * {block}, me = get_local_id(0);
     {_line(lines, index)}
-    for (int i = me; i < {block}; i += {GPU_GROUP}) {{
+    for (int i = me; i < {block}; i += {traits.group}) {{
         key[i] = start + i < {lines.size} ? KERNEL_key(x, base + (start + i) * {lines.inner}) : ({kind})~({kind})0;
         spot[i] = start + i;
     }}
     for (int size = 2; size <= {block}; size <<= 1)
         for (int step = size >> 1; step > 0; step >>= 1) {{
             barrier(CLK_LOCAL_MEM_FENCE);
-            for (int t = me; t < {block // 2}; t += {GPU_GROUP}) {{
+            for (int t = me; t < {block // 2}; t += {traits.group}) {{
                 const int i = 2 * t - (t & (step - 1)), j = i + step;
                 const {kind} a = key[i], b = key[j];
                 const int p = spot[i], q = spot[j], above = a > b || (a == b && p > q);
@@ -251,10 +251,10 @@ def _blocks(
             }}
         }}
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int i = me; i < {block}; i += {GPU_GROUP}) {end}
+    for (int i = me; i < {block}; i += {traits.group}) {end}
 }}"""
-    items = lines.number * blocks * GPU_GROUP
-    return Launch(source, (items,), (GPU_GROUP,), tuple(arguments), tuple(writes), "sort: blocks")
+    items = lines.number * blocks * traits.group
+    return Launch(source, (items,), (traits.group,), tuple(arguments), tuple(writes), "sort: blocks")
 
 
 def _merged(traits: Traits, lines: Lines, kind: str, index: str, run: int, memory: Sequence[Scratch]) -> Launch:

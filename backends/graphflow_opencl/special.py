@@ -64,7 +64,7 @@ EITHER["floor_modulo"] = """
     return (y == 0) ? rest : turned;
 }"""
 
-# Functions of doubles.
+# Functions of doubles; `@E` is an element, `@PI` is pi.
 WIDE: dict[str, str] = {}
 
 WIDE["sigmoid"] = """
@@ -128,8 +128,8 @@ WIDE["lgamma_positive"] = f"""
 WIDE["lgamma"] = """
 @F gf_lgamma_@F(@F x) {
     @F found = gf_lgamma_positive_@F((x <= 0) ? 1 - x : x);
-    @F sine = fabs(sin(M_PI * (x - rint(x))));
-    @F turned = (x == -INFINITY) ? (@F)(INFINITY) : log(M_PI / sine) - found;
+    @F sine = fabs(sin(@PI * (x - rint(x))));
+    @F turned = (x == -INFINITY) ? (@F)(INFINITY) : log(@PI / sine) - found;
     return (x <= 0) ? turned : found;
 }"""
 
@@ -146,7 +146,7 @@ WIDE["digamma"] = f"""
     found = found + log(y) - 0.5 / y - {horner([b / (2 * k) for k, b in enumerate(BERNOULLI, 1)], "z")} * z;
     @F r = x - rint(x);
     @F pole = (x == 0) ? copysign((@F)(INFINITY), -x) : (@F)(NAN);
-    @F turned = (r == 0) ? pole : found - M_PI / tan(M_PI * r);
+    @F turned = (r == 0) ? pole : found - @PI / tan(@PI * r);
     return (x <= 0) ? turned : found;
 }}"""
 
@@ -167,10 +167,10 @@ WIDE["polygamma_positive"] = f"""
         power *= inverse;
     @F rest = power / order + 0.5 * power * inverse;
     @F term = power * inverse * inverse * (order + 1) / 2;
-    const double numbers[] = {{{", ".join(float(b).hex() for b in BERNOULLI)}}};
+    const @E numbers[] = {{{", ".join(float(b).hex() for b in BERNOULLI)}}};
     for (int k = 1; k <= {len(BERNOULLI)}; k++) {{
         rest += numbers[k - 1] * term;
-        term *= (double)((order + 2 * k) * (order + 2 * k + 1)) / ((2 * k + 1) * (2 * k + 2)) * inverse * inverse;
+        term *= (@E)((order + 2 * k) * (order + 2 * k + 1)) / ((2 * k + 1) * (2 * k + 2)) * inverse * inverse;
     }}
     return total + rest;
 }}"""
@@ -178,45 +178,49 @@ WIDE["polygamma_positive"] = f"""
 # Below 0 by reflection: the derivatives of cot(pi x) are polynomials in it, since cot' = -pi (1 + cot * cot).
 WIDE["polygamma"] = f"""
 @F gf_polygamma_@F(@F x, int order) {{
-    double factorial = 1, p[{MOST_ORDER + 3}], q[{MOST_ORDER + 3}];
+    @E factorial = 1, p[{MOST_ORDER + 3}], q[{MOST_ORDER + 3}];
     for (int k = 0; k < {MOST_ORDER + 3}; k++)
         p[k] = k == 1;
     for (int n = 1; n <= order; n++) {{
         factorial *= n;
         for (int k = 0; k < {MOST_ORDER + 2}; k++)
-            q[k] = -M_PI * ((k + 1) * p[k + 1] + (k > 1 ? (k - 1) * p[k - 1] : 0));
+            q[k] = -@PI * ((k + 1) * p[k + 1] + (k > 1 ? (k - 1) * p[k - 1] : 0));
         for (int k = 0; k < {MOST_ORDER + 2}; k++)
             p[k] = q[k];
     }}
-    double sign = order % 2 == 0 ? -1 : 1;
+    @E sign = order % 2 == 0 ? -1 : 1;
     @F found = sign * factorial * gf_polygamma_positive_@F((x <= 0) ? 1 - x : x, order);
-    @F r = x - rint(x), c = 1 / tan(M_PI * r), value = 0;
+    @F r = x - rint(x), c = 1 / tan(@PI * r), value = 0;
     for (int k = order + 1; k >= 0; k--)
         value = value * c + p[k];
-    @F turned = (r == 0) ? (@F)(order % 2 ? INFINITY : NAN) : -sign * found - value * M_PI;
+    @F turned = (r == 0) ? (@F)(order % 2 ? INFINITY : NAN) : -sign * found - value * @PI;
     return (x <= 0) ? turned : found;
+}}"""
+
+# Functions of floats that OpenCL has itself.
+PLAIN_OF_ONE = """
+@F gf_{name}_@F(@F x) {{
+    return {name}(x);
 }}"""
 
 # Functions of floats by those of doubles; `@D` is the vector of doubles.  OpenCL's own sine, cosine and tangent of
 # vectors of floats are wrong in PoCL 3.0 where another element of the vector is large; those of doubles are right.
 THROUGH_DOUBLE = """
 @F gf_{name}_@F(@F x{more}) {{
-#ifdef cl_khr_fp64
     return convert_@F({wide}(convert_@D(x){passed}));
-#else
-    return {narrow};
-#endif
 }}"""
 NARROWED = (
-    # name, the function of doubles, without doubles, another parameter
-    ("sin", "sin", "sin(x)", ""),
-    ("cos", "cos", "cos(x)", ""),
-    ("tan", "tan", "tan(x)", ""),
-    ("erfc", "gf_erfc_@D", "erfc(x)", ""),
-    ("lgamma", "gf_lgamma_@D", "lgamma(x)", ""),
-    ("digamma", "gf_digamma_@D", "x * NAN", ""),
-    ("polygamma", "gf_polygamma_@D", "x * NAN", "order"),
+    # name, the function of doubles, another parameter
+    ("sin", "sin", ""),
+    ("cos", "cos", ""),
+    ("tan", "tan", ""),
+    ("erfc", "gf_erfc_@D", ""),
+    ("lgamma", "gf_lgamma_@D", ""),
+    ("digamma", "gf_digamma_@D", ""),
+    ("polygamma", "gf_polygamma_@D", "order"),
 )
+OWN = ("sin", "cos", "tan", "erfc", "lgamma")  # that OpenCL has itself, which devices without doubles take
+IN_FLOATS = ("polygamma_positive",)  # formulas that are computed in floats only there, by those of `NARROWED`
 
 
 def polygamma(order: int, x: str, register: str) -> str | None:
@@ -228,7 +232,8 @@ def _filled(text: str, scalar: str, width: int) -> str:
     fillings = {"@F": scalar, "@M": MASKS[4 if scalar == "float" else 8], "@S": "float", "@D": "double"}
     for mark, filling in fillings.items():
         text = text.replace(mark, vector(filling, width))
-    return text.replace("@N", str(width)).strip()
+    pi = "M_PI_F" if scalar == "float" else "M_PI"
+    return text.replace("@N", str(width)).replace("@E", scalar).replace("@PI", pi).strip()
 
 
 def _register() -> None:
@@ -238,11 +243,16 @@ def _register() -> None:
                 library.function(f"gf_{name}_{vector(scalar, width)}", _filled(text, scalar, width))
         for name, text in WIDE.items():
             library.function(f"gf_{name}_{vector('double', width)}", _filled(text, "double", width))
-        for name, wide, narrow, more in NARROWED:
+        for name, wide, more in NARROWED:
             text = THROUGH_DOUBLE.format(
-                name=name, wide=wide, narrow=narrow, more=more and f", int {more}", passed=more and f", {more}"
+                name=name, wide=wide, more=more and f", int {more}", passed=more and f", {more}"
             )
-            library.function(f"gf_{name}_{vector('float', width)}", _filled(text, "float", width))
+            narrow = PLAIN_OF_ONE.format(name=name) if name in OWN else WIDE[name]
+            library.function(
+                f"gf_{name}_{vector('float', width)}", _filled(text, "float", width), _filled(narrow, "float", width)
+            )
+        for name in IN_FLOATS:
+            library.function(f"gf_{name}_{vector('float', width)}", _filled(WIDE[name], "float", width))
         for name in ("fmod", "pow"):
             for scalar in ("float", "double"):
                 text = BY_ELEMENTS if scalar == "double" and width > 1 else PLAIN

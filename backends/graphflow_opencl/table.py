@@ -23,7 +23,7 @@ class Traits(NamedTuple):
     schedule: str = "cpu"  # "cpu": fat items, explicit vectors, no barriers; "gpu": coalesced, local memory, barriers
     units: int = 2  # compute units: cores, or multiprocessors
     width: int = 8  # floats of a vector register, on a CPU
-    group: int = 64  # items of a work-group
+    group: int = 64  # items of a work-group, a power of two
     local_bytes: int = 32768
     doubles: bool = True  # float64 arithmetic
     halves: bool = False  # float16 arithmetic; it is stored and loaded everywhere

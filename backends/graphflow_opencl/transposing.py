@@ -30,7 +30,7 @@ from graphflow_opencl.axes import (
 from graphflow_opencl.table import Launch, Traits
 
 TILE = 32  # elements a side of a block in local memory
-TILE_ROWS = 8  # of them, items of a group
+TILE_ROWS = 8  # of them, items of a group, if it may have so many
 LINE_BYTES = 64
 
 
@@ -138,29 +138,33 @@ def _or_fill(guard: str, value: str, work: Move) -> str:
     return f"({guard}) ? {value} : {work.fill}" if guard else value
 
 
-def gpu_blocks(work: Move, pair: int, arguments: Sequence[Any], title: str) -> Launch:
-    """A group turns one square in local memory."""
+def gpu_blocks(work: Move, pair: int, arguments: Sequence[Any], title: str, traits: Traits) -> Launch:
+    """A group turns one square in local memory; all groups are in dimension 0, for CUDA has 65,535 in the others."""
+    side = min(TILE, traits.group)
+    height = min(TILE_ROWS, traits.group // side)
     sizes, names, begin, to, guard = _outside(work, pair)
     across, run, index = work.axes[pair].size, work.axes[-1].size, work.address
-    bands, columns = -(-across // TILE), -(-run // TILE)
+    bands, columns = -(-across // side), -(-run // side)
     value = f"source[from + j + {work.axes[-1].pieces[0].stride} * i]"
     source = f"""__kernel void KERNEL({parameters(work)}) {{
-    __local {work.word} tile[{TILE}][{TILE + 1}];
+    __local {work.word} tile[{side}][{side + 1}];
     const int x = get_local_id(0), y = get_local_id(1);
-    {index} rest = get_group_id(1);
-    const {index} i0 = get_group_id(0) * {TILE}, j0 = (rest % {bands}) * {TILE};
+    {index} rest = get_group_id(0);
+    const {index} i0 = (rest % {columns}) * {side};
+    rest /= {columns};
+    const {index} j0 = (rest % {bands}) * {side};
     rest /= {bands};
     {unravelled(sizes, names, "rest", index)}
     const {index} from = {begin}, to = {to};
-    for (int k = y; k < {TILE}; k += {TILE_ROWS}) {{
+    for (int k = y; k < {side}; k += {height}) {{
         const {index} i = i0 + k, j = j0 + x;
         if (i < {run} && j < {across}) tile[k][x] = {_or_fill(guard, value, work)};
     }}
     barrier(CLK_LOCAL_MEM_FENCE);
-    for (int k = y; k < {TILE}; k += {TILE_ROWS}) {{
+    for (int k = y; k < {side}; k += {height}) {{
         const {index} i = i0 + x, j = j0 + k;
         if (i < {run} && j < {across}) target[to + j * {strides([a.size for a in work.axes])[pair]} + i] = tile[x][k];
     }}
 }}"""
-    items = (columns * TILE, bands * numel(sizes) * TILE_ROWS)
-    return Launch(source, items, (TILE, TILE_ROWS), tuple(arguments), (arguments[1],), title)
+    items = (columns * bands * numel(sizes) * side, height)
+    return Launch(source, items, (side, height), tuple(arguments), (arguments[1],), title)

@@ -2,9 +2,9 @@
 
 Policy: on a CPU device that sees the host's memory, products and convolutions of each size class run either by our own
 kernels or as host tasks by the NumPy backend; a short probe decides when the first one of a class comes, and what it
-found is stored.  On a GPU the configurations of the tiled kernel are tried at the first product of a class.  Nothing in
-here can fail a run: if a probe breaks, the kernels' defaults are used.  `GRAPHFLOW_OCL_PRODUCTS=host|device` overrides
-the probe.
+found is stored.  On a GPU the configurations of the tiled kernel are tried at the first product of a class, those that
+the driver refuses left out.  Nothing in here can fail a run: if a probe breaks, the kernels' defaults are used.
+`GRAPHFLOW_OCL_PRODUCTS=host|device` overrides the probe.
 
 State: none; what was measured is in `choices`.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import pyopencl as cl
 
 from graphflow.backend import load_backend
-from graphflow.dtypes import as_dtype
+from graphflow.dtypes import DType, as_dtype
 from graphflow.errors import Error, InvalidArgumentError
 from graphflow.program import Instruction
 from graphflow.spec import TensorSpec, numel
@@ -168,16 +168,17 @@ def tune(device: Device, sizes: tuple[int, int, int], dtype: str = "float32") ->
     except (cl.Error, Error) as error:
         _LOG.debug("trying the configurations of a product failed, the default is used: %s", error)
         return -1
-    choices.keep_configuration(device, sizes, dtype, best)
+    if best >= 0:  # else the default is used, and the next such product is tried again
+        choices.keep_configuration(device, sizes, dtype, best)
     return best
 
 
 def _candidates(
-    product: Product, operands: tuple[Operand, Operand, Operand], device: Device
+    product: Product, operands: tuple[Operand, Operand, Operand], device: Device, numbers: Sequence[int]
 ) -> Iterator[tuple[int, Sequence[Launch]]]:
     """The ways to compute a product on a GPU, with their numbers: our configurations, and CLBlast if it is here."""
     dtype = operands[2].dtype
-    for number in products_gpu.usable(dtype, device.traits):
+    for number in numbers:
         yield number, products_gpu.gpu_launches(product, *operands, dtype, NOTHING, device.traits, 0, number)
     if clblast.library()[0] is not None:
         found = clblast.launches(product, operands, NOTHING, device.traits, 0)
@@ -186,24 +187,35 @@ def _candidates(
 
 
 def try_configurations(device: Device, sizes: tuple[int, int, int], dtype: str) -> int:
-    """The number of the configuration that is fastest for a product of these sizes."""
+    """The number of the configuration that is fastest for a product of these sizes; -1 if none works.
+
+    Those with smaller groups are tried only if the driver refuses all others.
+    """
+    kind, traits = as_dtype(dtype), device.traits
+    first = products_gpu.usable(kind, traits)
+    best = _fastest(device, sizes, kind, first)
+    if best >= 0:
+        return best
+    return _fastest(device, sizes, kind, [n for n in products_gpu.fitting(kind, traits) if n not in first])
+
+
+def _fastest(device: Device, sizes: tuple[int, int, int], kind: DType, numbers: Sequence[int]) -> int:
+    """The fastest of these configurations and CLBlast; what the driver refuses is left out."""
     m, n, k = sizes
-    kind = as_dtype(dtype)
     arrays = {0: np.ones((m, k), kind.np), 1: np.ones((k, n), kind.np), 2: np.empty((m, n), kind.np)}
     product = Product(
         axes((m, k)), axes((k, 1)), axes((k, n)), axes((n, 1)), axes((m, n)), axes((n, 1))
     )  # fmt: skip
     a, b, c = (Operand(number, kind) for number in range(3))
     best, least = -1, np.inf
-    for number, launches in _candidates(product, (a, b, c), device):
+    for number, launches in _candidates(product, (a, b, c), device, numbers):
         try:
             run = _bound(device, launches, arrays)
             run()
             seconds = min(_seconds(run) for _ in range(ROUNDS))
-        except cl.Error as error:
-            if number != clblast.CHOICE:
-                raise
-            _LOG.debug("CLBlast failed and is left out: %s", error)
+        except (cl.Error, Error) as error:
+            name = "CLBlast" if number == clblast.CHOICE else f"configuration {number}"
+            _LOG.debug("%s failed and is left out: %s", name, error)
             continue
         if seconds < least:
             best, least = number, seconds

@@ -23,8 +23,6 @@ from graphflow_opencl.sorted_walks import walk_launches
 from graphflow_opencl.table import Launch, Scratch, Site, Status, rule
 from graphflow_opencl.walking import FLAG, UNTOUCHED, Ends, Walk, combination
 
-GROUP = 256
-
 
 @rule("Scatter")
 def _scatter(site: Site) -> Launches:
@@ -78,7 +76,7 @@ def _check(site: Site, count: int, bounds: Sequence[int], divisors: int, indices
         where = [int(i) for i in np.unravel_index(position, shape)] if shape else ""
         return InvalidArgumentError(f"indices{where} is out of range", op=site.ins.op, expected=f"0 <= index < {size}")
 
-    items = GROUP if site.traits.schedule == "gpu" else 1
+    items = site.traits.group if site.traits.schedule == "gpu" else 1
     chain = [f"i % {len(bounds)} == {k} ? {n}L : " for k, n in enumerate(bounds[:-1])]
     bound = "".join([*chain, f"{bounds[-1] if bounds else 1}L"])
     zero = f"for (int i = get_local_id(0); i < {divisors}; i += {items}) if (!updates[i]) bad = min(bad, {count} + i);"

@@ -141,7 +141,7 @@ def walk_launch(walk: Walk, ends: Ends, traits: Traits) -> Launch:
     {_after(walk, held, index)}
 }}"""
     if traits.schedule == "gpu":
-        return gpu_launch(source, items, arguments, (ends.target,), ends.title)
+        return gpu_launch(source, items, arguments, (ends.target,), ends.title, traits)
     return cpu_launch(source, (items,), arguments, (ends.target,), ends.title)
 
 

@@ -12,14 +12,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from graphflow import source
+from graphflow import nest, source
 from graphflow.eager.engine import EAGER
+from graphflow.eager.tensor import EagerTensor
+from graphflow.graph import FuncGraph, Graph
 from graphflow.opdef import OPS
 from graphflow.program import Instruction, Program
 from graphflow.spec import TensorSpec, describe
 from graphflow.spec import nbytes as bytes_of
 
 PHASES = ("forward", "gradient")
+SEED = "seed"  # the attribute of the ops that draw random numbers
 
 
 class Made(NamedTuple):
@@ -63,9 +66,9 @@ class Listener:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.phase = PHASES[0]
+        self.draws = False  # whether random numbers were drawn
         self._thread = threading.get_ident()
         self._alive: list[Any] = []  # so that no key comes twice
-        self._depth = 0
 
     def __enter__(self) -> Listener:
         EAGER.__dict__["compute"] = self._compute
@@ -78,21 +81,30 @@ class Listener:
         compute: Callable[..., Any] = type(EAGER).compute
         if threading.get_ident() != self._thread:
             return compute(EAGER, definition, inputs, name, attrs, raw)
-        made = compute(EAGER, definition, inputs, name, attrs, True)
+        found = compute(EAGER, definition, inputs, name, attrs, raw)
+        made = [x for x in nest.flatten(found) if isinstance(x, EagerTensor)]  # an op without results gives none
         self._alive += [made, inputs]
+        self.draws = self.draws or SEED in attrs
         outputs = tuple([Made(id(x), describe(x.dims), _nbytes(x.value)) for x in made])
         place = str(source.user_frame())
         own = len(made) if definition.weight else 0
         self.calls.append(Call((definition.type,), tuple(map(id, inputs)), outputs, place, self.phase, own))
-        if raw:
-            return made
-        if definition.result is not None:
-            return definition.result(*made)
-        return made[0] if len(made) == 1 else made
+        return found
 
 
 def _nbytes(value: Any) -> int:
     return int(getattr(value, "nbytes", 0))
+
+
+def draws(graph: Graph) -> bool:
+    """Whether ops of a graph, or of the branches and bodies in it, draw random numbers."""
+    stack = [graph]
+    while stack:
+        for op in stack.pop().get_operations():
+            if SEED in op.attrs:
+                return True
+            stack += [x for x in op.attrs.values() if isinstance(x, FuncGraph)]
+    return False
 
 
 # -- compiled ------------------------------------------------------------------------------------------------------

@@ -11,31 +11,50 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import os
 import sys
 from typing import Any
 
 from graphflow import durable
 from graphflow.compare.comparing import compare
-from graphflow.errors import InvalidArgumentError, NotFoundError, shown
+from graphflow.compare.measure import ROUNDS, WARM_SECONDS
+from graphflow.compare.report import FORMATS, Report
+from graphflow.compare.ways import LEVELS
+from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, NotFoundError, shown
+from graphflow.render.picture import check_writable, kind_of
 
-ARGUMENTS = "arguments"
+ARGUMENTS, MODULE = "arguments", "compared_script"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compare`."""
+    parser.epilog = (
+        "The arguments of FUNCTION are what the script's own `arguments` is or returns: one tensor or array, or a list "
+        "of them.  Exit code 0: all ways agree; 1: they do not, or something failed."
+    )
     parser.add_argument("what", metavar="SCRIPT:FUNCTION", help="a Python file and a function of tensors in it")
     parser.add_argument(
         "--arguments", metavar="NAME", help=f"what of the script gives the arguments (default: {ARGUMENTS}, if there)"
     )
     parser.add_argument("--no-grad", action="store_true", help="without gradients")
-    parser.add_argument("--steps", type=int, metavar="N", help="runs of each way in one round")
-    parser.add_argument("--rounds", type=int, metavar="N", default=15, help="rounds in which the ways take turns")
-    parser.add_argument("--warm", type=float, metavar="S", default=0.25, help="seconds of each way before that")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="runs of each way in one round (default: some milliseconds)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", default=ROUNDS,
+        help=f"rounds in which the ways take turns (default: {ROUNDS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--warm", type=float, metavar="S", default=WARM_SECONDS,
+        help=f"seconds that each way runs before that (default: {WARM_SECONDS})",
+    )  # fmt: skip
+    parser.add_argument("--levels", metavar="LEVELS", help="levels on NumPy, comma between (default: 0,1,2)")
     parser.add_argument("--devices", metavar="NAMES", help="backends, comma between (default: all that are here)")
     parser.add_argument(
-        "--render", metavar="FILE", action="append", default=[], help="write a .png, .svg or .html file"
-    )
+        "--render", metavar="FILE", action="append", default=[],
+        help="write a page or a picture: .html, .png, .svg; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write all figures here, - for standard output")
 
 
@@ -44,21 +63,17 @@ def run(options: argparse.Namespace) -> int:
     path, colon, name = options.what.rpartition(":")
     if not colon or not path or not name:
         raise InvalidArgumentError("compare takes SCRIPT:FUNCTION", got=options.what, hint="model.py:loss")
+    for file in options.render:
+        kind_of(file, formats=FORMATS)
+    for file in (*options.render, options.json):
+        check_writable(file)
     if not os.path.isfile(path):
         raise NotFoundError(f"there is no file {path!r}", expected="a Python script")
-    found = _script(path)
-    if not callable(found.get(name)):
-        known = ", ".join(sorted(n for n, x in found.items() if callable(x) and not n.startswith("_"))[:12])
-        raise NotFoundError(f"the script has no function {shown(name)}", expected=known or "a function")
-    report = compare(
-        found[name],
-        *_arguments(found, options.arguments),
-        grad=not options.no_grad,
-        steps=options.steps,
-        rounds=options.rounds,
-        warm=options.warm,
-        devices=None if options.devices is None else options.devices.split(","),
-    )
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))  # where the script looks for its own modules
+    try:
+        report = _compared(path, name, options)
+    finally:
+        del sys.path[0]
     sys.stdout.write(f"{report.to_json() if options.json == '-' else report}\n")
     if options.json not in (None, "-"):
         durable.write_file(options.json, [report.to_json().encode()])
@@ -67,18 +82,51 @@ def run(options: argparse.Namespace) -> int:
     return 0 if report.agrees else 1
 
 
+def _compared(path: str, name: str, options: argparse.Namespace) -> Report:
+    found = _script(path)
+    if not callable(found.get(name)):
+        known = ", ".join(sorted(n for n, x in found.items() if _is_own(x)))
+        raise NotFoundError(f"the script has no function {shown(name)}", expected=known or "a function")
+    return compare(
+        found[name],
+        *_arguments(found, options.arguments),
+        grad=not options.no_grad,
+        steps=options.steps,
+        rounds=options.rounds,
+        warm=options.warm,
+        levels=LEVELS if options.levels is None else _levels(options.levels),
+        devices=None if options.devices is None else options.devices.split(","),
+    )
+
+
+def _is_own(item: Any) -> bool:
+    """Whether it is a function of the script."""
+    return inspect.isfunction(item) and item.__module__ == MODULE and not item.__name__.startswith("_")
+
+
+def _levels(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise InvalidArgumentError("--levels takes numbers", expected="0,1,2", got=text) from None
+
+
 def _script(path: str) -> dict[str, Any]:
     """What stands in a script, run as a module."""
-    spec = importlib.util.spec_from_file_location("compared_script", path)
+    spec = importlib.util.spec_from_file_location(MODULE, path)
     if spec is None or spec.loader is None:
         raise InvalidArgumentError("this is no Python file", got=shown(path))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where classes of the script look for their names
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    sys.modules[MODULE] = module  # where classes of the script look for their names
     try:
         spec.loader.exec_module(module)
-    finally:
-        del sys.path[0]
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Error):
+            raise
+        raise FailedPreconditionError(
+            f"the script {path!r} failed before anything was compared", got=shown(error),
+            hint='what a script does belongs below `if __name__ == "__main__":`, which is not done here',
+        ) from error  # fmt: skip
     return module.__dict__
 
 

@@ -1,26 +1,30 @@
 """`compare`: the same Python function computed in every way there is, and the figures side by side.
 
 Policy: every way computes the same results and the same gradients; if not all agree, the report says so in its table
-and in `agrees`.  Nothing of what was measured is left out.
+and in `agrees`.  Nothing of what was measured is left out.  Each way begins where the first began, and
+afterwards everything is as it was.
 
 State: none.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from graphflow.compare import measure
 from graphflow.compare.calls import Call, counts_of
 from graphflow.compare.figures import Row, break_even
+from graphflow.compare.measure import Agreement
 from graphflow.compare.report import Report
-from graphflow.compare.ways import EAGERLY, LEVELS, Eager, Lazy, Subject, settings
-from graphflow.errors import InvalidArgumentError, shown
+from graphflow.compare.subject import Subject
+from graphflow.compare.ways import EAGERLY, LEVELS, Eager, Lazy, Setting, settings
+from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.runtime.workers import usable_cores
 
 Way: TypeAlias = "Eager | Lazy"
@@ -47,81 +51,117 @@ def compare(
     steps    runs of each way in one round; by default as many as take some milliseconds
     rounds   in which the ways take turns
     warm     seconds that each way runs before times are taken
+    levels   optimization levels on NumPy
     devices  backends to use; default: all that are here
+
+    Arguments, parameters, running statistics, gradients, optimizers and random seeds are afterwards as before.
     """
-    for value, least, word in ((steps, 1, "steps"), (rounds, 1, "rounds")):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise InvalidArgumentError(f"{word} is {least} or more", got=shown(value))
-    subject = Subject(function, args, grad)
+    _check_numbers(steps, rounds, warm)
     chosen, missing = settings(levels, devices)
-    ways: list[Way] = [Eager(subject), *[Lazy(subject, setting) for setting in chosen]]
-    first, results = [], []
-    for way in ways:
-        way.prepare(time.perf_counter)
-        spent, result = measure.first_run(way.step)
-        first.append(spent)
-        results.append(result)
-    executed = {way.setting.name: tuple(way.calls()) for way in ways}
-    judged = [_judged(way, results[0], result, subject.draws) for way, result in zip(ways, results, strict=True)]
-    del results
-    paces = [measure.warm_up(way.step, warm) for way in ways]
-    times = measure.in_turn([way.step for way in ways], paces, rounds, steps)
+    subject = Subject(function, args, bool(grad))
+    try:
+        ways, judged = _built(subject, chosen, missing)
+        executed = {b.way.setting.name: tuple(b.calls) for b in ways}
+        paces = [measure.warm_up(b.way.step, warm) for b in ways]
+        times = measure.in_turn([b.way.step for b in ways], paces, rounds, steps)
+        peaks = [_peak(b.way, subject, warm) for b in ways]
+    finally:
+        subject.kept.restore()
     rows: list[Row] = []
-    for way, spent, t, verdict in zip(ways, first, times, judged, strict=True):
-        peak = _peak(way, subject)
-        rows.append(_row(way, spent, t, rows[0] if rows else None, executed[way.setting.name], peak, verdict))
+    for b, t, peak, verdict in zip(ways, times, peaks, judged, strict=True):
+        rows.append(_row(b, t, rows[0] if rows else None, peak, verdict))
     return Report(subject.name, tuple(rows), _conditions(subject, rounds, warm), tuple(missing), executed)
 
 
-def _judged(way: Way, wanted: Any, found: Any, draws: bool) -> tuple[bool, float, bool | None]:
+def _check_numbers(steps: Any, rounds: Any, warm: Any) -> None:
+    """Raise unless these can be counted and waited for."""
+    for value, word in ((steps, "steps"), (rounds, "rounds")):
+        if value is None and word == "steps":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InvalidArgumentError(f"{word} is 1 or more", got=shown(value))
+    if isinstance(warm, bool) or not isinstance(warm, (int, float)) or not 0 <= warm < math.inf:
+        raise InvalidArgumentError("warm is a number of seconds, 0 or more", got=shown(warm))
+
+
+class _Built(NamedTuple):
+    """A way that is ready, and what its first run took and did."""
+
+    way: Way
+    first: float
+    calls: list[Call]
+
+
+def _built(subject: Subject, chosen: Sequence[Setting], missing: list[str]) -> tuple[list[_Built], list[Agreement]]:
+    """Every way after its first run, each from the same beginning, and how its results agree with the eager ones."""
+    found: list[_Built] = []
+    judged: list[Agreement] = []
+    wanted: Any = None
+    every: list[Way] = [Eager(subject), *[Lazy(subject, setting) for setting in chosen]]
+    for way in every:
+        subject.restart()
+        try:
+            way.prepare(time.perf_counter)
+            spent, result = measure.first_run(way.step)
+        except Error as error:
+            if way.setting.device == EAGERLY.device:
+                raise
+            missing.append(f"{way.setting.device}: {error}".replace("\n", "; "))
+            continue
+        if not found:
+            wanted = result
+            subject.check_arguments()
+        subject.restart()
+        found.append(_Built(way, spent, way.calls()))
+        judged.append(_judged(way, wanted, result, subject))
+    if len(found) == 1:
+        raise FailedPreconditionError("there is nothing to compare eager with", got="; ".join(missing))
+    return found, judged
+
+
+def _judged(way: Way, wanted: Any, found: Any, subject: Subject) -> Agreement:
     """Whether the results have the same bits, how far they are apart, and whether that is within the bounds."""
-    if draws:
-        return False, 0.0, None
+    if subject.draws or subject.frozen:
+        return Agreement(False, 0.0, None, "")
     exactly = way.setting.device == EAGERLY.device and (way.setting.level or 0) < 2
-    verdict = measure.agreement(wanted, found, exactly)
-    return verdict.same_bits, verdict.largest, verdict.within
+    least = measure.floors(wanted[0], wanted[1], subject.sources) if subject.grad else []
+    return measure.agreement(wanted, found, exactly, subject.labels(wanted), least)
 
 
-def _row(
-    way: Way,
-    first: float,
-    times: measure.Times,
-    eager: Row | None,
-    calls: Sequence[Call],
-    peak: int | None,
-    verdict: tuple[bool, float, bool | None],
-) -> Row:
-    s, counts = way.setting, counts_of(calls)
-    even = None
+def _row(built: _Built, times: measure.Times, eager: Row | None, peak: int | None, verdict: Agreement) -> Row:
+    way, counts = built.way, counts_of(built.calls)
+    s, even = way.setting, None
     if eager is not None:
-        even = break_even(way.build + way.compiling, first, times.median, eager.first, eager.steady)
+        even = break_even(way.build + way.compiling, built.first, times.median, eager.first, eager.steady)
     return Row(
-        s.name, s.device, s.level, s.workers, way.build, way.compiling, first, times.median, times.spread, times.runs,
-        counts.ops, counts.calls, counts.buffers, peak, even, *verdict,
+        s.name, s.device, s.level, s.workers, way.build, way.compiling, built.first, times.median, times.spread,
+        times.runs, counts.ops, counts.calls, counts.buffers, peak, even, *verdict,
     )  # fmt: skip
 
 
-def _peak(way: Way, subject: Subject) -> int | None:
-    """Bytes at the peak of a run; of a traced way a fresh one, whose first run makes its arena."""
+def _peak(way: Way, subject: Subject, warm: float) -> int | None:
+    """Bytes at the peak of a run beyond what was held before the way was made: of a traced way, its arena too."""
     if way.setting.device != EAGERLY.device:
         return None
     if isinstance(way, Eager):
         return measure.peak_bytes(way.step)
     fresh = Lazy(subject, way.setting)
     fresh.prepare(time.perf_counter)
-    return measure.peak_bytes(fresh.step)
+    return measure.held_bytes(fresh.step, warm / 2) + measure.peak_bytes(fresh.step)
 
 
 def _conditions(subject: Subject, rounds: int, warm: float) -> dict[str, Any]:
     return {
         "grad": subject.grad,
         "sources": len(subject.sources),
-        "draws": subject.draws,
+        "draws": subject.draws or subject.frozen,
+        "frozen": subject.frozen,
         "rounds": rounds,
         "warm_runs": measure.LEAST_WARM,
         "warm_seconds": warm,
         "collector": "off while times were taken",
         "bounds": ", ".join(f"{bound:g} for {8 * size} bits" for size, bound in measure.BOUNDS.items()),
+        "small": measure.SMALL,
         "machine": platform.processor() or platform.machine(),
         "cores": usable_cores(),
         "numpy": np.__version__,

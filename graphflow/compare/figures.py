@@ -18,6 +18,12 @@ from graphflow.errors import InvalidArgumentError
 NOISY = 0.15  # spread from which the machine is said to have been busy
 CLEAR = 0.10  # differences in time below this share are not called a win or a loss
 DASH = "-"
+PEAK = (
+    "what Python and NumPy asked for in a run apart (tracemalloc), results and records included, and of a traced way "
+    "what it keeps, its arena; not the memory of devices and of native libraries"
+)
+TIMES = ("way", "trace", "compile", "first run", "steady run", "spread", "ahead from run")
+WORK = ("way", "ops", "calls", "results", "peak", "agrees")  # the columns behind
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Row:
     same_bits: bool  # results and gradients, as the eager way's
     difference: float  # the largest, over the largest value of the same tensor
     agrees: bool | None  # within the bounds stated; None where random numbers are drawn
+    worst: str = ""  # which result or gradient differs most
+
+    @property
+    def before(self) -> float:
+        """Seconds to the first result."""
+        return self.build + self.compiling + self.first
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,15 @@ class Figures:
         """What the traced ways lose, in words."""
         return self._differences()[1]
 
+    def disagreements(self) -> list[str]:
+        """Which ways compute something else, what, and by how much."""
+        told = []
+        for row in self.lazy:
+            if row.agrees is False:
+                apart = f": {row.difference:.1e} of its largest value" if math.isfinite(row.difference) else ""
+                told.append(f"RESULTS DISAGREE: {row.way}, {row.worst or 'the result'}{apart}")
+        return told
+
     def _differences(self) -> tuple[list[str], list[str]]:
         """What is won and what is lost."""
         eager, best = self.eager, self.best
@@ -111,62 +132,88 @@ class Figures:
             lost.append(f"{text}, {1 / ratio:.2f} times as long")
         else:
             lost.append(f"{text}: no difference to speak of")
-        for what, mine, other in (
-            ("calls of kernels", best.calls, eager.calls),
-            ("results that need memory", best.buffers, eager.buffers),
-            ("bytes at the peak", best.peak_bytes, eager.peak_bytes),
+        for what, mine, other, told in (
+            ("calls of kernels", best.calls, eager.calls, count),
+            ("results that need memory", best.buffers, eager.buffers, count),
+            ("memory at the peak", best.peak_bytes, eager.peak_bytes, amount),
         ):
             if mine is not None and other is not None and mine != other:
-                (won if mine < other else lost).append(f"{what}: {mine:,} against {other:,}")
-        before = best.build + best.compiling + best.first
-        (won if before < eager.first else lost).append(
-            f"the time to the first result: {seconds(before)} (tracing {seconds(best.build)}, compiling "
-            f"{seconds(best.compiling)}) against {seconds(eager.first)}"
+                (won if mine < other else lost).append(f"{what}: {told(mine)} against {told(other)}")
+        (won if best.before < eager.before else lost).append(
+            f"the time to the first result: {seconds(best.before)} (tracing {seconds(best.build)}, compiling "
+            f"{seconds(best.compiling)}) against {seconds(eager.before)}"
         )
-        if best.break_even is None:
-            lost.append("it never catches up" if ratio < 1 else "it catches up too late to be told from noise")
-        elif best.break_even > 1:
-            lost.append(f"it is behind for the first {best.break_even - 1:,} runs")
+        lost += self._beginnings()
         slower = [row.way for row in self.lazy if row.steady > eager.steady * (1 + CLEAR)]
         if slower:
             lost.append(f"slower than eager in each run: {', '.join(slower)}")
         return won, lost
 
+    def _beginnings(self) -> list[str]:
+        """From which run on the best way is ahead, and which way takes longest to begin."""
+        eager, best = self.eager, self.best
+        told = []
+        if best.break_even is None:
+            never = best.steady > eager.steady
+            told.append("it never catches up" if never else "it catches up too late to be told from noise")
+        elif best.break_even > 1:
+            behind, gained = seconds(best.before - eager.before), seconds(eager.steady - best.steady)
+            runs = "run" if best.break_even == 2 else f"{best.break_even - 1:,} runs"
+            told.append(
+                f"it is behind for the first {runs}: it begins {behind} later and makes good {gained} in each run"
+            )
+        last = max(self.lazy, key=lambda row: row.before)
+        if last is not best and last.before > max(3 * best.before, eager.before):
+            from_run = "never ahead" if last.break_even is None else f"ahead from run {last.break_even:,} on"
+            told.append(f"the longest beginning: {last.way}, {seconds(last.before)} to its first result, {from_run}")
+        return told
+
     def notes(self) -> list[str]:
         """Under which conditions the figures were measured."""
         c = self.conditions
         told = [
+            "ahead from run n: n runs take less time than n eager ones, tracing, compiling and the first run included",
             f"{c['rounds']} rounds in turn, medians; the spread is the middle half of the rounds over the median",
             f"warm-up: at least {c['warm_runs']} runs and {c['warm_seconds']:g} s of each way before that",
             "ways are built in the order of the table: what is imported or made into native code serves those after it",
             "garbage collector: off while times were taken, run between rounds",
             "a first run of the eager way binds kernels that earlier eager ops of this process did not use yet",
-            "peaks were measured in a run of their own, the first of a traced way, by tracemalloc: results included",
+            "calls: of kernels, a fused group is one; results: those of a run that need memory of their own",
+            f"peak: {PEAK}",
             "values are fed from the host's memory and come back to it, on every device",
-            f"bounds: O0 and O1 on NumPy the same bits; else {c['bounds']} of the largest value",
+            f"bounds: O0 and O1 on NumPy the same bits; else {c['bounds']} of a tensor's largest value",
+            f"a gradient counts as at least {c['small']:g} of the largest one, and of results over arguments",
             f"{c['machine']}, {c['cores']} cores for this process, NumPy {c['numpy']}, Python {c['python']}",
         ]
+        plain = next((row for row in self.lazy if row.level == 0), None)
+        if plain is not None and plain.ops != self.eager.ops:
+            told.append(
+                f"eager executes {self.eager.ops:,} ops and {plain.way} {plain.ops:,}: what eager code knows at once, "
+                "as shapes, or decides by values, and what it writes into modules, are ops in a graph"
+            )
         if c["draws"]:
             told.append("random numbers are drawn: results were not compared")
+        if c.get("frozen"):
+            told.append("eager draws random numbers in each run, the traced program only while it was traced")
+        return [*told, *[f"not measured: {text}" for text in self.missing]]
+
+    def warnings(self) -> list[str]:
+        """What must be known before the figures are believed."""
+        told = self.disagreements()
         if self.noisy:
             worst = max(self.rows, key=lambda row: row.spread)
             told.append(
                 f"THE MACHINE WAS BUSY: {len(self.noisy)} of {len(self.rows)} times spread by more than {NOISY:.0%}, "
                 f"most of all {worst.way}, {worst.spread:.0%}; measure again on a quiet one before you believe them"
             )
-        return told + [f"not measured: {text}" for text in self.missing]
+        return told
 
     def table(self) -> list[list[str]]:
         """The figures as text: a list for each line, the head first."""
-        head = [
-            "way", "trace", "compile", "first run", "steady run", "spread", "ops", "calls", "buffers", "peak",
-            "ahead after", "agrees",
-        ]  # fmt: skip
-        return [head] + [self._line(row) for row in self.rows]
+        return [list(TIMES + WORK[1:])] + [self._line(row) for row in self.rows]
 
     def _line(self, row: Row) -> list[str]:
         eager = row is self.eager
-        even = DASH if eager else "never" if row.break_even is None else f"{row.break_even:,} runs"
         return [
             row.way,
             DASH if eager else seconds(row.build),
@@ -174,21 +221,24 @@ class Figures:
             seconds(row.first),
             seconds(row.steady),
             f"{row.spread:.0%}",
-            f"{row.ops:,}",
-            f"{row.calls:,}",
-            f"{row.buffers:,}",
+            DASH if eager else "never" if row.break_even is None else count(row.break_even),
+            count(row.ops),
+            count(row.calls),
+            count(row.buffers),
             DASH if row.peak_bytes is None else amount(row.peak_bytes),
-            even,
             DASH if eager else _agreed(row),
         ]
 
     def __str__(self) -> str:
         lines = self.table()
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        text = [self.headline(), ""]
-        for line in lines:
-            cells = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
-            text.append("  ".join(cells).rstrip())
+        text = [self.headline()]
+        for columns in (range(len(TIMES)), (0, *range(len(TIMES), len(lines[0])))):
+            widths = [max(len(line[i]) for line in lines) for i in columns]
+            text.append("")
+            for line in lines:
+                cells = [line[i].rjust(w) if i else line[i].ljust(w) for i, w in zip(columns, widths, strict=True)]
+                text.append("  ".join(cells).rstrip())
+        text += ["", *self.warnings()] if self.warnings() else []
         for title, found in (("lazy wins", self.wins()), ("lazy loses", self.losses()), ("measured", self.notes())):
             text += ["", f"{title}:", *[f"  {line}" for line in found or ["nothing"]]]
         return "\n".join(text)
@@ -227,9 +277,14 @@ def seconds(value: float) -> str:
     return f"{value * 1e6:.3g} µs"
 
 
-def amount(count: int) -> str:
+def amount(size: int) -> str:
     """A number of bytes as people read it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count} B"
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= one:
+            return f"{size / one:.3g} {unit}" if size < 999.5 * one else f"{size / one:.0f} {unit}"
+    return f"{size} B"
+
+
+def count(number: int) -> str:
+    """A number of things as people read it."""
+    return f"{number:,}"

@@ -1,7 +1,8 @@
 """The two graphs of a comparison: what was executed eagerly, and what was executed of the compiled program.
 
 Policy: a node is one call of a kernel, so fused ops are one node with all their names; edges are the results that one
-call reads of another.  Of a long list of calls the middle is one node.  Laid out by the engines of `graphflow.render`.
+call reads of another.  Equal calls of one line that stand beside each other are one node, and so is the middle of
+what is still too long.  Laid out by the engines of `graphflow.render`.
 
 State: none.
 """
@@ -9,6 +10,7 @@ State: none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from graphflow.compare.calls import Call
@@ -16,7 +18,8 @@ from graphflow.errors import Error
 from graphflow.render.picture import content_of
 from graphflow.render.view import FORWARD, GRADIENT, Edge, Node, View
 
-MOST = 48  # nodes of one graph
+MOST, FEW = 40, 24  # nodes of one graph: what has more calls than the first is drawn with as many as the second
+ALIKE = 3  # calls beside each other that are one node
 SHOWN_TYPES = 4  # names in one node
 SVG = "http://www.w3.org/2000/svg"
 FONT, SMALLER = "DejaVu Sans, Helvetica, Arial, sans-serif", 0.86  # it is wider than what the boxes were made for
@@ -25,34 +28,58 @@ KINDS = {"forward": FORWARD, "gradient": GRADIENT}
 
 def view_of(calls: Sequence[Call]) -> View:
     """The calls and what flows between them."""
+    groups = _groups(calls)
+    shown = _places(len(groups))  # for each group the number of its node
     nodes: list[Node] = []
-    place = _places(len(calls))
-    for number, call in enumerate(calls):
-        if place[number] == len(nodes):
-            nodes.append(_node(len(nodes), call))
-    hidden = len(calls) - len(nodes) + 1
-    if hidden > 1:
-        middle = place[len(calls) // 2]
-        nodes[middle] = Node(f"n{middle}", (f"… {hidden:,} calls …",), nodes[middle].kind, members=hidden)
+    for number, group in enumerate(groups):
+        if shown[number] == len(nodes):
+            nodes.append(_node(len(nodes), calls[group[0]], len(group)))
+    if len(groups) > len(nodes):
+        middle = shown[len(groups) // 2]
+        hidden = sum(len(group) for group, node in zip(groups, shown, strict=True) if node == middle)
+        nodes[middle] = nodes[middle]._replace(lines=(f"… {hidden:,} calls …",), members=hidden)
+    place = [0] * len(calls)
+    for group, node in zip(groups, shown, strict=True):
+        for i in group:
+            place[i] = node
     return View("", tuple(nodes), tuple(_edges(calls, place)))
 
 
+def _groups(calls: Sequence[Call]) -> list[list[int]]:
+    """The calls that are one node each: the same ops of the same line beside each other, as loops over branches make.
+
+    Beside each other are those behind equally many calls, so no group reads another one that reads it.
+    """
+    made = {x.key: i for i, call in enumerate(calls) for x in call.outputs}
+    depth: list[int] = []
+    found: dict[Any, list[int]] = {}
+    for i, call in enumerate(calls):
+        depth.append(1 + max([depth[made[key]] for key in call.inputs if made.get(key, i) < i], default=0))
+        found.setdefault((depth[i], call.types, call.phase, call.source), []).append(i)
+    alike = [group for group in found.values() if len(group) >= ALIKE]
+    alone = [[i] for group in found.values() if len(group) < ALIKE for i in group]
+    return sorted(alike + alone, key=lambda group: (depth[group[0]], group[0]))
+
+
 def _places(count: int) -> list[int]:
-    """For each call the number of its node."""
+    """For each group the number of its node."""
     if count <= MOST:
         return list(range(count))
-    head, tail = MOST // 2, MOST // 2 - 1
-    return [i if i < head else head if i < count - tail else i - count + MOST for i in range(count)]
+    head, tail = FEW // 2, FEW // 2 - 1
+    return [i if i < head else head if i < count - tail else i - count + FEW for i in range(count)]
 
 
-def _node(number: int, call: Call) -> Node:
+def _node(number: int, call: Call, beside: int) -> Node:
     types = call.types
     lines = types[:SHOWN_TYPES]
     if len(types) > SHOWN_TYPES:
         lines = (*types[: SHOWN_TYPES - 1], f"and {len(types) - SHOWN_TYPES + 1} more")
     if len(types) > 1:
         lines = (" + ".join(lines[:2]), *lines[2:], "fused")
-    return Node(f"n{number}", lines, KINDS[call.phase], type=types[-1], source=call.source, members=len(types))
+    if beside > 1:
+        lines = (f"{lines[0]}, {beside} of them", *lines[1:])
+    members = len(types) * beside
+    return Node(f"n{number}", lines, KINDS[call.phase], type=types[-1], source=call.source, members=members)
 
 
 def _edges(calls: Sequence[Call], place: Sequence[int]) -> list[Edge]:

@@ -2,7 +2,9 @@
 
 Policy: a run is timed from the call to the result as tensors.  Ways take turns, and their order is turned round from
 round to round; the figure is the median over rounds, the spread the middle half of the rounds over the median.  The
-garbage collector is off while times are taken.  Memory is measured in a run of its own, since that slows a run down.
+garbage collector is off while times are taken.  Memory is measured in runs of their own, since that slows a run down,
+and by what Python and NumPy ask for: the arena that a compiled program keeps counts fully, what else a first run
+imports or compiles does not.
 
 State: none.
 """
@@ -10,10 +12,12 @@ State: none.
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +29,8 @@ LEAST_WARM = 3  # runs of each way before times are taken
 WARM_SECONDS = 0.25  # and at least so long: native code is made in the background meanwhile
 ROUND_SECONDS = 0.004  # a round of one way is as many runs as take about so long
 ROUNDS = 15
+SMALL = 1e-2  # what rounding leaves of 0 is far smaller, beside what was cancelled
+_ARRAYS = np.lib.tracemalloc_domain  # under which NumPy tells of its memory
 BOUNDS = {2: 2e-2, 4: 2e-4, 8: 1e-9}  # by bytes of a number: largest difference, in units of the largest value
 
 
@@ -86,20 +92,15 @@ def _times(seconds: list[float], runs: int) -> Times:
     return Times(median, (high - low) / max(median, 1e-9), runs)
 
 
-def peak_bytes(step: Callable[[], Any]) -> int:
-    """Bytes that Python and NumPy hold at the peak of a run beyond what they held before, the results included."""
-    running = tracemalloc.is_tracing()
+@contextmanager
+def _traced_memory() -> Iterator[None]:
+    """Every piece of memory that Python and NumPy ask for is counted, and the collector is off."""
+    running, enabled = tracemalloc.is_tracing(), gc.isenabled()
     if not running:
         tracemalloc.start()
-    enabled = gc.isenabled()
     gc.disable()
     try:
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        result = step()
-        peak = tracemalloc.get_traced_memory()[1] - before
-        del result
-        return max(0, peak)
+        yield
     finally:
         if enabled:
             gc.enable()
@@ -107,44 +108,93 @@ def peak_bytes(step: Callable[[], Any]) -> int:
             tracemalloc.stop()
 
 
+def peak_bytes(step: Callable[[], Any]) -> int:
+    """Bytes that Python and NumPy hold at the peak of a run beyond what they held before, the results included."""
+    with _traced_memory():
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        result = step()
+        peak = tracemalloc.get_traced_memory()[1] - before
+        del result
+    return max(0, peak)
+
+
+def held_bytes(step: Callable[[], Any], warm: float) -> int:
+    """Bytes of arrays that a new way keeps when it is warm: its arena, values of variables.  Not its results."""
+    with _traced_memory():
+        before = _array_bytes()
+        warm_up(step, warm)
+        return max(0, _array_bytes() - before)
+
+
+def _array_bytes() -> int:
+    found = tracemalloc.take_snapshot().filter_traces([tracemalloc.DomainFilter(True, _ARRAYS)])
+    return sum(trace.size for trace in found.traces)
+
+
 class Agreement(NamedTuple):
     """How far results are from those of the eager way."""
 
     same_bits: bool
     largest: float  # difference, in units of the largest value of its tensor
-    within: bool
+    within: bool | None  # None: not compared
+    worst: str  # which result or gradient differs most; "" for none
 
 
-def agreement(wanted: Any, found: Any, exactly: bool) -> Agreement:
-    """Compare two nests of results; `exactly` demands the same bits."""
-    same, largest, within = True, 0.0, True
-    for a, b in zip(nest.flatten(wanted), nest.flatten(found), strict=True):
+def floors(results: Any, gradients: Sequence[Any], sources: Sequence[Any]) -> list[float]:
+    """How large each gradient is taken to be at least: one that is 0 but for rounding is what others have cancelled to.
+
+    What is cancelled is about as large as the other gradients, or as the results over what they are differentiated by.
+    """
+    most = max([_largest(plain_array(x)) for x in gradients], default=0.0)
+    result = max([_largest(plain_array(x)) for x in nest.flatten(results) if hasattr(x, "value")], default=0.0)
+    return [SMALL * max(most, result / (_largest(plain_array(x)) or 1.0)) for x in sources]
+
+
+def agreement(wanted: Any, found: Any, exactly: bool, labels: Sequence[str], least: Sequence[float] = ()) -> Agreement:
+    """Compare two nests of results; `exactly` demands the same bits, `labels` say what the leaves are.
+
+    The last leaves count as at least so large as `least` says.
+    """
+    ours, theirs = nest.flatten(wanted), nest.flatten(found)
+    if len(ours) != len(theirs):
+        return Agreement(False, math.inf, False, f"{len(theirs)} results where eager has {len(ours)}")
+    scales = [0.0] * (len(ours) - len(least)) + list(least)
+    largest, within, worst = 0.0, True, ""
+    for a, b, label, scale in zip(ours, theirs, labels, scales, strict=True):
         if not hasattr(a, "value"):
             continue
         x, y = plain_array(a), plain_array(b)
         if x.shape != y.shape or x.dtype != y.dtype:
-            return Agreement(False, float("inf"), False)
+            told = f"{label} is {y.dtype}{list(y.shape)} where eager has {x.dtype}{list(x.shape)}"
+            return Agreement(False, math.inf, False, told)
         if x.tobytes() == y.tobytes():
             continue
-        same = False
-        distance = _distance(x, y)
-        largest = max(largest, distance)
+        distance = _distance(x, y, scale)
+        if not worst or distance > largest:
+            largest, worst = distance, label
         within = within and distance <= BOUNDS.get(x.dtype.itemsize, 1e-9) * (x.dtype.kind in "fc")
-    return Agreement(same, largest, same if exactly else within)
+    return Agreement(not worst, largest, not worst if exactly else within, worst)
 
 
-def _distance(x: Any, y: Any) -> float:
+def _distance(x: Any, y: Any, floor: float) -> float:
     """The largest difference over the largest value; NaN and infinities must stand in the same places."""
     if x.dtype.kind not in "fc":
-        return float("inf")
+        return math.inf
     finite = np.isfinite(x)
     if not np.array_equal(finite, np.isfinite(y)) or not np.array_equal(np.isnan(x), np.isnan(y)):
-        return float("inf")
+        return math.inf
     if not np.array_equal(x[~finite & ~np.isnan(x)], y[~finite & ~np.isnan(x)]):
-        return float("inf")
+        return math.inf
     if not finite.any():
         return 0.0
     with np.errstate(all="ignore"):
-        wide = np.abs(x[finite].astype(np.complex128) - y[finite].astype(np.complex128)).max()
-        scale = np.abs(x[finite].astype(np.complex128)).max()
-    return float(wide / scale) if scale else float(wide)
+        wide = float(np.abs(x[finite].astype(np.complex128) - y[finite].astype(np.complex128)).max())
+    scale = max(_largest(x), floor)
+    return wide / scale if scale else wide
+
+
+def _largest(x: Any) -> float:
+    """The largest finite magnitude."""
+    found = x[np.isfinite(x)] if x.dtype.kind in "fc" else x[:0]
+    return float(np.abs(found.astype(np.complex128)).max()) if found.size else 0.0

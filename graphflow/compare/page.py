@@ -1,20 +1,19 @@
 """A comparison as one HTML page: the table, the bars and the graphs, in one file without scripts.
 
-Policy: every word that comes from outside is escaped; a content security policy refuses everything but the style sheet
-that is in the page, by its hash, so nothing is loaded and nothing runs.
+Policy: every word that comes from outside is escaped.  There is no script, and the page's frame (`render.shell`)
+refuses what is not in it, so nothing is loaded and nothing runs.
 
 State: none.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
 from xml.etree import ElementTree as ET
 
 from graphflow.compare import graphs, picture
 from graphflow.compare.figures import Figures
+from graphflow.render import shell
 from graphflow.render.svg import visible
 
 STYLE = """
@@ -31,22 +30,11 @@ tr.eager td { background: #fdf3e6; } tr.best td { background: #eaf2fb; } tr.wron
 figcaption { font-weight: bold; margin-bottom: 0.5rem; }
 .both svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; } .notes { color: #6b7280; font-size: 0.85rem; }
-.busy { background: #fff3c4; padding: 0.5rem 1rem; }
+.warning { background: #fff3c4; padding: 0.5rem 1rem; }
 """
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-{busy}<div class="scroll">{table}</div>
+_BODY = """<h1>{title}</h1>
+{warnings}<div class="scroll">{table}</div>
 <h2>What lazy wins</h2>
 {wins}
 <h2>What lazy loses</h2>
@@ -57,29 +45,23 @@ _PAGE = """<!DOCTYPE html>
 <div class="both">{graphs}</div>
 <h2>How it was measured</h2>
 <div class="notes">{notes}</div>
-</body>
-</html>
 """
 
 
 def to_html(report: Figures) -> str:
     """The page."""
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     ET.register_namespace("", graphs.SVG)
-    notes = report.notes()
-    busy = "".join(f'<p class="busy">{_words(n)}</p>\n' for n in notes if n.startswith("THE MACHINE"))
-    return _PAGE.format(
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+    body = _BODY.format(
         title=_words(report.headline()),
-        style=STYLE,
-        busy=busy,
+        warnings="".join(f'<p class="warning">{_words(text)}</p>\n' for text in report.warnings()),
         table=_table(report),
         wins=_list(report.wins()),
         losses=_list(report.losses()),
         bars=_inline(picture.bars(report)[0]),
         graphs=_figure(report, report.eager.way, "eager") + _figure(report, report.best.way, report.best.way),
-        notes=_list(notes),
+        notes=_list(report.notes()),
     )
+    return shell.page(report.headline(), STYLE, body)
 
 
 def _words(text: str) -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from graphflow import durable
 from graphflow.compare import page, picture
 from graphflow.compare.figures import Figures
-from graphflow.errors import InvalidArgumentError
+from graphflow.errors import FailedPreconditionError
+from graphflow.render.picture import kind_of
 from graphflow.render.raster import to_png
+
+FORMATS = ("png", "svg", "html", "json")
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,24 +37,29 @@ class Report(Figures):
             "noisy": self.noisy,
             "wins": self.wins(),
             "losses": self.losses(),
+            "warnings": self.warnings(),
         }
         return json.dumps(data, allow_nan=False, indent=1)
 
-    def render(self, path: Any) -> str:
-        """Write a .png, .svg or .html file: bars, and both graphs side by side; returns the path."""
-        name = durable.text_path(path)
-        kind = os.path.splitext(name)[1].lower()
-        if kind not in (".png", ".svg", ".html", ".json"):
-            raise InvalidArgumentError(
-                "the file's ending says what to write", expected=".png, .svg, .html, .json", got=name
+    def check(self) -> None:
+        """Raise if some way computes something else than the eager one: which, what, and by how much."""
+        found = self.disagreements()
+        if found:
+            raise FailedPreconditionError(
+                f"{self.name}: not all ways compute the same", expected=self.conditions["bounds"], got="; ".join(found)
             )
-        if kind == ".json":
+
+    def render(self, path: Any) -> str:
+        """Write a .png, .svg, .html or .json file: bars, and both graphs side by side; returns the path."""
+        name = durable.text_path(path)
+        kind = kind_of(name, formats=FORMATS)
+        if kind == "json":
             content = self.to_json().encode()
-        elif kind == ".html":
+        elif kind == "html":
             content = page.to_html(self).encode()
         else:
             text, width, height = picture.to_svg(self)
-            content = text.encode() if kind == ".svg" else to_png(text, width, height)
+            content = text.encode() if kind == "svg" else to_png(text, width, height)
         durable.write_file(name, [content])
         return name
 

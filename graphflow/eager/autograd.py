@@ -10,10 +10,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphflow.eager import custom as function
+from graphflow.eager import derivatives as functional
 from graphflow.eager import tape
+from graphflow.eager.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from graphflow.eager.creation import zeros_like
+from graphflow.eager.custom import Function, once_differentiable
+from graphflow.eager.derivatives import gradcheck, gradgradcheck
+from graphflow.eager.nodes import Node
+from graphflow.eager.recording import enable_grad, inference_mode, no_grad, set_grad_enabled
 from graphflow.eager.tensor import REQUIRED, EagerTensor
-from graphflow.errors import FailedPreconditionError, GradientLookupError, InvalidArgumentError, ShapeError, shown
+from graphflow.errors import (
+    FailedPreconditionError,
+    GradientLookupError,
+    InvalidArgumentError,
+    ShapeError,
+    UnimplementedError,
+    shown,
+)
 from graphflow.gradients import listed
 
 
@@ -24,10 +38,17 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     only_inputs: bool = True,
-    allow_unused: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The derivatives of the sum of `outputs` by each of `inputs`; `create_graph` lets them be differentiated again."""
+    if is_grads_batched:
+        raise UnimplementedError("gradients come one at a time here", hint="torch.autograd.functional.jacobian")
+    if allow_unused is False and materialize_grads:
+        raise InvalidArgumentError(
+            "materialize_grads gives zeros for what allow_unused=False refuses", hint="leave allow_unused out"
+        )
     ys, xs = listed(outputs), listed(inputs)
     given = [None] * len(ys) if grad_outputs is None else listed(grad_outputs)
     _check(ys, xs, given)
@@ -50,9 +71,7 @@ def grad(
 def _check(ys: list[Any], xs: list[Any], given: list[Any]) -> None:
     for x in (*ys, *xs):
         if not isinstance(x, EagerTensor):
-            raise InvalidArgumentError(
-                "autograd.grad takes eager tensors", got=shown(x), hint="tf.gradients, in a graph"
-            )
+            raise InvalidArgumentError("autograd.grad takes eager tensors", got=shown(x), hint=tape.hint_for(x))
         if x.track != REQUIRED:
             raise FailedPreconditionError(
                 "one of the tensors does not require gradients",
@@ -66,9 +85,25 @@ def _check(ys: list[Any], xs: list[Any], given: list[Any]) -> None:
             )
 
 
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """`backward` of several tensors."""
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """`backward` of several tensors at once."""
     several = listed(tensors)
     given = [None] * len(several) if grad_tensors is None else listed(grad_tensors)
-    for i, (y, g) in enumerate(zip(several, given, strict=True)):
-        tape.backward(y, g, retain_graph or i < len(several) - 1, create_graph)
+    if len(given) != len(several):
+        raise InvalidArgumentError(
+            "grad_tensors needs one entry for each tensor", expected=str(len(several)), got=str(len(given))
+        )
+    tape.backward_of(several, given, retain_graph, create_graph, inputs)
+
+
+__all__ = [
+    "Function", "Node", "backward", "detect_anomaly", "enable_grad", "function", "functional", "grad", "gradcheck",
+    "gradgradcheck", "inference_mode", "is_anomaly_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
+    "set_grad_enabled",
+]  # fmt: skip

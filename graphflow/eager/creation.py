@@ -1,17 +1,16 @@
-"""New tensors in PyTorch's spelling: of values, of zeros and ones, of ranges, of random numbers.
+"""New tensors in PyTorch's spelling: of values, of zeros and ones, of ranges.
 
-Policy: whole numbers of Python become int64 and fractions float32; NumPy's arrays keep their dtype.  `tensor` copies,
-`as_tensor` and `from_numpy` share memory.  Random numbers are the library's own (Philox): after `manual_seed` the same
-ones in each process.
+Policy: whole numbers of Python become int64 and fractions the default dtype, float32; NumPy's arrays keep their dtype.
+`tensor` copies, `as_tensor` and `from_numpy` share memory.
 
-State: none; the seed is the eager graph's.
+State: none; the defaults are `preferences`'.
 """
 
 from __future__ import annotations
 
-import itertools
-import operator
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -20,21 +19,40 @@ from graphflow import casting, dtypes
 from graphflow.dtypes import DType, as_dtype
 from graphflow.eager.devices import on
 from graphflow.eager.engine import EAGER
+from graphflow.eager.mode import into
+from graphflow.eager.preferences import complex_default, preferred
 from graphflow.eager.shaping import sizes_of
 from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import DTypeError, InvalidArgumentError, shown
-from graphflow.ops import arrange, array, casts, math
-from graphflow.ops import random as draws
+from graphflow.eager.traced import made_here, trace_here
+from graphflow.errors import DTypeError, InvalidArgumentError, SymbolicUseError, shown
+from graphflow.ops import arrange, array, casts, core
+from graphflow.spec import is_concrete
+from graphflow.tensor import Tensor
 
 Function = Callable[..., Any]
 
 
 def leaf(values: Any, dtype: DType, requires_grad: bool = False) -> EagerTensor:
     """A tensor of an array that is its own."""
-    made = EagerTensor(values, dtype)
+    made: EagerTensor = made_here(EagerTensor(values, dtype))
     if requires_grad:
+        check_leaf()
         made.requires_grad = True
     return made
+
+
+def check_leaf() -> None:
+    """Raise where a function is traced: nobody could ask for the gradient."""
+    if trace_here() is not None:
+        raise SymbolicUseError(
+            "a traced function makes a leaf that requires gradients, which nobody could ask for",
+            hint="make it outside, and pass it in; gf.gradients(y, x) differentiates inside",
+        )
+
+
+def home() -> AbstractContextManager[Any]:
+    """Where draws are made: in the graph of the function that is being traced, else at once."""
+    return EAGER.as_default() if trace_here() is None else contextlib.nullcontext()
 
 
 # -- of values -------------------------------------------------------------------------------------------------------
@@ -60,7 +78,15 @@ def _values(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
     found = casting.as_array(data, wanted)
     if wanted is None and found.dtype == np.int32 and not hasattr(data, "dtype") and not casting._has_numpy(data):
         return found.astype(np.int64)
-    return found
+    return _in_default(found, data) if wanted is None and preferred.floats is not dtypes.float32 else found
+
+
+def _in_default(found: np.ndarray[Any, Any], data: Any) -> np.ndarray[Any, Any]:
+    """Fractions that came from Python, in the default dtype."""
+    if hasattr(data, "dtype") or casting._has_numpy(data) or found.dtype.kind not in "fc":
+        return found
+    wanted = preferred.floats if found.dtype.kind == "f" else complex_default()
+    return casting.as_array(data, wanted)
 
 
 def _check_layout(data: np.ndarray[Any, Any]) -> None:
@@ -79,17 +105,17 @@ def _without_tensors(data: Any) -> Any:
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """A new tensor with a copy of the values."""
     found = np.array(_values(data, dtype), copy=True, order="C")
-    return _on(leaf(found, _dtype_of(found), requires_grad), device)
+    return moved_to(leaf(found, _dtype_of(found), requires_grad), device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
     """The data as a tensor: itself if it is one, sharing memory if it is an array of that dtype."""
-    if isinstance(data, EagerTensor):
+    if isinstance(data, Tensor):
         wanted = data.dtype if dtype is None else as_dtype(dtype)
-        found = data if wanted is data.dtype else _cast(data, wanted)
-        return found if device is None else on(found, device)
+        found = data if wanted is data.dtype else cast_to(data, wanted)
+        return found if device is None else moved_to(found, device)
     found = _values(data, dtype)
-    return _on(leaf(found, _dtype_of(found)), device)
+    return moved_to(leaf(found, _dtype_of(found)), device)
 
 
 def from_numpy(ndarray: Any) -> EagerTensor:
@@ -104,13 +130,17 @@ def _dtype_of(values: np.ndarray[Any, Any]) -> DType:
     return casting.literal_dtype(values, from_python=False) if values.dtype != object else dtypes.string
 
 
-def _cast(x: EagerTensor, dtype: DType) -> Any:
-    with EAGER.as_default():
+def cast_to(x: Any, dtype: DType) -> Any:
+    """The tensor in a dtype."""
+    with home():
         return casts.cast(x, dtype)
 
 
-def _on(x: EagerTensor, device: Any) -> Any:
-    place = device or EAGER.scope.device
+def moved_to(x: Any, device: Any) -> Any:
+    """The tensor where new tensors go, if none else is said."""
+    if not isinstance(x, EagerTensor):
+        return x  # where a graph is computed is the session's business
+    place = device or EAGER.scope.device or preferred.device
     if not place or (moved := on(x, place)) is x:
         return x
     leaf_there = moved.detach()
@@ -121,14 +151,15 @@ def _on(x: EagerTensor, device: Any) -> Any:
 # -- of zeros, ones, ranges ------------------------------------------------------------------------------------------
 
 
-def filled(value: Any, default: DType | None = dtypes.float32) -> Function:
+def filled(value: Any, default: DType | None = None) -> Function:
     """A function that makes tensors of one value."""
 
     def function(
         *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
     ) -> Any:
-        found = dtypes.float32 if dtype is None else as_dtype(dtype)
-        return _on(leaf(np.full(sizes_of(size), value, found.np), found, requires_grad), device)
+        found = preferred.floats if dtype is None else as_dtype(dtype)
+        made = moved_to(leaf(np.full(sizes_of(size), value, found.np), found, requires_grad), device)
+        return made if out is None else into(out, made)
 
     return function
 
@@ -138,7 +169,9 @@ def filled_like(value: Any) -> Function:
 
     def function(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
         found = input.dtype if dtype is None else as_dtype(dtype)
-        return _on(leaf(np.full(input.dims, value, found.np), found, requires_grad), device)
+        if not isinstance(input, EagerTensor) and not is_concrete(input.dims):
+            return array.fill(array.shape(input), core.constant(value, found))
+        return moved_to(leaf(np.full(input.dims, value, found.np), found, requires_grad), device)
 
     return function
 
@@ -152,7 +185,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     value = fill_value.item() if isinstance(fill_value, EagerTensor) else fill_value
     found = _values(value, dtype)
     sizes = sizes_of(size if isinstance(size, (list, tuple)) else [size])
-    return _on(leaf(np.full(sizes, found), _dtype_of(found), requires_grad), device)
+    return moved_to(leaf(np.full(sizes, found), _dtype_of(found), requires_grad), device)
 
 
 def full_like(input: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Any:
@@ -171,127 +204,36 @@ def arange(
             "arange goes from start to end in steps", got=f"{first}, {last}, {step}", hint="step=-1 goes down"
         )
     whole = all(isinstance(v, int) for v in (first, last, step))
-    found = as_dtype(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.float32
+    found = as_dtype(dtype) if dtype is not None else dtypes.int64 if whole else preferred.floats
     values = np.arange(first, last, step).astype(found.np)
-    return _on(leaf(values, found, requires_grad), device)
+    return moved_to(leaf(values, found, requires_grad), device)
 
 
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, requires_grad: bool = False) -> Any:
     """So many numbers at equal distances, both ends among them."""
     with EAGER.as_default():
         found = arrange.linspace(np.float64(start), np.float64(end), steps)
-        made = casts.cast(found, dtypes.float32 if dtype is None else as_dtype(dtype))
+        made = casts.cast(found, preferred.floats if dtype is None else as_dtype(dtype))
     return leaf(np.array(made.value), made.dtype, requires_grad)
 
 
-# -- of random numbers -----------------------------------------------------------------------------------------------
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, requires_grad: bool = False
+) -> Any:
+    """Powers of the base, at equal distances of their exponents."""
+    exponents = linspace(start, end, steps, dtype=dtypes.float64)
+    found = preferred.floats if dtype is None else as_dtype(dtype)
+    return leaf((float(base) ** exponents._array()).astype(found.np), found, requires_grad)
 
 
-def manual_seed(seed: int) -> None:
-    """From now on the random numbers of this seed, from their beginning."""
-    try:
-        EAGER.seed = operator.index(seed)
-    except TypeError:
-        raise DTypeError("a seed is an integer", got=shown(seed), hint="torch.manual_seed(0)") from None
-    EAGER.store["random_ops"] = 0
-    EAGER.session.runs = itertools.count()
-
-
-def initial_seed() -> int | None:
-    """The seed that was set."""
-    return EAGER.seed
-
-
-def _drawn(draw: Function, dtype: DType, requires_grad: bool = False) -> EagerTensor:
-    with EAGER.as_default():
-        found = draw()
-    return leaf(np.array(found.value), dtype, requires_grad)
-
-
-def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Any = None) -> Any:
-    """Uniform in [0, 1)."""
-    found = dtypes.float32 if dtype is None else as_dtype(dtype)
-    sizes = sizes_of(size)
-    return _on(_drawn(lambda: draws.random_uniform(sizes, dtype=found), found, requires_grad), device)
-
-
-def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, generator: Any = None) -> Any:
-    """Normal, with mean 0 and standard deviation 1."""
-    found = dtypes.float32 if dtype is None else as_dtype(dtype)
-    sizes = sizes_of(size)
-    return _on(_drawn(lambda: draws.random_normal(sizes, dtype=found), found, requires_grad), device)
-
-
-def rand_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Any:
-    """Uniform in [0, 1), in the shape of another tensor."""
-    return rand(input.dims, dtype=dtype or input.dtype, requires_grad=requires_grad)
-
-
-def randn_like(input: Any, *, dtype: Any = None, requires_grad: bool = False) -> Any:
-    """Normal, in the shape of another tensor."""
-    return randn(input.dims, dtype=dtype or input.dtype, requires_grad=requires_grad)
-
-
-def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None) -> Any:
-    """Whole numbers from `low` (0) up to `high`, which is not among them."""
-    if size is None:
-        low, high, size = 0, low, high
-    if size is None or not isinstance(size, (list, tuple)):
-        raise DTypeError("randint takes a shape last", got=shown(size), hint="torch.randint(0, 10, (3,))")
-    if high is None:
-        low, high = 0, low
-    found = dtypes.int64 if dtype is None else as_dtype(dtype)
-    made = _drawn(lambda: draws.random_uniform(sizes_of(size), low, high, dtypes.int64), dtypes.int64)
-    return _on(made if found is dtypes.int64 else _cast(made, found), device)
-
-
-def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = None) -> Any:
-    """The numbers from 0 to n - 1 in random order."""
-    found = dtypes.int64 if dtype is None else as_dtype(dtype)
-    return _on(_drawn(lambda: draws.random_shuffle(array.range_(n, dtype=found)), found), device)
-
-
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, requires_grad: bool = False) -> Any:
-    """Normal numbers; mean and standard deviation are numbers beside a shape, or tensors."""
-    if size is None:
-        like = mean if isinstance(mean, EagerTensor) else std
-        if not isinstance(like, EagerTensor):
-            raise InvalidArgumentError("normal takes tensors, or numbers and a shape", hint="size=(3,)")
-        size = like.dims
-    made = randn(size, dtype=dtype) * std + mean
-    return made.requires_grad_() if requires_grad else made
-
-
-def bernoulli(input: Any, p: Any = None) -> Any:
-    """1 with the probability that stands in each place (or with probability p), 0 otherwise."""
-    chance = input.dims and input if p is None else p
-    with EAGER.as_default():
-        drawn = draws.bernoulli(
-            list(input.dims), input if p is None else EagerTensor(np.float32(chance), dtypes.float32)
-        )
-        return casts.cast(drawn, input.dtype)
-
-
-def multinomial(input: Any, num_samples: int, replacement: bool = False) -> Any:
-    """Indices drawn with the weights of each row."""
-    if not replacement:
-        raise InvalidArgumentError("multinomial draws with replacement here", hint="replacement=True")
-    with EAGER.as_default():
-        rows = input if len(input.dims) == 2 else array.expand_dims(input, 0)
-        found = draws.multinomial(math.log(rows), num_samples)
-        return found if len(input.dims) == 2 else array.squeeze(found, [0])
-
-
-def get_default_dtype() -> DType:
-    """The dtype of fractions."""
-    return dtypes.float32
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None) -> Any:
+    """A number as a tensor without dimensions, in the default dtype."""
+    return tensor(s, dtype=preferred.floats if dtype is None else dtype, device=device)
 
 
 FUNCTIONS: dict[str, Function] = {
     "tensor": tensor, "as_tensor": as_tensor, "asarray": as_tensor, "from_numpy": from_numpy, "zeros": zeros,
     "ones": ones, "empty": empty, "full": full, "zeros_like": zeros_like, "ones_like": ones_like,
     "empty_like": empty_like, "full_like": full_like, "arange": arange, "linspace": linspace,
-    "manual_seed": manual_seed, "initial_seed": initial_seed, "rand": rand, "randn": randn, "rand_like": rand_like,
-    "randn_like": randn_like, "randint": randint, "randperm": randperm, "normal": normal, "bernoulli": bernoulli,
-    "multinomial": multinomial,
+    "logspace": logspace, "scalar_tensor": scalar_tensor,
 }  # fmt: skip

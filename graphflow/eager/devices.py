@@ -3,7 +3,7 @@
 Policy: the value of a tensor on the CPU is a NumPy array.  A device of another backend is named like it ("opencl");
 what has no such place is a typed error, never a silent copy.
 
-State: none.
+State: the devices of `with torch.device(...)` blocks; the default device is `preferences`'.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.dtypes import DType, as_dtype, from_numpy
+from graphflow.dtypes import DType, as_dtype, float32, from_numpy
 from graphflow.eager.engine import EagerGraph
 from graphflow.eager.mode import placed
-from graphflow.eager.placement import move
-from graphflow.eager.tensor import EagerTensor
+from graphflow.eager.placement import check_place, move
+from graphflow.eager.preferences import preferred
+from graphflow.eager.tensor import DEVICES, EagerTensor
+from graphflow.eager.traced import trace_here
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.ops import casts, core
+from graphflow.tensor import Tensor
 
 
 class device(str):
@@ -28,10 +31,24 @@ class device(str):
 
     def __new__(cls, name: Any = "cpu", index: int | None = None) -> device:
         """By name, or by kind and number."""
-        if not isinstance(name, str) or not name:
-            raise InvalidArgumentError("a device has a name", expected='"cpu" or "opencl"', got=shown(name))
-        plain = name.lower().removeprefix("/").removeprefix("device:")
+        if type(name) is cls and index is None:
+            return name
+        plain = name.lower().removeprefix("/").removeprefix("device:") if isinstance(name, str) else ""
+        kind, _, number = plain.partition(":")
+        if not kind or number and (index is not None or not number.isdecimal()):
+            raise InvalidArgumentError("a device has a name, such as cpu or cpu:0", expected='"cpu" or "cpu:0"',
+                                       got=shown(name))  # fmt: skip
         return super().__new__(cls, plain if index is None else f"{plain}:{index}")
+
+    def __enter__(self) -> device:
+        """New tensors are made here, inside of the block."""
+        on(_PROBE, self)
+        _before.append(preferred.device)
+        preferred.device = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        preferred.device = _before.pop()
 
     @property
     def type(self) -> str:
@@ -48,8 +65,38 @@ class device(str):
         return f"device(type='{self.type}'{'' if self.index is None else f', index={self.index}'})"
 
 
-def on(x: EagerTensor, name: Any) -> EagerTensor:
-    """The tensor on a device."""
+_before: list[Any] = []  # the default devices outside of the blocks that we are in
+_PROBE = EagerTensor(np.zeros(1, np.float32), float32)
+_known: dict[str, device] = {}
+
+
+def device_of(x: EagerTensor) -> device:
+    """Where the tensor lies."""
+    name = DEVICES.get(type(x.value), "cpu")
+    found = _known.get(name)
+    if found is None:
+        found = _known[name] = device(name)
+    return found
+
+
+def get_default_device() -> device:
+    """Where new tensors are made."""
+    return device(preferred.device or "cpu")
+
+
+def set_default_device(device: Any) -> None:
+    """New tensors are made there from now on."""
+    found = None if device is None else _of_name(device)
+    if found is not None:
+        on(_PROBE, found)
+    preferred.device = found
+
+
+def on(x: Any, name: Any) -> Any:
+    """The tensor on a device; where a graph is computed is the session's business."""
+    if not isinstance(x, EagerTensor):
+        check_place(device(name).type)
+        return x
     return move(x, device(name).type)
 
 
@@ -59,8 +106,8 @@ def to(
 ) -> Any:
     """The tensor in another dtype or on another device: `x.to(torch.float64)`, `x.to("cpu")`, `x.to(y)`."""
     for item in where:
-        if isinstance(item, EagerTensor):
-            dtype, device = item.dtype, item.device
+        if isinstance(item, Tensor):
+            dtype, device = item.dtype, item.device if isinstance(item, EagerTensor) else None
         elif isinstance(item, DType):
             dtype = item
         elif isinstance(item, str) and item.partition(":")[0] in ("cpu", "cuda", "opencl", "mps"):
@@ -77,8 +124,10 @@ def to(
 def clone(input: Any) -> Any:
     """A copy with memory of its own; gradients flow through."""
     found = core.identity(input)
-    found.value = input.value.copy() if input.device == "cpu" else input.value
-    found.memory = None
+    if not isinstance(found, EagerTensor):
+        graph = trace_here()
+        return found if graph is None else graph.own(found)
+    found.owns(input.value.copy() if input.device == "cpu" else input.value)
     if found.origin is not None:
         found.origin.values = [found.value]
     return found
@@ -118,24 +167,5 @@ def from_dlpack(ext_tensor: Any) -> EagerTensor:
     return EagerTensor(found, dtype)
 
 
-class cuda_is_absent:
-    """`torch.cuda`, for programs that ask whether it is there."""
-
-    @staticmethod
-    def is_available() -> bool:
-        """Never."""
-        return False
-
-    @staticmethod
-    def device_count() -> int:
-        """None."""
-        return 0
-
-    @staticmethod
-    def manual_seed(seed: int) -> None:
-        """Nothing to seed."""
-
-    manual_seed_all = manual_seed
-
-
+_of_name = device
 EagerGraph.put = staticmethod(on)

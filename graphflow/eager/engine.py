@@ -6,47 +6,35 @@ inference checks it, the backend binds its kernel, and both are kept under that 
 costs one look-up beside the kernel itself.  Ops that need more than their inputs (variables, random numbers, branches,
 Python functions), and arrays of other devices, run as programs of one instruction.
 
-State: per process the bound signatures (bounded) and what stands for a session, with the number of the next run.
+State: per process shapes (bounded), programs of variables, what stands for a session, and the number of the next run.
 Per thread whether gradients are recorded, and the context in which kernels run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import itertools
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphflow import source
 from graphflow.backend import Cell, Executable, Run, load_backend
 from graphflow.dtypes import int32, string
+from graphflow.eager.bindings import BOUND, MAX_BOUND, Bound, Kernel, remember, signature_of
 from graphflow.eager.tensor import DEVICES, REQUIRED, TAPED, EagerTensor, Leaf, Record
 from graphflow.errors import Error, FailedPreconditionError, GraphError, InvalidArgumentError
 from graphflow.graph import FuncGraph, Graph
+from graphflow.keys import GraphKeys
 from graphflow.opdef import OPS, OpDef, as_inputs, check_inputs, gradient_of
 from graphflow.program import Instruction, Program
 from graphflow.runtime.workers import usable_cores
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
-
-MAX_BOUND = 1 << 14
-Kernel = Callable[..., Any]
-
-
-class Bound(NamedTuple):
-    """What to do for one signature."""
-
-    function: Kernel
-    dtypes: tuple[Any, ...]  # of the results
-    single: bool  # the function returns its one result, not a tuple
-    views: bool  # results may share memory with inputs
-    recorded: bool  # it has a gradient
-    plain: bool  # its function returns its one output
 
 
 class _Here(threading.local):
@@ -55,14 +43,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.records = True  # whether ops on tensors that require gradients are recorded
         self.tapes = 0  # how many tapes are open
-        self.context = _kernel_context()
-
-
-def _kernel_context() -> contextvars.Context:
-    """Where kernels run: without NumPy's warnings, whatever the caller's settings are."""
-    context = contextvars.copy_context()
-    context.run(np.seterr, all="ignore")
-    return context
+        self.context = load_backend("numpy").kernel_context()
 
 
 here = _Here()
@@ -84,6 +65,10 @@ class _Session:
     def is_closed(self) -> bool:
         """Never."""
         return False
+
+    def next_run(self) -> Run:
+        """Every op that draws random numbers is a run of its own."""
+        return Run(next(self.runs), self.entropy)
 
     def cell(self, variable: Any) -> Cell:
         """The memory of a variable."""
@@ -114,8 +99,23 @@ class EagerGraph(Graph):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bound: dict[Any, Bound] = {}
+        self._sizes: dict[tuple[int, ...], EagerTensor] = {}
         self.session = _Session()
+        self.store["variables"] = weakref.WeakValueDictionary()  # by handle
+        # programs that read and write a variable, by its handle and their signature
+        self._of_variables: weakref.WeakKeyDictionary[EagerTensor, dict[Any, Bound]] = weakref.WeakKeyDictionary()
+        self._held: dict[str, weakref.WeakValueDictionary[int, Any]] = {}  # the collections of variables
+
+    def add_to_collection(self, name: str, value: Any) -> None:
+        """Variables are listed for as long as somebody holds them; of what is done and over no list is kept."""
+        if name == GraphKeys.GLOBAL_STEP:  # there is one, whoever holds it
+            super().add_to_collection(name, value)
+        elif hasattr(value, "handle"):
+            self._held.setdefault(name, weakref.WeakValueDictionary())[id(value)] = value
+
+    def items_of(self, name: str) -> list[Any]:
+        """What is still held of a collection."""
+        return [*super().items_of(name), *self._held.get(name, weakref.WeakValueDictionary()).values()]
 
     def add_operation(
         self, type: str, inputs: Any, attrs: dict[str, Any], known: Any, name: Any, place: source.Source
@@ -129,6 +129,17 @@ class EagerGraph(Graph):
         made = self.compute(OPS[type], inputs, name, attrs, raw=True)
         return _Made(made, self)
 
+    def sizes(self, dims: tuple[int, ...]) -> EagerTensor:
+        """A shape as a tensor, which nobody may change."""
+        found = self._sizes.get(dims)
+        if found is None:
+            value = np.array(dims, np.int32)
+            value.flags.writeable = False
+            if len(self._sizes) >= MAX_BOUND:
+                self._sizes.clear()
+            found = self._sizes[dims] = EagerTensor(value, int32)
+        return found
+
     def capture(self, tensor: Tensor) -> Tensor:
         """Eager tensors are used as they are; a symbolic one has no value yet."""
         if isinstance(tensor, EagerTensor):
@@ -139,10 +150,9 @@ class EagerGraph(Graph):
             hint="use it under `with graph.as_default():`, or fetch its value with session.run",
         )
 
-    @contextlib.contextmanager
-    def name_scope(self, name: Any) -> Iterator[str]:
+    def name_scope(self, name: Any) -> Any:
         """Names of ops that are not kept need not be unique."""
-        yield f"{name}/" if name and not str(name).endswith("/") else str(name or "")
+        return contextlib.nullcontext(f"{name}/" if name and not str(name).endswith("/") else str(name or ""))
 
     @contextlib.contextmanager
     def control_dependencies(self, control_inputs: Any) -> Iterator[None]:
@@ -153,13 +163,14 @@ class EagerGraph(Graph):
         self, definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: dict[str, Any], raw: bool = False
     ) -> Any:
         """Do the op; `raw` for its outputs as a tuple, else what its function returns."""
-        for x in inputs:
-            if type(x) is not EagerTensor:
-                inputs = self._as_eager(definition, inputs)
-                break
-        signature, values, track = _signature(definition, inputs, attrs)
+        found = signature_of(definition, inputs, attrs)
+        if found is None:
+            inputs = self._as_eager(definition, inputs)
+            found = signature_of(definition, inputs, attrs)
+            assert found is not None
+        signature, values, track = found
         try:
-            bound = self._bound[signature]
+            bound = BOUND[signature]
         except (KeyError, TypeError):  # new, or with an attribute that is no key: a function, an array
             bound = self._bind(definition, inputs, name, attrs, signature)
         function, dtypes, single, views, recorded, plain = bound
@@ -178,7 +189,7 @@ class EagerGraph(Graph):
             self._record(definition, inputs, outputs, track, attrs, name)
         if plain and not raw:
             return outputs[0]
-        return outputs if raw else _returned(definition, outputs, self)
+        return outputs if raw else returned(definition, outputs, self)
 
     def _as_eager(self, definition: OpDef, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The inputs as eager tensors; Python numbers beside a tensor the quick way."""
@@ -204,6 +215,8 @@ class EagerGraph(Graph):
         for x in outputs:
             if x.dtype.is_floating or x.dtype.is_complex:
                 x.track = track if track == REQUIRED and here.records else TAPED
+            elif x.dtype.kind != "resource":  # no gradient passes here, so what came before need not be kept
+                x.origin = None
 
     # -- binding -------------------------------------------------------------------------------------------------
 
@@ -211,6 +224,9 @@ class EagerGraph(Graph):
         self, definition: OpDef, inputs: tuple[Any, ...], name: str | None, attrs: dict[str, Any], signature: Any
     ) -> Bound:
         """Check an op of a new signature, and find what computes it."""
+        handle = next((x for x in inputs if x.dtype.kind == "resource"), None)
+        if handle is not None and definition.effect and signature in self._of_variables.get(handle, ()):
+            return self._of_variables[handle][signature]
         known = check_inputs(definition, self, inputs, name, attrs, source.user_frame())
         specs = (known,) if type(known) is TensorSpec else tuple(known)
         if definition.known_value is not None and inputs and inputs[0].value is None:  # changed in place since
@@ -229,7 +245,7 @@ class EagerGraph(Graph):
                 op=made,
                 hint="use the value itself; `with tf.Graph().as_default():` builds a graph",
             )
-        found = backend.kernel(ins, values) if bare else None
+        found = backend.kernel(ins, values, self.session.next_run) if bare else None
         function, views = found if found is not None else (self._as_program(ins, values, inputs, backend), True)
         if place != "numpy":
             function = self._staying(function, backend, specs)
@@ -239,21 +255,20 @@ class EagerGraph(Graph):
         gradient = definition.rules is not None or gradient_of(definition.type) is not None
         plain = definition.result is None and type(known) is TensorSpec
         bound = Bound(function, tuple([s.dtype for s in specs]), single, views, gradient, plain)
-        if found is not None or place != "numpy" and definition.pure:
-            if definition not in _by_value and _depends_on_values(definition, inputs, attrs, specs):
-                _by_value.add(definition)
-                signature = _signature(definition, inputs, attrs)[0]
-            if len(self._bound) >= MAX_BOUND:
-                self._bound.clear()
-            with contextlib.suppress(TypeError):  # not every attribute is a key
-                self._bound[signature] = bound
+        if handle is not None and definition.effect:
+            self._of_variables.setdefault(handle, {})[signature] = bound
+        elif definition.pure and (found is not None or place != "numpy") and not any(map(callable, attrs.values())):
+            remember(definition, inputs, attrs, specs, bound)
         return bound
 
     def _as_program(
         self, ins: Instruction, values: Sequence[TensorSpec], inputs: Sequence[EagerTensor], backend: Any
     ) -> Kernel:
         """The instruction as a program: for what needs a session or a run."""
-        handles = {i: x.op for i, x in enumerate(inputs) if x.dtype.kind == "resource"}
+        # another tensor of the same memory, so that what is kept for a variable does not keep the variable
+        handles: Any = {
+            i: Leaf(EagerTensor(x.value, x.dtype)) for i, x in enumerate(inputs) if x.dtype.kind == "resource"
+        }
         program = Program((ins,), tuple(values), {}, ins.inputs, ins.outputs, handles=handles, level=0)
         return self.run_on(backend, program)
 
@@ -263,7 +278,7 @@ class EagerGraph(Graph):
         stays = executable.stay if hasattr(backend, "array_type") else executable
 
         def run(*arrays: Any) -> Any:
-            return stays(arrays, Run(next(self.session.runs), self.session.entropy))
+            return stays(arrays, self.session.next_run())
 
         return run
 
@@ -293,7 +308,7 @@ class EagerGraph(Graph):
         """Kernels run in one context of the thread; one that is inside another (of `py_func`) gets a new one."""
         if type(error) is not RuntimeError or "already entered" not in str(error):
             raise self._explained(error, definition, inputs, attrs, name) from None
-        before, here.context = here.context, _kernel_context()
+        before, here.context = here.context, load_backend("numpy").kernel_context()
         try:
             return here.context.run(bound.function, *values)
         except Exception as other:
@@ -337,7 +352,7 @@ def _boxed(function: Kernel) -> Kernel:
     return run
 
 
-def _returned(definition: OpDef, outputs: tuple[Any, ...], graph: Any) -> Any:
+def returned(definition: OpDef, outputs: tuple[Any, ...], graph: Any) -> Any:
     """What an op's function returns."""
     if definition.result is not None:
         return definition.result(*outputs)
@@ -394,44 +409,6 @@ def _literal(value: float, dtype: Any) -> Any:
 _PLAIN = 1 << 24  # whole numbers up to here are floats of any width from 32 bits on
 
 
-_by_value: set[OpDef] = set()  # ops whose results' shapes depend on the values of small integer inputs
-
-
-def _depends_on_values(definition: OpDef, inputs: Sequence[EagerTensor], attrs: Any, specs: Sequence[Any]) -> bool:
-    """Whether the results' shapes follow from more than the inputs' shapes: labels and counters do not matter."""
-    if all(x.hint is None for x in inputs):
-        return False
-    try:
-        blind = definition.infer(*[TensorSpec(x.dtype, x.dims) for x in inputs], **attrs)
-    except Error:
-        return True
-    found = (blind,) if type(blind) is TensorSpec else tuple(blind)
-    return [s.dims for s in found] != [s.dims for s in specs]
-
-
-def _signature(
-    definition: OpDef, inputs: Sequence[EagerTensor], attrs: dict[str, Any]
-) -> tuple[tuple[Any, ...], list[Any], int]:
-    """What decides how an op is computed, and whether it may be; the values; and who looks at gradients."""
-    key: list[Any] = [definition]
-    values, track = [], 0
-    by_value = definition in _by_value
-    for x in inputs:
-        value, dtype = x.value, x.dtype
-        values.append(value)
-        key += dtype, getattr(value, "shape", None)
-        if DEVICES and type(value) in DEVICES:
-            key.append(type(value))
-        elif by_value and dtype.is_integer and value.ndim < 2:
-            key.append(x.hint)
-        if x.track > track:
-            track = x.track
-    if attrs:
-        key += attrs.items()
-        key += map(type, attrs.values())
-    return tuple(key), values, track
-
-
 def _share(inputs: Sequence[EagerTensor], outputs: Sequence[EagerTensor]) -> None:
     """Outputs that are views of an input count changes in place together with it."""
     for y in outputs:
@@ -440,7 +417,7 @@ def _share(inputs: Sequence[EagerTensor], outputs: Sequence[EagerTensor]) -> Non
         base = _root_of(y.value)
         for x in inputs:
             if base is not None and _root_of(x.value) is base:
-                y.memory = x.touched()
+                x.shown_by(y)
 
 
 def _root_of(value: Any) -> Any:

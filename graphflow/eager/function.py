@@ -22,6 +22,7 @@ from graphflow.eager import signatures
 from graphflow.eager.notices import Notices, is_tensor_key, place_of
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.trace_session import TraceSession, new_session
+from graphflow.eager.traced import trace_here
 from graphflow.eager.tracing import Trace
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.runtime.config import ConfigProto
@@ -61,6 +62,9 @@ class Function:
         """What the Python function returns, computed by the compiled program."""
         graphs = stacks.graphs
         if graphs and not graphs[-1].computes:
+            graph = trace_here()
+            if graph is not None:
+                graph.reliance.watch(*signatures.names_around(self._python))
             return self._python(*args, **kwargs)
         if not kwargs:
             key: list[Any] = self._training() if self._modules else []
@@ -110,19 +114,16 @@ class Function:
     def _trace(self, bound: inspect.BoundArguments, parts: signatures.Parts) -> Trace:
         """The trace for these arguments, made now if there is none."""
         with self._lock:
-            if not self._traces:
-                self._modules = signatures.modules_around(self._python)
-                self._quick.clear()
             if self._declared is not None:
                 signatures.check_declared(self._declared, parts.tensors)
-                key: Any = "declared", *self._training(), *[k for k in parts.key if not is_tensor_key(k)]
-            else:
-                key = (*self._training(), *parts.key)
+            key = self._key(parts)
             trace = self._traces.get(key)
             if trace is not None and trace.is_outdated():
                 self._forget(key)
                 trace = None
             if trace is None:
+                self._look_around()
+                key = self._key(parts)
                 trace = self._traced(bound, parts)
                 while len(self._traces) >= MAX_TRACES:
                     self._forget(next(iter(self._traces)))
@@ -130,6 +131,19 @@ class Function:
                 trace.watched = [weakref.ref(x, self._forgetting(key)) for x in parts.objects]
             self._last = weakref.ref(trace), tuple([x.dims for x in parts.tensors])
             return trace
+
+    def _key(self, parts: signatures.Parts) -> Any:
+        if self._declared is not None:
+            return "declared", *self._training(), *[k for k in parts.key if not is_tensor_key(k)]
+        return (*self._training(), *parts.key)
+
+    def _look_around(self) -> None:
+        """Whose training is part of a signature; where that is another module now, no trace is of use any more."""
+        found = signatures.modules_around(self._python)
+        if [id(module()) for module in found] != [id(module()) for module in self._modules]:
+            self._modules = found
+            self._traces.clear()
+            self._quick.clear()
 
     def _forgetting(self, key: Any) -> Callable[[Any], None]:
         """What to do when an object dies that a signature names: its trace can never be used again."""
@@ -159,7 +173,9 @@ class Function:
         session = self._shared or new_session(self._options, self._trains)
         if self._trains:  # slots of optimizers and the like serve all traces
             self._shared = session
+        before = signatures.names_around(self._python)
         trace = Trace(self.__name__, session).build(call, specs)
+        trace.reliance.watch(*before)
         self._notices.traced(parts.kinds)
         return trace
 
@@ -282,8 +298,11 @@ def function(
     trains              parameters of modules become variables of the graph, so that an optimizer of `graphflow.train`
                         updates them inside: `return loss, optimizer.minimize(loss)`
 
-    The Python code runs while it is traced, and not again.  There is no autograph: `if` and `for` over tensors raise,
-    and say what there is instead.
+    The Python code runs while it is traced, and not again, until something that it went by is another: a tensor,
+    a module or a plain value that a name of its code means, the parts of the modules that it used and whether they are
+    in training, the values that it looked at.  Attributes of other objects are read once.  Tensors from outside that it
+    changes in place are changed at each call; random numbers are drawn at each call; what is computed under `no_grad`
+    has no gradient.  There is no autograph: `if` and `for` over tensors raise, and say what there is instead.
     """
     declared = None if input_signature is None else [_declared(s) for s in input_signature]
     options: dict[str, Any] = {"optimization_level": optimization_level, "device": device}

@@ -1,13 +1,15 @@
 """`x[...]` of eager tensors: integers, slices, None, an ellipsis, masks and tensors of indices, in any mixture.
 
 Policy: what is basic is one strided slice, a view; indices that are tensors, lists or arrays gather, and where there
-are several they broadcast.  Negative indices count from the end; one out of range is an IndexError.
+are several they broadcast.  Negative indices count from the end; one out of range is an IndexError.  What has no value
+yet, or another one at each call of a traced function, is an index as well.
 
 State: none.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,11 @@ import numpy as np
 from graphflow import dtypes
 from graphflow.eager.mode import placed
 from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, shown
-from graphflow.ops import arrange, array, index, slicing
+from graphflow.eager.traced import made_here, shown_part, trace_here
+from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, SymbolicUseError, shown
+from graphflow.graph import get_default_graph
+from graphflow.ops import arrange, array, casts, core, index, slicing
+from graphflow.tensor import Tensor
 
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
@@ -27,13 +32,26 @@ def getitem(x: Any, key: Any) -> Any:
     if type(key) in _BASIC:
         if type(key) is int:
             _check_range(key, x.dims, 0)
-        return slicing.getitem(x, key)
+        return shown_part(x, key, _one(x, key, slicing.getitem(x, key)))
     parts = [_part(k) for k in key] if isinstance(key, tuple) else [_part(key)]
-    if not any(isinstance(k, np.ndarray) for k in parts):
-        return slicing.getitem(x, _checked(tuple(parts), x.dims))
+    if not any(map(_is_several, parts)):
+        basic = _checked(tuple(parts), x.dims)
+        return shown_part(x, basic, _one(x, basic, slicing.getitem(x, basic)))
+    masks = [k for k in parts if isinstance(k, Tensor) and k.dtype.is_bool]
+    if masks:
+        return _masked(x, parts, masks)
     if len(parts) == 1 and parts[0].dtype == bool and parts[0].shape == x.dims:
         return index.boolean_mask(x, key if isinstance(key, EagerTensor) else parts[0])
     return _advanced(x, _spread(parts, x.dims))
+
+
+def _one(x: Any, key: Any, found: Any) -> Any:
+    """One element is a view as well, where the kernel gives its value."""
+    if type(found) is EagerTensor and isinstance(found.value, np.generic) and type(x.value) is np.ndarray:
+        key = key if isinstance(key, tuple) else (key,)
+        found.value = x.value[key if any(k is Ellipsis for k in key) else (*key, ...)]
+        x.shown_by(found)
+    return found
 
 
 def _part(item: Any) -> Any:
@@ -42,6 +60,8 @@ def _part(item: Any) -> Any:
         return slice(*[int(b) if isinstance(b, EagerTensor) else b for b in (item.start, item.stop, item.step)])
     if isinstance(item, _BASIC) and not isinstance(item, bool):
         return item
+    if isinstance(item, Tensor) and not _is_known(item):
+        return _later(item)
     if isinstance(item, (list, range)):
         item = np.asarray(item) if len(item) else np.zeros(0, np.int64)
     found = np.asarray(item.value if isinstance(item, EagerTensor) else item)
@@ -50,6 +70,39 @@ def _part(item: Any) -> Any:
             "no index", expected="an integer, a slice, None, ..., or a tensor of integers or bools", got=shown(item)
         )
     return int(found) if found.ndim == 0 and found.dtype.kind != "b" else found
+
+
+def _is_known(x: Tensor) -> bool:
+    """Whether the value is there, and is the same whenever this code is done again."""
+    graph = trace_here()
+    return isinstance(x, EagerTensor) and (graph is None or graph.is_constant((x,)))
+
+
+def _later(item: Tensor) -> Any:
+    """An entry that has its value in a run: a scalar, or indices from -size to size - 1, or a mask."""
+    found: Any = get_default_graph().capture(item)
+    if found.dims is None or not (found.dtype.is_integer or found.dtype.is_bool and found.dims):
+        raise DTypeError(
+            "no index in a graph", expected="integers, or a mask, of known rank", got=f"{item.dtype.name} {item.dims}"
+        )
+    return found if not found.dims or found.dtype.is_bool else casts.cast(found, dtypes.int64)
+
+
+def _is_several(part: Any) -> bool:
+    """Whether an entry stands for more than one index."""
+    return isinstance(part, np.ndarray) or isinstance(part, Tensor) and part.dims != ()
+
+
+def _masked(x: Any, parts: list[Any], masks: list[Any]) -> Any:
+    """What a mask chooses whose value is not known yet."""
+    parts = _spread(parts, x.dims)
+    if len(masks) > 1 or any(k is not masks[0] and k != slice(None) for k in parts if not isinstance(k, Tensor)):
+        raise SymbolicUseError(
+            "a mask without a value stands beside other indices",
+            op=masks[0].op,
+            hint="x[mask] and x[:, mask] work; torch.where(mask, x, y) keeps the shape",
+        )
+    return index.boolean_mask(x, masks[0], axis=[isinstance(k, Tensor) for k in parts].index(True))
 
 
 def _check_range(number: int, dims: tuple[int, ...], axis: int) -> None:
@@ -67,6 +120,8 @@ def _consumed(part: Any) -> int:
     """How many dimensions an entry stands for."""
     if isinstance(part, np.ndarray) and part.dtype == bool:
         return part.ndim
+    if isinstance(part, Tensor) and part.dtype.is_bool:
+        return len(part.dims or ())
     return 0 if part is None or part is Ellipsis else 1
 
 
@@ -95,14 +150,14 @@ def _checked(parts: tuple[Any, ...], dims: tuple[int, ...]) -> tuple[Any, ...]:
 def _advanced(x: Any, parts: list[Any]) -> Any:
     """Slice first, then gather along the dimensions that arrays stand for."""
     basic: list[Any] = []
-    arrays: dict[int, np.ndarray[Any, Any]] = {}  # by the dimension of what the basic part leaves
+    arrays: dict[int, Any] = {}  # by the dimension of what the basic part leaves
     axis = left = 0
     for part in parts:
-        if not isinstance(part, np.ndarray):
+        if not _is_several(part):
             basic.append(part)
             if isinstance(part, int):
                 _check_range(part, x.dims, axis)
-            left += not isinstance(part, int)
+            left += not isinstance(part, (int, Tensor))
             axis += _consumed(part)
             continue
         for found in _indices(part, x.dims, axis):
@@ -114,8 +169,10 @@ def _advanced(x: Any, parts: list[Any]) -> Any:
     return _gathered(x if plain else slicing.getitem(x, tuple(basic)), arrays)
 
 
-def _indices(part: np.ndarray[Any, Any], dims: tuple[int, ...], axis: int) -> list[np.ndarray[Any, Any]]:
+def _indices(part: Any, dims: tuple[int, ...], axis: int) -> list[Any]:
     """The indices that an array stands for, counted from the front."""
+    if isinstance(part, Tensor):
+        return [index.where(part < 0, part + dims[axis], part)]
     if part.dtype == bool:
         if part.shape != dims[axis : axis + part.ndim]:
             raise ShapeError(
@@ -132,22 +189,22 @@ def _indices(part: np.ndarray[Any, Any], dims: tuple[int, ...], axis: int) -> li
     return [np.where(part < 0, part + size, part)]
 
 
-def _gathered(x: Any, arrays: dict[int, np.ndarray[Any, Any]]) -> Any:
+def _gathered(x: Any, arrays: dict[int, Any]) -> Any:
     axes = list(arrays)
     if len(axes) == 1:
         return index.gather(x, _tensor(arrays[axes[0]]), axis=axes[0])
     try:
-        together = np.broadcast_arrays(*arrays.values())
+        shape = np.broadcast_shapes(*[a.shape for a in arrays.values()])
     except ValueError:
         shapes = ", ".join(str(list(a.shape)) for a in arrays.values())
         raise ShapeError(
             "tensors of indices do not fit together", expected="shapes that broadcast", got=shapes
         ) from None
-    rank, width = len(x.dims), together[0].ndim
+    rank, width = len(x.dims), len(shape)
     others = [axis for axis in range(rank) if axis not in arrays]
     found = index.gather_nd(
         x if axes == list(range(len(axes))) else arrange.transpose(x, [*axes, *others]),
-        _tensor(np.stack(together, -1)),
+        _together(list(arrays.values()), shape),
     )
     if axes != list(range(axes[0], axes[0] + len(axes))) or axes[0] == 0:
         return found  # indices apart from each other: their dimensions come first
@@ -155,22 +212,26 @@ def _gathered(x: Any, arrays: dict[int, np.ndarray[Any, Any]]) -> Any:
     return arrange.transpose(found, [*front, *range(width), *range(width + axes[0], width + len(others))])
 
 
-def _tensor(values: np.ndarray[Any, Any]) -> EagerTensor:
-    return EagerTensor(values if values.ndim else values[()], dtypes.int64)
+def _together(several: list[Any], shape: tuple[int, ...]) -> Any:
+    """Indices of several dimensions as one tensor, with those of one element along its last axis."""
+    if any(isinstance(a, Tensor) for a in several):
+        return array.stack([array.broadcast_to(_tensor(a), list(shape)) for a in several], -1)
+    return _tensor(np.stack(np.broadcast_arrays(*several), -1))
 
 
-def places(x: EagerTensor, key: Any) -> np.ndarray[Any, Any]:
-    """For each element of x[key] its number in x."""
-    numbers = np.arange(x.shape.numel(), dtype=np.int64).reshape(x.dims)
-    found: Any = getitem(EagerTensor(numbers, dtypes.int64), key)
-    return np.asarray(found.value)
+def _tensor(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values
+    return made_here(EagerTensor(values if values.ndim else values[()], dtypes.int64))
 
 
 @placed
-def with_elements(x: EagerTensor, key: Any, values: Any) -> Any:
+def with_elements(x: Any, key: Any, values: Any) -> Any:
     """x with x[key] replaced, as a new tensor; for those who need a derivative."""
-    at = places(x, key)
-    spread = array.broadcast_to(values, list(at.shape))
+    numbers = np.arange(math.prod(x.dims), dtype=np.int64).reshape(x.dims)
+    at = getitem(_tensor(numbers), key)  # for each element of x[key] its number in x
+    given = core.convert_to_tensor(values, preferred_dtype=x.dtype)
+    spread = array.broadcast_to(given if given.dtype is x.dtype else casts.cast(given, x.dtype), array.shape(at))
     flat = array.reshape(x, [-1])
-    changed = index.tensor_scatter_update(flat, _tensor(at.reshape(-1, 1)), array.reshape(spread, [-1]))
+    changed = index.tensor_scatter_update(flat, array.reshape(at, [-1, 1]), array.reshape(spread, [-1]))
     return array.reshape(changed, list(x.dims))

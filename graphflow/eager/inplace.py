@@ -1,16 +1,14 @@
 """Changes in place: `add_`, `zero_`, `+=`, `x[i] = v`, and what they mean for gradients.
 
-Policy: PyTorch's rules.  A leaf that requires gradients is changed under `no_grad` only.  A change that is recorded
-gives the tensor a new origin, a `Replacement`; who used the tensor before it is led to what the tensor was then, when
-gradients are asked for (`settle`).  Every change is counted in `memory`, [changes, numbers of the recorded ones ...],
-which views share, so that a derivative that reads what is no longer there refuses.
+Policy: PyTorch's rules.  A leaf that requires gradients is changed under `no_grad` only.  Every change is counted in
+`memory`, which views share, so that a derivative that reads what is no longer there refuses; what a change means for
+tensors and views that were used before or are used after it is the business of `history`.
 
-State: how many recorded changes there were, so that programs without any pay nothing.
+State: none.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,41 +16,37 @@ import numpy as np
 
 from graphflow import source
 from graphflow.defaults import stacks
-from graphflow.eager import indexing, pointwise
+from graphflow.eager import history, indexing, pointwise, shaping
 from graphflow.eager.engine import EAGER, here
+from graphflow.eager.mode import placed
 from graphflow.eager.tensor import DEVICES, REQUIRED, UNTRACKED, EagerTensor, Record
+from graphflow.eager.traced import made_here, trace_here
 from graphflow.errors import DTypeError, FailedPreconditionError, OutOfRangeError, ShapeError, shown
 from graphflow.ops import array, casts
-
-_changes = [0]
-
-
-class Replacement(Record):
-    """The op that stands for a change in place: its output is the tensor that was changed."""
-
-    __slots__ = ("before", "since")
-
-    before: EagerTensor  # stands for what the tensor was
-    since: int  # the number of the change
-
+from graphflow.tensor import Tensor
 
 # -- changing --------------------------------------------------------------------------------------------------------
 
 
 def change(x: EagerTensor, function: Callable[..., Any], *others: Any) -> EagerTensor:
     """Make x what `function(x, *others)` is."""
+    graph = trace_here()
+    if graph is not None and not graph.is_constant((x, *others)):
+        return graph.change(x, function, others)  # type: ignore[no-any-return]
     recorded = _recorded(x, others)
     check_changeable(x, recorded)
-    old = _handle(x) if recorded else x
+    if recorded:
+        history.up_to_date(x)
+    old = history.as_it_is(x) if recorded else x
     with EAGER.as_default():
         new = function(_copy_of(old) if recorded else x, *others)
         if not isinstance(new, EagerTensor):
             new = EagerTensor(x.dtype.type(new), x.dtype)
-        new = _fitting(x, new)
+        new = fitting(x, new)
+    _write(x, new.value)
     if recorded:
-        _replace(x, old, new)
+        history.replaced(x, old, new)
     else:
-        _write(x, new.value)
         x.touched()[0] += 1
     return x
 
@@ -68,7 +62,8 @@ def _recorded(x: EagerTensor, others: Sequence[Any]) -> bool:
 def check_changeable(x: EagerTensor, recorded: bool) -> None:
     """Raise if this tensor may not be changed in place here."""
     if recorded:
-        leaf = _owner(x)
+        base = history.base_of(x)
+        leaf = x if base is None or x.track == REQUIRED and x.origin is None else base
         if leaf.origin is None and leaf.track == REQUIRED:
             what = "a leaf that requires gradients" if leaf is x else "a view of a leaf that requires gradients"
             raise FailedPreconditionError(
@@ -76,11 +71,11 @@ def check_changeable(x: EagerTensor, recorded: bool) -> None:
                 got=repr(x)[:80],
                 hint="with torch.no_grad(): around an update; x = x + y makes a new tensor",
             )
-        if x.origin is None and type(x.value) is np.ndarray and isinstance(x.value.base, np.ndarray):
+        if base is not None and base.track and not x.track:
             raise FailedPreconditionError(
-                "a view is changed by what requires gradients, and the tensor that it shows would not know",
+                "a view that was made under no_grad is changed where gradients are recorded",
                 got=repr(x)[:80],
-                hint="x[i] = v changes a part of x; x.clone() has memory of its own",
+                hint="make the view outside of no_grad, or change it inside",
             )
     if type(x.value) is np.ndarray and not x.value.flags.writeable:
         raise FailedPreconditionError(
@@ -88,23 +83,6 @@ def check_changeable(x: EagerTensor, recorded: bool) -> None:
             got=repr(x)[:80],
             hint="x.clone() has memory of its own",
         )
-
-
-def _owner(x: EagerTensor) -> EagerTensor:
-    """The tensor whose memory x shows."""
-    while x.origin is not None and not isinstance(x.origin, Replacement):
-        base = next((i for i in x.origin.inputs if i.memory is not None and i.memory is x.memory), None)
-        if base is None:
-            break
-        x = base
-    return x
-
-
-def _handle(x: EagerTensor) -> EagerTensor:
-    """Another tensor that stands for what x is now."""
-    old = EagerTensor(x.value, x.dtype, x.track)
-    old.origin, old.index, old.memory = x.origin, x.index, x.touched()
-    return old
 
 
 def _copy_of(old: EagerTensor) -> EagerTensor:
@@ -116,7 +94,7 @@ def _copy_of(old: EagerTensor) -> EagerTensor:
     return copy
 
 
-def _fitting(x: EagerTensor, new: EagerTensor) -> EagerTensor:
+def fitting(x: Any, new: Any) -> Any:
     """The new value in the dtype and shape of x."""
     if new.dtype is not x.dtype:
         if not np.can_cast(new.dtype.np, x.dtype.np, "same_kind"):
@@ -142,77 +120,6 @@ def _write(x: EagerTensor, value: Any) -> None:
         x.value = value  # a NumPy scalar, which nobody shares
 
 
-def _replace(x: EagerTensor, old: EagerTensor, new: EagerTensor) -> None:
-    """Record that x, of which `old` is what it was, is `new` from now on."""
-    record = Replacement(EAGER, "Identity", EAGER.scope, (new,), {}, None, source.user_frame())
-    if x.origin is not None:
-        x.origin._outputs[x.index] = weakref.ref(old)
-    _write(x, new.value)
-    memory = x.touched()
-    memory[0] += 1
-    memory.append(memory[0])
-    record.before, record.since = old, memory[0]
-    record.made([x])
-    x.track = new.track
-    _changes[0] += 1
-
-
-# -- asking for gradients afterwards ---------------------------------------------------------------------------------
-
-
-def settle(ys: Sequence[EagerTensor]) -> None:
-    """Lead every record below `ys` to what its inputs were when it read them."""
-    if not _changes[0]:
-        return
-    seen: set[int] = set()
-    stack = [y.origin for y in ys if y.origin is not None]
-    while stack:
-        record = stack.pop()
-        if record.id in seen or record.freed:
-            continue
-        seen.add(record.id)
-        inputs = tuple([_as_of(x, v, record) for x, v in zip(record.inputs, record.versions, strict=True)])
-        record.inputs = inputs
-        stack += [x.origin for x in inputs if x.origin is not None]
-
-
-def _as_of(x: EagerTensor, version: int, reader: Record) -> EagerTensor:
-    """What x was at a version of its memory."""
-    while isinstance(x.origin, Replacement) and version < x.origin.since:
-        x = x.origin.before
-    memory = x.memory
-    if memory is not None and len(memory) > 1 and x.origin is not None:
-        latest = max([c for c in memory[1:] if c <= version], default=0)
-        if latest > _made_at(x.origin, x):
-            raise FailedPreconditionError(
-                "a view was used after the tensor that it shows, or another view of it, was changed in place",
-                op=reader,
-                got=f"{x.dtype.name}{list(x.dims)}, made by {x.origin.type} at {x.origin.source}",
-                hint="make the view again after the change: y = x[i]",
-            )
-    return x
-
-
-def _made_at(record: Record, y: EagerTensor) -> int:
-    """The version of the memory of an output when the record made it."""
-    if isinstance(record, Replacement):
-        return record.since
-    for x, version in zip(record.inputs, record.versions, strict=True):
-        if x.memory is not None and x.memory is y.memory:
-            return version
-    return 0
-
-
-def changed_outputs(record: Record) -> list[int]:
-    """The outputs whose memory was changed in place since."""
-    out = []
-    for number, found in enumerate(record._outputs):
-        y = found()
-        if y is not None and y.memory is not None and y.memory[0] != _made_at(record, y):
-            out.append(number)
-    return out
-
-
 # -- the methods -----------------------------------------------------------------------------------------------------
 
 
@@ -229,9 +136,9 @@ def _method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def fill_(self: EagerTensor, value: Any) -> EagerTensor:
     """One value everywhere, in place."""
-    if isinstance(value, EagerTensor) and value.dims:
+    if isinstance(value, Tensor) and value.dims:
         raise ShapeError("fill_ takes one number", got=f"shape {list(value.dims)}", hint="x.copy_(y)")
-    return copy_(self, value if isinstance(value, EagerTensor) else _of(self, value))
+    return copy_(self, value if isinstance(value, Tensor) else _of(self, value))
 
 
 def zero_(self: EagerTensor) -> EagerTensor:
@@ -241,14 +148,14 @@ def zero_(self: EagerTensor) -> EagerTensor:
 
 def _of(x: EagerTensor, value: Any) -> EagerTensor:
     try:
-        return EagerTensor(x.dtype.type(value), x.dtype)
+        return made_here(EagerTensor(x.dtype.type(value), x.dtype))
     except (TypeError, ValueError):
         raise DTypeError("not a number", expected=x.dtype.name, got=shown(value)) from None
 
 
 def copy_(self: EagerTensor, src: Any, non_blocking: bool = False) -> EagerTensor:
     """The elements of another tensor, in place; it broadcasts, and takes on the dtype."""
-    if not isinstance(src, EagerTensor):
+    if not isinstance(src, Tensor):
         raise DTypeError("copy_ takes a tensor", got=shown(src), hint="torch.tensor(values)")
 
     def copied(_: Any, other: Any) -> Any:
@@ -260,11 +167,22 @@ def copy_(self: EagerTensor, src: Any, non_blocking: bool = False) -> EagerTenso
 
 def setitem(self: EagerTensor, key: Any, value: Any) -> None:
     """x[key] = value."""
+    graph = trace_here()
+    if graph is not None and not graph.is_constant((self, value, *(key if isinstance(key, tuple) else (key,)))):
+        graph.change(self, lambda x, *v: indexing.with_elements(x, key, *v), (value,))
+        return
     given = value if isinstance(value, EagerTensor) else None
     if _recorded(self, (given,)):
         if given is None:
             given = EagerTensor(np.asarray(value, self.dtype.np), self.dtype)
-        fitting = given if given.dtype is self.dtype else casts.cast(given, self.dtype)
+        if not self.dims and isinstance(key, (EagerTensor, np.ndarray)):  # a mask of one element
+            change(self, lambda x, v: pointwise.where(key, v, x), given)
+            return
+        part = indexing.getitem(self, key)
+        if part.memory is not None and part.memory is self.memory:
+            copy_(part, _without_ones(given, len(part.dims)))
+            return
+        fitting = given if given.dtype is self.dtype else _cast(given, self.dtype)
         change(self, lambda x, v: indexing.with_elements(x, key, v), fitting)
         return
     check_changeable(self, False)
@@ -285,13 +203,27 @@ def setitem(self: EagerTensor, key: Any, value: Any) -> None:
     self.touched()[0] += 1
 
 
+@placed
+def _cast(x: EagerTensor, dtype: Any) -> Any:
+    return casts.cast(x, dtype)
+
+
+def _without_ones(x: EagerTensor, rank: int) -> Any:
+    """What is assigned may have more dimensions than where it goes, if they have one element."""
+    dims = x.dims
+    while len(dims) > rank and dims[0] == 1:
+        dims = dims[1:]
+    return x if dims == x.dims else shaping.reshape(x, *dims)
+
+
 def _operator(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """`x += y`: in place, or a new tensor where the memory is a constant's or a graph is being built."""
 
     def method(self: EagerTensor, other: Any) -> Any:
-        frozen = type(self.value) is np.ndarray and not self.value.flags.writeable
-        if frozen or stacks.graphs and not stacks.graphs[-1].computes:
-            return function(self, other)
+        if trace_here() is None or isinstance(self, EagerTensor):
+            frozen = type(self.value) is np.ndarray and not self.value.flags.writeable
+            if frozen or stacks.graphs and not stacks.graphs[-1].computes and trace_here() is None:
+                return function(self, other)
         return change(self, function, other)
 
     method.__name__ = method.__qualname__ = name
@@ -309,7 +241,14 @@ def random_(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def detach_(self: EagerTensor) -> EagerTensor:
     """Cut off from what it was computed from, in place."""
-    self.origin, self.index, self.track = None, 0, UNTRACKED
+    if history.base_of(self) is not None:
+        raise FailedPreconditionError(
+            "a view is not detached in place: the tensor that it shows would not know",
+            got=repr(self)[:80],
+            hint="x.detach()",
+        )
+    history.cut_off(self)
+    self.track = UNTRACKED
     return self
 
 

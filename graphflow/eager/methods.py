@@ -17,23 +17,47 @@ import numpy as np
 from graphflow import dtypes
 from graphflow.defaults import stacks
 from graphflow.dtypes import DType, as_dtype
-from graphflow.eager import creation, devices, indexing, inplace, pointwise, printing, reductions, shaping, tape
+from graphflow.eager import (
+    creation,
+    devices,
+    drawing,
+    facts,
+    hooks,
+    indexing,
+    inplace,
+    layout,
+    nodes,
+    pointwise,
+    printing,
+    reductions,
+    shaping,
+    tape,
+    vocabulary,
+)
 from graphflow.eager.engine import EAGER
 from graphflow.eager.mode import placed
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
-from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError, ShapeError, shown
+from graphflow.eager.traced import trace_here
+from graphflow.errors import (
+    DTypeError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ShapeError,
+    SymbolicUseError,
+    shown,
+)
 from graphflow.operators import _UFUNCS
-from graphflow.ops import arithmetic, casts, compare
+from graphflow.ops import arithmetic, casts, compare, core
 
 # -- operators -------------------------------------------------------------------------------------------------------
 
 OPERATORS = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
-    "pow": "pow", "matmul": "matmul",
+    "pow": "pow", "matmul": "matmul", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
 _COMPARISONS = {
-    "eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "and": "logical_and", "or": "logical_or",
-    "xor": "logical_xor",
+    "eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "and": "bitwise_and", "or": "bitwise_or",
+    "xor": "bitwise_xor",
 }  # fmt: skip
 
 
@@ -67,7 +91,7 @@ def _quick(definition: Any, function: Callable[..., Any], name: str) -> Callable
     def method(self: Any, other: Any) -> Any:
         dtype = self.dtype
         same = other.dtype is dtype if type(other) is EagerTensor else type(other) is float and dtype.is_floating
-        if same and not stacks.graphs:
+        if same and dtype is not dtypes.bool_ and not stacks.graphs:
             return EAGER.compute(definition, (self, other), None, {})
         return function(self, other)
 
@@ -116,7 +140,9 @@ def _operators() -> dict[str, Callable[..., Any]]:
 
 def detach(self: EagerTensor) -> EagerTensor:
     """The same memory, cut off from gradients."""
-    made = EagerTensor(self.value, self.dtype)
+    if trace_here() is not None:
+        return core.stop_gradient(self)  # type: ignore[no-any-return]
+    made = EagerTensor(self.shareable(), self.dtype)
     made.memory = self.touched()
     return made
 
@@ -129,19 +155,22 @@ def requires_grad_(self: EagerTensor, requires_grad: bool = True) -> EagerTensor
 
 def _data(self: EagerTensor) -> EagerTensor:
     """The same memory, for changes that gradients do not see."""
-    return EagerTensor(self.value, self.dtype)
+    if trace_here() is not None:
+        return detach(self)
+    return EagerTensor(self.shareable(), self.dtype)
 
 
 def _set_data(self: EagerTensor, other: Any) -> None:
+    if trace_here() is not None:
+        raise SymbolicUseError(
+            "a traced function gives a tensor other data, which its later calls would not do",
+            got=repr(self)[:80],
+            hint="x.copy_(values) is done at each call; x.data = values is for outside",
+        )
     if not isinstance(other, EagerTensor):
         raise DTypeError("data is a tensor", got=shown(other), hint="x.data = torch.tensor(values)")
     self.value, self.dtype = other.value, other.dtype
     self.memory = [self.touched()[0] + 1]
-
-
-def _grad_fn(self: EagerTensor) -> Any:
-    """The recorded op that it came from."""
-    return self.origin if self.track == REQUIRED else None
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
@@ -159,11 +188,6 @@ def _to(dtype: DType) -> Callable[..., Any]:
 def astype(self: Any, dtype: Any) -> Any:
     """The tensor in another dtype."""
     return devices.to(self, dtype=as_dtype(dtype))
-
-
-def type_of(self: Any, dtype: Any = None) -> Any:
-    """The tensor in another dtype, or the name of its own."""
-    return f"torch.{self.dtype.name}" if dtype is None else devices.to(self, dtype=dtype)
 
 
 def dim(self: EagerTensor) -> int:
@@ -260,47 +284,44 @@ def new_like(make: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def uniform(shape: Any, low: float = 0.0, high: float = 1.0, **named: Any) -> Any:
-    """Uniform in [low, high)."""
-    low, high = named.pop("a", low), named.pop("b", high)
-    return creation.rand(shape) * (high - low) + low
-
-
-def normal(shape: Any, mean: float = 0.0, std: float = 1.0) -> Any:
-    """Normal numbers."""
-    return creation.randn(shape) * std + mean
-
-
 _CASTS: dict[str, DType] = {
     "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "long": dtypes.int64,
     "int": dtypes.int32, "short": dtypes.int16, "bool": dtypes.bool_,
+    "byte": dtypes.uint8, "char": dtypes.int8, "cdouble": dtypes.complex128, "cfloat": dtypes.complex64,
+    **({} if dtypes.bfloat16 is None else {"bfloat16": dtypes.bfloat16}),
 }  # fmt: skip
 METHODS: dict[str, Callable[..., Any]] = {
-    **pointwise.FUNCTIONS, **reductions.METHODS, **shaping.METHODS, **inplace.METHODS, **_operators(),
+    **pointwise.FUNCTIONS, **reductions.METHODS, **shaping.METHODS, **vocabulary.METHODS, **inplace.METHODS,
+    **hooks.METHODS,
+    **{f"{name}_": inplace._method(f, f"{name}_") for name, f in vocabulary.IN_PLACE.items()}, **_operators(),
     **{name: _to(dtype) for name, dtype in _CASTS.items()},
     "__getitem__": indexing.getitem, "backward": tape.backward, "detach": detach, "requires_grad_": requires_grad_,
     "to": devices.to, "clone": devices.clone, "cpu": devices.cpu, "cuda": devices.cuda,
-    "__dlpack__": devices.dlpack, "__dlpack_device__": devices.dlpack_device, "type": type_of, "astype": astype,
+    "__dlpack__": devices.dlpack, "__dlpack_device__": devices.dlpack_device, "type": facts.type_of, "astype": astype,
     "size": shaping.size, "dim": dim, "ndimension": dim, "nelement": shaping.numel,
     "is_floating_point": is_floating_point, "__repr__": printing.text, "__str__": printing.text,
     "__format__": format_, "__bool__": truth, "__contains__": contains, "__deepcopy__": deepcopy,
     "__reduce_ex__": refuse_pickle, "__len__": check_len, "numpy": plain_numpy, "__array__": _array_protocol,
     "new_zeros": new_like(creation.zeros), "new_ones": new_like(creation.ones),
-    "new_full": new_like(creation.full), "new_tensor": new_like(creation.tensor),
-    "uniform_": inplace.random_(uniform), "normal_": inplace.random_(normal),
+    "new_empty": new_like(creation.empty), "new_full": new_like(creation.full), "new_tensor": new_like(creation.tensor),
+    **{name: inplace.random_(function) for name, function in drawing.IN_PLACE.items()},
+    "random_": lambda self, *bounds, **named: inplace.copy_(self, drawing.whole(self, *bounds, **named)),
     "type_as": lambda self, other: devices.to(self, dtype=other.dtype),
     "view_as": lambda self, other: shaping.view(self, other.dims),
     "reshape_as": lambda self, other: shaping.reshape(self, other.dims),
     "where": lambda self, condition, other: pointwise.where(condition, self, other),
-    "multinomial": creation.multinomial, "bernoulli": creation.bernoulli,
+    "multinomial": drawing.multinomial, "bernoulli": drawing.bernoulli,
     "eval": lambda self, *ignored: self.numpy(), "__array_ufunc__": array_ufunc, "retain_grad": tape.retain_grad,
     "data_ptr": lambda self: self.value.__array_interface__["data"][0],
-    "element_size": lambda self: self.dtype.size, "is_contiguous": lambda self: True,
-    "ravel": shaping.flatten, "__hash__": object.__hash__,
+    "element_size": lambda self: self.dtype.size, **layout.METHODS,
+    "__invert__": pointwise.FUNCTIONS["bitwise_not"], "ravel": shaping.flatten, "__hash__": object.__hash__,
 }  # fmt: skip
 PROPERTIES: dict[str, property] = {
-    "data": property(_data, _set_data), "grad_fn": property(_grad_fn), "T": property(shaping.swap_all),
+    **layout.PROPERTIES, "device": property(devices.device_of),
+    "data": property(_data, _set_data), "grad_fn": property(nodes.grad_fn),
+    "retains_grad": property(tape.retains_grad), "T": property(shaping.swap_all),
     "mT": property(shaping.last_two), "ndim": property(dim), "itemsize": property(lambda self: self.dtype.size),
+    "real": property(pointwise.FUNCTIONS["real"]), "imag": property(pointwise.imag),
     "is_cuda": property(lambda self: False), "nbytes": property(lambda self: self.dtype.size * shaping.numel(self)),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.eager.engine import EagerGraph
-from graphflow.eager.inplace import settle
+from graphflow.eager.history import settle
 from graphflow.eager.tape import check_not_freed
 from graphflow.eager.tensor import UNTRACKED, EagerTensor, Record
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown

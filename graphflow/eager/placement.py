@@ -35,6 +35,16 @@ def move(x: EagerTensor, place: str) -> EagerTensor:
     return made
 
 
+def check_place(place: str) -> None:
+    """Raise unless tensors can go to a device of that name."""
+    try:
+        if place == "cpu" or hasattr(load_backend(place), "array_type"):
+            return
+    except Error as error:
+        raise _unavailable(place, error.hint) from None
+    raise _unavailable(place, None)
+
+
 def _sent(value: Any, x: EagerTensor, place: str) -> Any:
     """The value as an array of the device."""
     try:

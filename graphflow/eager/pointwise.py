@@ -1,23 +1,27 @@
 """Arithmetic, comparisons and functions of each element, in PyTorch's spelling.
 
-Policy: operands are promoted as PyTorch does, then the library's own op does the work.  One function serves as
-`torch.exp(x)` and as `x.exp()`; the tables at the end say which ones there are.
+Policy: operands are promoted as PyTorch does, then the library's own op does the work; where PyTorch's derivative is
+another than TensorFlow's, `conventions` has the rule.  One function serves as `torch.exp(x)` and as `x.exp()`; the
+tables at the end say which ones there are.  NaN stays NaN, and a number that a dtype cannot hold is an error.
 
 State: none.
 """
 
 from __future__ import annotations
 
-import functools
 import math as scalar
 from collections.abc import Callable
 from typing import Any
 
 from graphflow import dtypes
+from graphflow.eager import logic
+from graphflow.eager.conventions import ANGLES, POWERS, TIES, by_rules
+from graphflow.eager.logic import are_bools, is_integer, named
 from graphflow.eager.mode import placed
-from graphflow.eager.promotion import as_dtype_of, inexact, pair
+from graphflow.eager.promotion import inexact, numbers_together, pair
 from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import InvalidArgumentError
+from graphflow.eager.traced import made_here
+from graphflow.errors import DTypeError, InvalidArgumentError, shown
 from graphflow.ops import (
     activations,
     arithmetic,
@@ -32,17 +36,46 @@ from graphflow.ops import (
 from graphflow.ops import (
     softmax as softmaxes,
 )
+from graphflow.tensor import Tensor
 
 Function = Callable[..., Any]
+_maximum, _minimum = by_rules(arithmetic.maximum, TIES), by_rules(arithmetic.minimum, TIES)
+_power, _angle_of = by_rules(math.pow, POWERS), by_rules(trigonometry.atan2, ANGLES)
 
 
-def binary(name: str, op: Function) -> Function:
-    """`name(x, y)`: the op of promoted operands."""
+def binary(name: str, op: Function, bools: Function | None = None) -> Function:
+    """`name(x, y)`: the op of promoted operands; of bools another one, where `bools` says which."""
 
     def function(input: Any, other: Any) -> Any:
-        return op(*pair(input, other))
+        x, y = pair(input, other)
+        return op(x, y) if bools is None or not are_bools(x, y) else bools(x, y)
 
-    return _named(function, name, op)
+    return named(function, name, op)
+
+
+def _counted(op: Function) -> Function:
+    """The op of bools as the numbers 0 and 1."""
+    return lambda x, y: op(casts.cast(x, dtypes.uint8), casts.cast(y, dtypes.uint8))
+
+
+def _unless_whole(op: Function) -> Function:
+    """The op; integers as they are."""
+
+    def function(x: Any) -> Any:
+        return x if is_integer(x) else op(x)
+
+    function.__doc__ = op.__doc__
+    return function
+
+
+def _of_either_part(op: Function, both: Function) -> Function:
+    """The question, asked of both parts of complex numbers."""
+
+    def function(x: Any) -> Any:
+        return both(op(arithmetic.real(x)), op(arithmetic.imag(x))) if x.dtype.is_complex else op(x)
+
+    function.__doc__ = op.__doc__
+    return function
 
 
 def unary(name: str, op: Function, fractions: bool = False) -> Function:
@@ -54,25 +87,19 @@ def unary(name: str, op: Function, fractions: bool = False) -> Function:
     def converted(input: Any) -> Any:
         return op(inexact(input))
 
-    return _named(converted if fractions else plain, name, op)
-
-
-def _named(function: Function, name: str, op: Function) -> Function:
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = op.__doc__
-    return placed(function)
+    return named(converted if fractions else plain, name, op)
 
 
 def _scaled(op: Function, input: Any, other: Any, alpha: Any) -> Any:
     x, y = pair(input, other)
     if alpha == 1:
-        return op(x, y)
+        return compare.logical_or(x, y) if op is arithmetic.add and are_bools(x, y) else op(x, y)
     return op(*pair(x, arithmetic.multiply(*pair(y, alpha)) if isinstance(y, EagerTensor) else y * alpha))
 
 
 @placed
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """input + alpha * other."""
+    """input + alpha * other; of bools `or`."""
     return _scaled(arithmetic.add, input, other, alpha)
 
 
@@ -90,7 +117,7 @@ def _quotient(x: Any, y: Any) -> Any:
 _ROUNDED: dict[Any, Function] = {
     None: _quotient,
     "floor": lambda x, y: arithmetic.floordiv(*pair(x, y)),
-    "trunc": lambda x, y: _truncated(_quotient(x, y)),
+    "trunc": lambda x, y: arithmetic.truncatediv(*pair(x, y)),
 }
 
 
@@ -107,17 +134,32 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
 @placed
 def pow_(input: Any, exponent: Any) -> Any:
     """input ** exponent."""
-    return math.pow(*pair(input, exponent))
-
-
-def _truncated(x: Any) -> Any:
-    return arithmetic.multiply(arithmetic.sign(x), arithmetic.floor(arithmetic.abs(x)))
+    x, y = pair(input, exponent)
+    steady = not isinstance(y, Tensor) or not y.dtype.is_floating  # a number has the same derivative in both worlds
+    return (math.pow if steady or not isinstance(x, Tensor) and x > 0 else _power)(x, y)
 
 
 @placed
 def trunc(input: Any) -> Any:
     """Each element without its fraction."""
-    return _truncated(input)
+    return input if is_integer(input) else arithmetic.truncatediv(input, 1)
+
+
+@placed
+def angle(input: Any) -> Any:
+    """The argument of complex numbers; of real ones 0, or pi where they are negative."""
+    x = inexact(input)
+    if x.dtype.is_complex:
+        return arithmetic.angle(x)
+    return index.where(compare.is_nan(x), x, index.where(compare.less(x, 0.0), scalar.pi, array.zeros_like(x)))
+
+
+@placed
+def imag(input: Any) -> Any:
+    """The imaginary part of complex numbers."""
+    if not input.dtype.is_complex:
+        raise DTypeError("only complex numbers have an imaginary part", got=input.dtype.name)
+    return arithmetic.imag(input)
 
 
 @placed
@@ -145,9 +187,16 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where the condition holds, `other` elsewhere; or its places, one tensor for each axis."""
     if input is None and other is None:
         return tuple(array.unstack(index.where(condition), axis=1))
-    if not isinstance(input, EagerTensor) and not isinstance(other, EagerTensor):
-        input = array.fill([], input) if not hasattr(input, "graph") else input
-    return index.where(condition, *pair(input, other))
+    x, y = numbers_together(*pair(input, other))
+    return index.where(_broadcasting(condition, x, y), x, y)
+
+
+def _broadcasting(condition: Any, x: Any, y: Any) -> Any:
+    """The condition in as many dimensions as there are: as a vector it would choose rows, as in TensorFlow 1."""
+    rank = max([len(v.dims or ()) for v in (x, y) if isinstance(v, Tensor)], default=0)
+    if rank < 2 or not isinstance(condition, Tensor) or condition.dims is None or len(condition.dims) != 1:
+        return condition
+    return array.reshape(condition, [1] * (rank - 1) + [-1])
 
 
 @placed
@@ -166,14 +215,16 @@ def _in(x: Any, dtype: Any) -> Any:
     return x if dtype is None else casts.cast(x, dtype)
 
 
-@placed
-def log_to_base(input: Any, base: float) -> Any:
-    """The logarithm to a base."""
-    return arithmetic.multiply(math.log(inexact(input)), 1.0 / scalar.log(base))
+def _log_to(base: float) -> Function:
+    def function(input: Any) -> Any:
+        return arithmetic.multiply(math.log(inexact(input)), 1.0 / scalar.log(base))
+
+    function.__name__ = function.__qualname__ = f"log{base:g}"
+    function.__doc__ = f"The logarithm to base {base:g}."
+    return placed(function)
 
 
-log2 = functools.partial(log_to_base, base=2.0)
-log10 = functools.partial(log_to_base, base=10.0)
+log2, log10 = _log_to(2.0), _log_to(10.0)
 
 
 @placed
@@ -186,7 +237,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 @placed
 def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """Whether |input - other| <= atol + rtol * |other|, for each element."""
-    x, y = pair(input, other)
+    x, y = pair(input, as_scalar(other, input) if isinstance(other, (bool, int, float)) else other)
     if not (x.dtype.is_floating or x.dtype.is_complex):
         x, y = casts.cast(x, dtypes.float64), casts.cast(y, dtypes.float64)
     bound = arithmetic.add(arithmetic.multiply(arithmetic.abs(y), rtol), atol)
@@ -214,6 +265,8 @@ def equal(input: Any, other: Any) -> bool:
 @placed
 def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """The tensor with numbers in place of NaN and of the infinities."""
+    if not (input.dtype.is_floating or input.dtype.is_complex):
+        return input
     high = input.dtype.max if posinf is None else posinf
     low = input.dtype.min if neginf is None else neginf
     filled = index.where(compare.is_nan(input), array.fill(array.shape(input), as_scalar(nan, input)), input)
@@ -222,7 +275,10 @@ def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf
 
 def as_scalar(value: Any, like: Any) -> Any:
     """A number as a scalar of the dtype of a tensor."""
-    return as_dtype_of(EagerTensor(like.dtype.type(value), like.dtype), like.dtype)
+    try:
+        return made_here(EagerTensor(like.dtype.type(value), like.dtype))
+    except (TypeError, ValueError, OverflowError):
+        raise DTypeError("a number that the dtype cannot hold", expected=like.dtype.name, got=shown(value)) from None
 
 
 _FRACTIONS: dict[str, Function] = {
@@ -232,20 +288,27 @@ _FRACTIONS: dict[str, Function] = {
     "cosh": trigonometry.cosh, "tanh": math.tanh, "asinh": trigonometry.asinh, "acosh": trigonometry.acosh,
     "atanh": trigonometry.atanh, "sigmoid": math.sigmoid, "erf": special.erf, "erfc": special.erfc,
     "lgamma": special.lgamma, "digamma": special.digamma, "reciprocal": arithmetic.reciprocal,
-    "isnan": compare.is_nan, "isinf": compare.is_inf, "isfinite": compare.is_finite,
+    "isnan": _of_either_part(compare.is_nan, compare.logical_or),
+    "isinf": _of_either_part(compare.is_inf, compare.logical_or),
+    "isfinite": _of_either_part(compare.is_finite, compare.logical_and),
 }  # fmt: skip
 _PLAIN: dict[str, Function] = {
-    "neg": arithmetic.negative, "abs": arithmetic.abs, "sign": arithmetic.sign, "floor": arithmetic.floor,
-    "ceil": arithmetic.ceil, "square": arithmetic.square, "relu": activations.relu,
-    "logical_not": compare.logical_not, "conj": arithmetic.conj, "real": arithmetic.real, "imag": arithmetic.imag,
-    "angle": arithmetic.angle,
+    "neg": arithmetic.negative, "abs": arithmetic.abs, "sign": arithmetic.sign,
+    "floor": _unless_whole(arithmetic.floor), "ceil": _unless_whole(arithmetic.ceil),
+    "square": arithmetic.square, "relu": activations.relu,
+    "conj": arithmetic.conj, "real": arithmetic.real,
 }  # fmt: skip
 _BINARY: dict[str, Function] = {
-    "mul": arithmetic.multiply, "maximum": arithmetic.maximum, "minimum": arithmetic.minimum,
+    "mul": arithmetic.multiply, "maximum": _maximum, "minimum": _minimum,
     "floor_divide": arithmetic.floordiv, "remainder": arithmetic.floormod, "fmod": arithmetic.truncatemod,
-    "atan2": trigonometry.atan2, "eq": compare.equal, "ne": compare.not_equal, "lt": compare.less,
-    "le": compare.less_equal, "gt": compare.greater, "ge": compare.greater_equal,
-    "logical_and": compare.logical_and, "logical_or": compare.logical_or, "logical_xor": compare.logical_xor,
+    "eq": compare.equal, "ne": compare.not_equal, "lt": compare.less, "le": compare.less_equal,
+    "gt": compare.greater, "ge": compare.greater_equal,
+    "atan2": lambda y, x: _angle_of(inexact(y), inexact(x)),
+}  # fmt: skip
+_OF_BOOLS: dict[str, Function] = {
+    "mul": compare.logical_and, "maximum": compare.logical_or, "minimum": compare.logical_and,
+    "lt": _counted(compare.less), "le": _counted(compare.less_equal), "gt": _counted(compare.greater),
+    "ge": _counted(compare.greater_equal),
 }  # fmt: skip
 _OTHER_NAMES = {
     "absolute": "abs", "negative": "neg", "multiply": "mul", "subtract": "sub", "divide": "div",
@@ -256,9 +319,11 @@ _OTHER_NAMES = {
 FUNCTIONS: dict[str, Function] = {
     **{name: unary(name, op, fractions=True) for name, op in _FRACTIONS.items()},
     **{name: unary(name, op) for name, op in _PLAIN.items()},
-    **{name: binary(name, op) for name, op in _BINARY.items()},
+    **{name: binary(name, op, _OF_BOOLS.get(name)) for name, op in _BINARY.items()},
+    **logic.FUNCTIONS,
     "add": add, "sub": sub, "div": div, "pow": pow_, "trunc": trunc, "round": round_, "clamp": clamp,
     "softmax": softmax, "log_softmax": log_softmax, "log2": log2, "log10": log10, "lerp": lerp,
-    "isclose": isclose, "allclose": allclose, "equal": equal, "nan_to_num": nan_to_num,
+    "isclose": isclose, "allclose": allclose, "equal": equal, "nan_to_num": nan_to_num, "angle": angle,
+    "imag": imag,
 }  # fmt: skip
 FUNCTIONS.update({other: FUNCTIONS[name] for other, name in _OTHER_NAMES.items()})

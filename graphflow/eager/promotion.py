@@ -4,7 +4,7 @@ Policy: complex beats floating point, that beats integers, these beat bool; with
 a tensor with axes beats a scalar, which beats a Python number.  TensorFlow's functions promote nothing: this is for
 Python's operators and PyTorch's spellings alone.
 
-State: the table of pairs that were worked out.
+State: the table of pairs that were worked out, and which classes of tensors follow the rules.
 """
 
 from __future__ import annotations
@@ -15,14 +15,28 @@ import numpy as np
 
 from graphflow import casting, dtypes
 from graphflow.dtypes import DType
+from graphflow.eager.preferences import default_of, preferred
 from graphflow.eager.tensor import EagerTensor
+from graphflow.eager.traced import trace_here
 from graphflow.errors import DTypeError
-from graphflow.ops import casts
+from graphflow.ops import casts, core
+from graphflow.tensor import Tensor
 
 _RANKS = {"bool": 0, "int": 1, "uint": 1, "float": 2, "complex": 3}
 _OF_LITERALS = {bool: 0, int: 1, float: 2, complex: 3}
-_DEFAULTS = (dtypes.bool_, dtypes.int64, dtypes.float32, dtypes.complex64)
 _pairs: dict[tuple[DType, DType], DType] = {}
+_speaking: tuple[type, ...] = (EagerTensor,)
+
+
+def let_promote(kind: type) -> None:
+    """Tensors of this class follow the rules too; called once by those of traced functions."""
+    global _speaking
+    _speaking = (*_speaking, kind)
+
+
+def promotes(x: Any) -> bool:
+    """Whether it is a tensor that follows these rules."""
+    return isinstance(x, _speaking)
 
 
 def common_dtype(a: DType, b: DType) -> DType:
@@ -62,29 +76,44 @@ def as_dtype_of(x: EagerTensor, dtype: DType) -> Any:
 
 
 def inexact(x: Any) -> Any:
-    """The tensor, integers and bools as float32: for functions whose values are fractions."""
-    if isinstance(x, EagerTensor) and not (x.dtype.is_floating or x.dtype.is_complex):
-        return casts.cast(x, dtypes.float32)
+    """The tensor, integers and bools in the default dtype: for functions whose values are fractions."""
+    if promotes(x) and not (x.dtype.is_floating or x.dtype.is_complex):
+        return casts.cast(x, preferred.floats)
     return x
 
 
 def countable(x: Any) -> Any:
     """The tensor, integers and bools as int64: for sums and products."""
-    if isinstance(x, EagerTensor) and _RANKS.get(x.dtype.kind, 2) < 2:
+    if promotes(x) and _RANKS.get(x.dtype.kind, 2) < 2:
         return as_dtype_of(x, dtypes.int64)
     return x
 
 
+def truth(x: Any) -> Any:
+    """The tensor, or the number, as bools: all but 0 is true."""
+    if isinstance(x, Tensor):
+        return x if x.dtype.is_bool else casts.cast(x, dtypes.bool_)
+    return bool(x) if type(x) in _OF_LITERALS else x
+
+
+def numbers_together(x: Any, y: Any) -> tuple[Any, Any]:
+    """Two Python numbers as tensors of the dtype in which they meet; other pairs as they are."""
+    if type(x) not in _OF_LITERALS or type(y) not in _OF_LITERALS:
+        return x, y
+    dtype = default_of(max(_OF_LITERALS[type(x)], _OF_LITERALS[type(y)]))
+    return core.constant(x, dtype), core.constant(y, dtype)
+
+
 def pair(x: Any, y: Any) -> tuple[Any, Any]:
     """The operands of a binary operator, one of them an eager tensor, in a dtype that both have."""
-    if type(x) is EagerTensor and type(y) is EagerTensor:
+    if type(x) is EagerTensor and type(y) is EagerTensor or promotes(x) and promotes(y):
         if x.dtype is y.dtype:
             return x, y
         found = result_type(x, y)
         return as_dtype_of(x, found), as_dtype_of(y, found)
-    if type(x) is EagerTensor:
+    if promotes(x):
         return _beside(x, y)
-    if type(y) is EagerTensor:
+    if promotes(y):
         return _beside(y, x)[::-1]
     return x, y
 
@@ -96,12 +125,17 @@ def _beside(x: EagerTensor, other: Any) -> tuple[Any, Any]:
         if isinstance(other, np.generic):
             return _beside(x, other.item())
         if isinstance(other, np.ndarray):
-            return pair(x, EagerTensor(other, _known(other)))
+            return pair(x, EagerTensor(other if _at_once(x) else other.copy(), _known(other)))
         return x, other
     own = _RANKS.get(x.dtype.kind, -1)
     if rank <= own:
         return x, int(other) if rank == 0 and own else other
-    return as_dtype_of(x, _DEFAULTS[rank]), other
+    return as_dtype_of(x, default_of(rank)), other
+
+
+def _at_once(x: Any) -> bool:
+    """Whether nothing remembers the operands: what a gradient or a trace keeps must not change with the array."""
+    return type(x) is EagerTensor and not x.track and trace_here() is None
 
 
 def _known(array: np.ndarray[Any, Any]) -> DType:

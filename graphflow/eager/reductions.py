@@ -1,23 +1,38 @@
-"""Sums, means, extremes, orders and products of tensors, in PyTorch's spelling.
+"""Sums, means, extremes and orders of tensors, in PyTorch's spelling.
 
-Policy: `dim` and `keepdim`, integers are summed as int64, variances divide by n - 1, and `max(dim)` returns values and
-indices; the work is done by the library's own ops.
+Policy: `dim` and `keepdim`, integers are summed as int64, variances divide by n - 1, `max(dim)` returns values and
+indices, nothing has no extreme, and lengths and deviations of 0 have the derivative 0; the work is done by the
+library's own ops.
 
 State: none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math as scalar
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from graphflow import dtypes
-from graphflow.eager import pointwise
+from graphflow.eager import matrices, pointwise
+from graphflow.eager.conventions import LENGTHS, by_rules, differentiated
 from graphflow.eager.mode import placed
-from graphflow.eager.promotion import countable, pair
-from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
-from graphflow.ops import arithmetic, arrange, array, blocks, casts, contraction, linalg, ordering, reduce, scans
+from graphflow.eager.promotion import countable, inexact, truth
+from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, shown
+from graphflow.ops import (
+    arithmetic,
+    arrange,
+    array,
+    casts,
+    compare,
+    index,
+    linalg,
+    math,
+    ordering,
+    reduce,
+    scans,
+)
+from graphflow.tensor import Tensor
 
 
 class Found(NamedTuple):
@@ -91,48 +106,57 @@ def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = Fals
     if isinstance(dim, bool):  # x.var(False), as PyTorch reads it
         dim, unbiased = None, dim
     less = (1 if unbiased else 0) if correction is None else correction
+    if not isinstance(less, (int, float)):
+        raise DTypeError("correction is a number", got=shown(less), hint="correction=1")
     axes = axes_of(input, dim)
     found = reduce.reduce_variance(input, axes, keepdim)
     count = _count(input, axes)
     if less == 0:
         return found
-    return arithmetic.multiply(found, count / (count - less) if count > less else float("nan"))
+    return arithmetic.multiply(found, count / (count - less) if count > less else float("inf"))
+
+
+_root = by_rules(math.sqrt, LENGTHS)
 
 
 @placed
 def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:
     """The square root of the variance."""
-    return pointwise.FUNCTIONS["sqrt"](var(input, dim, unbiased, keepdim, correction=correction))
+    return _root(var(input, dim, unbiased, keepdim, correction=correction))
 
 
 @placed
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     """log(sum(exp(input))) over dimensions, without overflow."""
-    return reduce.reduce_logsumexp(input, axes_of(input, dim), keepdim)
+    return reduce.reduce_logsumexp(inexact(input), axes_of(input, dim), keepdim)
 
 
 @placed
 def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
     """The p-norm over dimensions, or of all elements."""
-    order = "euclidean" if p in (2, 2.0, "fro", None) else p
     axes = axes_of(input, dim)
-    return linalg.norm(input, order, [axes] if isinstance(axes, int) else axes, keepdim)
-
-
-def _truth(x: Any) -> Any:
-    return x if x.dtype.is_bool else casts.cast(x, dtypes.bool_)
+    if p == 0:
+        return casts.cast(reduce.count_nonzero(input, axes, keepdim), input.dtype.real_dtype)
+    if p == -scalar.inf:
+        return reduce.reduce_min(arithmetic.abs(input), axes, keepdim)
+    order = "euclidean" if p in (2, 2.0, "fro", None) else p
+    with differentiated(LENGTHS):
+        if isinstance(p, (int, float)) and p < 0:
+            powers = reduce.reduce_sum(math.pow(arithmetic.abs(input), float(p)), axes, keepdim)
+            return math.pow(powers, 1.0 / p)
+        return linalg.norm(input, order, [axes] if isinstance(axes, int) else axes, keepdim)
 
 
 @placed
 def any_(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether an element over the dimensions is true."""
-    return reduce.reduce_any(_truth(input), axes_of(input, dim), keepdim)
+    return reduce.reduce_any(truth(input), axes_of(input, dim), keepdim)
 
 
 @placed
 def all_(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether all elements over the dimensions are true."""
-    return reduce.reduce_all(_truth(input), axes_of(input, dim), keepdim)
+    return reduce.reduce_all(truth(input), axes_of(input, dim), keepdim)
 
 
 # -- extremes --------------------------------------------------------------------------------------------------------
@@ -161,11 +185,24 @@ def argmin(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return _place(reduce.argmin, input, dim, keepdim)
 
 
+def _over(op: Callable[..., Any], input: Any, axes: Any, keepdim: bool = False) -> Any:
+    """The extreme over dimensions, of bools as well; of nothing there is none."""
+    if input.dims is not None and 0 in input.dims and _count(input, axes) == 0:
+        raise ShapeError(
+            "nothing has no largest or smallest element",
+            got=f"shape {list(input.dims)}",
+            hint="x.numel() tells whether there are elements",
+        )
+    if input.dtype.is_bool:
+        return casts.cast(op(casts.cast(input, dtypes.uint8), axes, keepdim), dtypes.bool_)
+    return op(input, axes, keepdim)
+
+
 def _extreme(total: Any, place: Any, elementwise: str, input: Any, dim: Any, keepdim: bool) -> Any:
-    if isinstance(dim, EagerTensor):
+    if isinstance(dim, Tensor):
         return pointwise.FUNCTIONS[elementwise](input, dim)
     if dim is None:
-        return total(input)
+        return _over(total, input, None)
     axis = axis_of(input, dim)
     indices = _place(place, input, axis, keepdim=True)
     values = gather(input, axis, indices) if input.dims else input
@@ -175,27 +212,27 @@ def _extreme(total: Any, place: Any, elementwise: str, input: Any, dim: Any, kee
 
 
 @placed
-def max_(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max_(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element; along a dimension the values and their indices; of two tensors the larger elements."""
-    return _extreme(reduce.reduce_max, reduce.argmax, "maximum", input, dim, keepdim)
+    return _extreme(reduce.reduce_max, reduce.argmax, "maximum", input, dim if other is None else other, keepdim)
 
 
 @placed
-def min_(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min_(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element; along a dimension the values and their indices; of two tensors the smaller elements."""
-    return _extreme(reduce.reduce_min, reduce.argmin, "minimum", input, dim, keepdim)
+    return _extreme(reduce.reduce_min, reduce.argmin, "minimum", input, dim if other is None else other, keepdim)
 
 
 @placed
 def amax(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element over dimensions."""
-    return reduce.reduce_max(input, axes_of(input, dim), keepdim)
+    return _over(reduce.reduce_max, input, axes_of(input, dim), keepdim)
 
 
 @placed
 def amin(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element over dimensions."""
-    return reduce.reduce_min(input, axes_of(input, dim), keepdim)
+    return _over(reduce.reduce_min, input, axes_of(input, dim), keepdim)
 
 
 @placed
@@ -210,7 +247,13 @@ def gather(input: Any, dim: Any, index: Any) -> Any:
 @placed
 def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = True) -> Found:
     """The elements in order along a dimension, and where they were."""
-    values, indices = ordering._sort(input, axis_of(input, dim), bool(descending))
+    axis = axis_of(input, dim)
+    if not input.dims:
+        return Found(input, array.zeros([], dtypes.int64))
+    if input.dtype.is_bool:
+        values, indices = ordering._sort(casts.cast(input, dtypes.uint8), axis, bool(descending))
+        return Found(casts.cast(values, dtypes.bool_), casts.cast(indices, dtypes.int64))
+    values, indices = ordering._sort(input, axis, bool(descending))
     return Found(values, casts.cast(indices, dtypes.int64))
 
 
@@ -224,6 +267,8 @@ def argsort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = 
 def topk(input: Any, k: int, dim: Any = -1, largest: bool = True, sorted: bool = True) -> Found:
     """The k largest elements along a dimension, largest first, and where they were; or the smallest."""
     axis = axis_of(input, dim)
+    if not hasattr(k, "__index__"):
+        raise DTypeError("topk finds a whole number of elements", got=shown(k))
     if input.dims and not 0 <= k <= input.dims[axis]:
         raise OutOfRangeError("topk finds as many as there are", expected=f"at most {input.dims[axis]}", got=str(k))
     if axis == len(input.dims) - 1 and largest:
@@ -234,29 +279,56 @@ def topk(input: Any, k: int, dim: Any = -1, largest: bool = True, sorted: bool =
     return Found(values[kept], indices[kept])
 
 
+def _middle(input: Any, axis: int) -> Found:
+    """The middle element along a dimension, which is kept, and its index; NaN where there is one."""
+    size = input.dims[axis]
+    if not size:
+        raise ShapeError("nothing has no middle element", got=f"shape {list(input.dims)}")
+    values, indices = sort(input, axis)
+    at = (slice(None),) * axis + (slice((size - 1) // 2, (size + 1) // 2),)
+    values, indices = values[at], indices[at]
+    if not input.dtype.is_floating:
+        return Found(values, indices)
+    missing = compare.is_nan(input)
+    any_missing = reduce.reduce_any(missing, axis, True)
+    first = _place(reduce.argmax, missing, axis, keepdim=True)
+    indices = index.where(any_missing, first, indices)
+    return Found(gather(input, axis, indices), indices)
+
+
 @placed
 def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The middle element, the lower one of two; along a dimension the values and their indices."""
     if dim is None:
         flat = array.reshape(input, [-1])
-        return ordering.sort(flat)[(flat.dims[0] - 1) // 2]
+        found = _middle(flat, 0).values
+        if not input.dtype.is_floating:
+            return array.reshape(found, [])
+        same = compare.logical_or(compare.equal(flat, found), compare.logical_and(*map(compare.is_nan, (flat, found))))
+        return reduce.reduce_max(index.where(same, flat, -scalar.inf))  # where several are it, they share the gradient
     axis = axis_of(input, dim)
-    values, indices = sort(input, axis)
-    at = (input.dims[axis] - 1) // 2
-    kept = (slice(None),) * axis + (slice(at, at + 1) if keepdim else at,)
-    return Found(values[kept], indices[kept])
+    if not input.dims:
+        return Found(input, array.zeros([], dtypes.int64))
+    values, indices = _middle(input, axis)
+    return Found(values, indices) if keepdim else Found(array.squeeze(values, [axis]), array.squeeze(indices, [axis]))
+
+
+def _along(op: Callable[..., Any], input: Any, dim: Any) -> Any:
+    """What runs along a dimension; a scalar is a vector of one element."""
+    axis = axis_of(input, dim)
+    return op(input, axis) if input.dims else array.reshape(op(array.reshape(input, [1]), axis), [])
 
 
 @placed
 def cumsum(input: Any, dim: Any, *, dtype: Any = None) -> Any:
     """The sums of the first elements along a dimension."""
-    return scans.cumsum(_in(input, dtype), axis_of(input, dim))
+    return _along(scans.cumsum, _in(input, dtype), dim)
 
 
 @placed
 def cumprod(input: Any, dim: Any, *, dtype: Any = None) -> Any:
     """The products of the first elements along a dimension."""
-    return scans.cumprod(_in(input, dtype), axis_of(input, dim))
+    return _along(scans.cumprod, _in(input, dtype), dim)
 
 
 @placed
@@ -265,93 +337,12 @@ def count_nonzero(input: Any, dim: Any = None) -> Any:
     return reduce.count_nonzero(input, axes_of(input, dim))
 
 
-# -- products of matrices --------------------------------------------------------------------------------------------
-
-
-def _same_dtype(a: Any, b: Any) -> None:
-    if a.dtype is not b.dtype:
-        raise DTypeError(
-            "matrices of different dtypes are not multiplied",
-            expected=a.dtype.name,
-            got=b.dtype.name,
-            hint=f"y.to({a.dtype.name})",
-        )
-
-
 @placed
-def matmul(input: Any, other: Any) -> Any:
-    """The matrix product; vectors count as a row on the left and as a column on the right; batches broadcast."""
-    a, b = (input, other) if isinstance(input, EagerTensor) and isinstance(other, EagerTensor) else pair(input, other)
-    ranks = len(a.dims), len(b.dims)
-    if 0 in ranks:
-        raise ShapeError("a scalar is no matrix", got=f"shapes {list(a.dims)} and {list(b.dims)}", hint="x * y")
-    _same_dtype(a, b)
-    if ranks[0] > 1 and ranks[1] > 1:
-        return linalg.matmul(a, b)
-    row = array.expand_dims(a, 0) if ranks[0] == 1 else a
-    column = array.expand_dims(b, 1) if ranks[1] == 1 else b
-    found = linalg.matmul(row, column)
-    return array.squeeze(found, [axis for axis, rank in ((-2, ranks[0]), (-1, ranks[1])) if rank == 1])
-
-
-def _product(ranks: tuple[int, int], name: str) -> Callable[..., Any]:
-    def function(input: Any, mat2: Any) -> Any:
-        if (len(input.dims), len(mat2.dims)) != ranks:
-            raise ShapeError(
-                f"{name} multiplies tensors of ranks {ranks[0]} and {ranks[1]}",
-                got=f"shapes {list(input.dims)} and {list(mat2.dims)}",
-                hint="torch.matmul takes vectors, matrices and batches",
-            )
-        return matmul(input, mat2)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The product of tensors of ranks {ranks[0]} and {ranks[1]}."
-    return placed(function)
-
-
-@placed
-def outer(input: Any, vec2: Any) -> Any:
-    """Each element of one vector times each of the other."""
-    return arithmetic.multiply(*pair(array.expand_dims(input, 1), array.expand_dims(vec2, 0)))
-
-
-@placed
-def einsum(equation: str, *operands: Any) -> Any:
-    """Products and sums that are written as letters, such as "ij,jk->ik"."""
-    several: Sequence[Any] = operands
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        several = operands[0]
-    if not isinstance(equation, str):
-        raise InvalidArgumentError(
-            "einsum begins with its equation", got=shown(equation), hint='torch.einsum("ij,jk->ik", a, b)'
-        )
-    return contraction.einsum(equation.replace(" ", ""), *several)
-
-
-@placed
-def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
-    """The sum of products along the last dimensions of one and the first of the other, or along those named."""
-    return contraction.tensordot(a, b, dims)
-
-
-@placed
-def diagonal_of(input: Any, diagonal: int = 0) -> Any:
-    """A matrix with the vector on its diagonal, or the diagonal of a matrix."""
-    if diagonal:
-        raise InvalidArgumentError("diag knows the main diagonal only", got=str(diagonal))
-    return blocks.diag(input) if len(input.dims) == 1 else blocks.matrix_diag_part(input)
-
-
-@placed
-def trace(input: Any) -> Any:
-    """The sum of the diagonal of a matrix."""
-    return linalg.trace(input)
-
-
-@placed
-def flip(input: Any, *dims: Any) -> Any:
+def flip(input: Any, *axes: Any, dims: Any = ()) -> Any:
     """The elements in reverse along dimensions."""
-    several = dims[0] if len(dims) == 1 and isinstance(dims[0], (list, tuple)) else dims
+    several = axes or (dims if isinstance(dims, (list, tuple)) else (dims,))
+    if len(several) == 1 and isinstance(several[0], (list, tuple)):
+        several = several[0]
     return arrange.reverse(input, [axis_of(input, d) for d in several])
 
 
@@ -359,8 +350,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     "sum": sum_, "mean": mean, "prod": prod, "var": var, "std": std, "logsumexp": logsumexp, "norm": norm, "any": any_,
     "all": all_, "argmax": argmax, "argmin": argmin, "max": max_, "min": min_, "amax": amax, "amin": amin,
     "gather": gather, "sort": sort, "argsort": argsort, "topk": topk, "median": median, "cumsum": cumsum,
-    "cumprod": cumprod, "count_nonzero": count_nonzero, "matmul": matmul, "mm": _product((2, 2), "mm"),
-    "bmm": _product((3, 3), "bmm"), "mv": _product((2, 1), "mv"), "dot": _product((1, 1), "dot"), "outer": outer,
-    "diag": diagonal_of, "trace": trace, "flip": flip,
+    "cumprod": cumprod, "count_nonzero": count_nonzero, "flip": flip, **matrices.METHODS,
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable[..., Any]] = {**METHODS, "einsum": einsum, "tensordot": tensordot}
+FUNCTIONS: dict[str, Callable[..., Any]] = {**METHODS, **matrices.FUNCTIONS}

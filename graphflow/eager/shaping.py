@@ -12,14 +12,18 @@ import math as scalar
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphflow import dtypes
 from graphflow.eager import pointwise
 from graphflow.eager.mode import placed
-from graphflow.eager.promotion import as_dtype_of, common_dtype
+from graphflow.eager.preferences import preferred
+from graphflow.eager.promotion import as_dtype_of, common_dtype, promotes
 from graphflow.eager.reductions import axis_of
 from graphflow.eager.tensor import EagerTensor, Size
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
-from graphflow.ops import arrange, array, blocks, casts, index
+from graphflow.ops import arrange, array, blocks, casts, core, index
+from graphflow.tensor import Tensor
 
 
 def sizes_of(sizes: Sequence[Any]) -> list[int]:
@@ -39,6 +43,8 @@ def reshape(input: Any, *shape: Any) -> Any:
     sizes = sizes_of(shape)
     if dims := input.dims:
         _check_count(dims, sizes)
+    elif type(input) is EagerTensor:
+        input.shareable()
     return array.reshape(input, sizes)
 
 
@@ -80,6 +86,8 @@ def unsqueeze(input: Any, dim: int) -> Any:
     rank = len(input.dims)
     if not -rank - 1 <= dim <= rank:
         raise OutOfRangeError("no place for a dimension", expected=f"{-rank - 1} to {rank}", got=str(dim))
+    if not rank and type(input) is EagerTensor:
+        input.shareable()
     return array.expand_dims(input, dim)
 
 
@@ -139,11 +147,11 @@ def repeat(input: Any, *repeats: Any) -> Any:
 
 
 def _of_one_dtype(tensors: Any, what: str) -> list[Any]:
-    if isinstance(tensors, EagerTensor) or not isinstance(tensors, (list, tuple)):
+    if isinstance(tensors, Tensor) or not isinstance(tensors, (list, tuple)):
         raise DTypeError(f"{what} takes a list of tensors", got=shown(tensors), hint=f"torch.{what}([x, y])")
     if not tensors:
         raise InvalidArgumentError(f"{what} takes at least one tensor", hint=f"torch.{what}([x])")
-    if all(isinstance(x, EagerTensor) for x in tensors):
+    if all(map(promotes, tensors)):
         wanted = tensors[0].dtype
         for x in tensors[1:]:
             wanted = common_dtype(wanted, x.dtype)
@@ -155,6 +163,8 @@ def _of_one_dtype(tensors: Any, what: str) -> list[Any]:
 def cat(tensors: Any, dim: int = 0) -> Any:
     """Tensors one after the other along a dimension."""
     parts = _of_one_dtype(tensors, "cat")
+    if any(x.dims == (0,) for x in parts):  # such as an empty list begins with; it goes with any shape
+        parts = [x for x in parts if x.dims != (0,)] or parts
     return array.concat(parts, axis_of(parts[0], dim))
 
 
@@ -168,6 +178,8 @@ def stack(tensors: Any, dim: int = 0) -> Any:
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Pieces of that size along a dimension (the last may be smaller), or of those sizes."""
     axis = axis_of(tensor, dim)
+    if not tensor.dims:
+        raise ShapeError("a scalar cannot be split", got="shape []", hint="x[None] has a dimension")
     size, total = split_size_or_sections, tensor.dims[axis]
     if isinstance(size, int):
         if size <= 0:
@@ -207,18 +219,21 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
 @placed
 def tril(input: Any, diagonal: int = 0) -> Any:
     """Zeros above a diagonal."""
-    return pointwise.where(_below(input, diagonal), input, 0)
+    return index.where(_below(input, diagonal), input, array.zeros_like(input))
 
 
 @placed
 def triu(input: Any, diagonal: int = 0) -> Any:
     """Zeros below a diagonal."""
-    return pointwise.where(_below(input, diagonal - 1), 0, input)
+    return index.where(_below(input, diagonal - 1), array.zeros_like(input), input)
 
 
 def _below(x: Any, diagonal: int) -> Any:
+    if len(x.dims) < 2:
+        raise ShapeError("only matrices have triangles", got=f"shape {list(x.dims)}", hint="torch.diag(x)")
     rows, columns = array.range_(x.dims[-2]), array.range_(x.dims[-1])
-    return array.expand_dims(rows, 1) >= array.expand_dims(columns, 0) - diagonal
+    held = array.expand_dims(rows, 1) >= array.expand_dims(columns, 0) - diagonal
+    return held if len(x.dims) == 2 else array.broadcast_to(held, array.shape(x))
 
 
 @placed
@@ -253,14 +268,14 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
 @placed
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """For each number a vector with 1 at its place."""
-    count = num_classes if num_classes != -1 else int(tensor.value.max()) + 1
+    count = num_classes if num_classes != -1 else int(tensor._array().max()) + 1
     return index.one_hot(tensor, count, dtype=dtypes.int64)
 
 
 @placed
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """Ones on the diagonal of a matrix of zeros."""
-    made: Any = blocks.eye(n, m, dtype=dtypes.float32 if dtype is None else dtype)
+    made: Any = blocks.eye(n, m, dtype=preferred.floats if dtype is None else dtype)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -268,6 +283,8 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     """The coordinates of a grid, one tensor for each dimension."""
     several = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    if any(len(x.dims) > 1 for x in several):
+        raise ShapeError("meshgrid takes vectors", got=str([list(x.dims) for x in several]))
     return tuple(arrange.meshgrid(*several, indexing=indexing))
 
 
@@ -281,17 +298,39 @@ def numel(input: Any) -> int:
     return scalar.prod(input.dims)
 
 
+@placed
 def contiguous(input: Any) -> Any:
-    """The tensor; nothing here needs another layout."""
+    """The tensor, or a copy of it whose elements lie one after the other."""
+    if type(input) is EagerTensor and type(input.value) is np.ndarray and not input.value.flags.c_contiguous:
+        found: Any = core.identity(input)
+        found.owns(np.ascontiguousarray(input.value))
+        return found
     return input
 
 
 @placed
 def view(input: Any, *shape: Any) -> Any:
-    """The elements in another shape, or read as another dtype of the same width."""
+    """The elements in another shape, or read as another dtype of the same width; always the same memory."""
     if len(shape) == 1 and isinstance(shape[0], dtypes.DType):
         return casts.bitcast(input, shape[0])
+    if type(input) is EagerTensor and type(input.value) is np.ndarray and not input.value.flags.c_contiguous:
+        return _viewed(input, shape)
     return reshape(input, *shape)
+
+
+def _viewed(x: EagerTensor, shape: Sequence[Any]) -> Any:
+    """A view of memory with gaps, or in another order: there is one, or none."""
+    if x.memory is None:  # nobody shares this memory, which is as some kernel made it
+        x.value = np.ascontiguousarray(x.value)
+    found = reshape(x, *shape)
+    if found is not x and x.memory is not None and found.memory is not x.memory and x.shape.numel():
+        raise ShapeError(
+            "view() shows the same memory, and in this order of the elements it cannot",
+            expected="elements one after the other",
+            got=f"shape {list(x.dims)}, as a transpose or a slice left it",
+            hint="x.reshape(...) copies where it must; x.contiguous().view(...)",
+        )
+    return found
 
 
 @placed

@@ -14,9 +14,11 @@ from typing import Any
 
 from graphflow.eager.engine import EAGER
 from graphflow.eager.nn import functional
-from graphflow.eager.nn.module import Module, forget_gradients
+from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import Parameter
-from graphflow.eager.tape import differentiate, enable_grad
+from graphflow.eager.recording import enable_grad
+from graphflow.eager.storage import forget_gradients
+from graphflow.eager.tape import differentiate
 from graphflow.eager.tensor import REQUIRED, EagerTensor
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.ops import array, core, math, reduce

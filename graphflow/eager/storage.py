@@ -8,12 +8,14 @@ State: none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from graphflow.dtypes import DType
-from graphflow.eager.tensor import EagerTensor
+from graphflow.eager.engine import here
+from graphflow.eager.tensor import DEVICES, EagerTensor
 from graphflow.errors import DTypeError, FailedPreconditionError, ShapeError
 
 
@@ -34,6 +36,16 @@ def changing(x: EagerTensor) -> np.ndarray[Any, Any]:
     return value
 
 
+def accumulate(total: EagerTensor, more: EagerTensor) -> None:
+    """Add to a tensor where it lies; whoever holds it sees the sum."""
+    a, b = total.value, more.value
+    if type(a) is np.ndarray and type(b) in (np.ndarray, a.dtype.type) and a.flags.writeable:
+        here.context.run(np.add, a, b, a)  # without NumPy's warnings
+    else:
+        total.value = (EagerTensor(a, total.dtype) + EagerTensor(b, more.dtype)).value
+    total.touched()[0] += 1
+
+
 def plain_array(x: Any) -> np.ndarray[Any, Any]:
     """The values of an eager tensor, of anything that has `numpy()`, or of what NumPy takes for an array."""
     if isinstance(x, EagerTensor):
@@ -52,15 +64,36 @@ def check_writable(x: EagerTensor, array: np.ndarray[Any, Any], what: str) -> No
 
 
 def overwrite(x: EagerTensor, values: Any, what: str = "the value") -> None:
-    """Replace the values of a tensor, in place."""
+    """Replace the values of a tensor: in place on the CPU; on another device it gets new memory there."""
     array = plain_array(values)
     check_writable(x, array, what)
-    np.copyto(changing(x), array, casting="same_kind")
+    if type(x.value) in DEVICES:
+        relocate(x, x.device, array.astype(x.dtype.np, copy=True))
+    else:
+        np.copyto(changing(x), array, casting="same_kind")
+
+
+def relocate(x: EagerTensor, device: str, values: np.ndarray[Any, Any] | None = None) -> None:
+    """Give a tensor memory on a device; it stays the object that it is.  Scalars remain on the CPU, which all read."""
+    array = plain_array(x) if values is None else values
+    x.value = x.graph.put(EagerTensor(array, x.dtype), device if x.dims else "cpu").value
+    x.memory = [x.touched()[0] + 1]
 
 
 def convert(x: EagerTensor, dtype: DType) -> None:
     """Give a tensor another dtype; it stays the object that it is, and its memory becomes another."""
     if x.dtype is not dtype:
-        x.value = plain_array(x).astype(dtype.np)
-        x.dtype = dtype
-        x.memory = [x.touched()[0] + 1]
+        device, x.value, x.dtype = x.device, plain_array(x).astype(dtype.np), dtype
+        relocate(x, device)
+
+
+def forget_gradients(parameters: Iterable[EagerTensor], set_to_none: bool = True) -> None:
+    """Gradients become None, or zeros where they lie."""
+    for p in parameters:
+        g = p.grad
+        if g is None or set_to_none:
+            p.grad = None
+        elif g.origin is not None:  # what was computed is left alone
+            p.grad = EagerTensor(np.zeros(g.dims, g.dtype.np), g.dtype)
+        else:
+            overwrite(g, np.zeros(g.dims, g.dtype.np))

@@ -1,8 +1,9 @@
 """`Symbol`: a tensor of a trace, which has PyTorch's methods, so that one Python function serves both modes.
 
-Policy: the methods are those of eager tensors, taken over from their tables where they need no value; what needs one,
-or changes a tensor in place, is refused with what there is instead.  `==` is elementwise while the trace is made, and
-Python's own afterwards, when compilers and sessions ask whether two tensors are the same.
+Policy: the methods are those of eager tensors, taken over from their tables: they are functions that serve graphs as
+well.  What needs a value, or what only the caller's tensors have, is refused with what there is instead.  `==` is
+elementwise while the trace is made, and Python's own afterwards, when compilers and sessions ask whether two tensors
+are the same.
 
 State: none; fills the class on import.
 """
@@ -10,28 +11,46 @@ State: none; fills the class on import.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from graphflow import dtypes
 from graphflow.defaults import stacks
-from graphflow.eager import inplace, methods, pointwise, promotion, reductions, shaping
-from graphflow.eager.methods import METHODS
+from graphflow.dtypes import DType
+from graphflow.eager import creation, devices, methods, pointwise, promotion, shaping
+from graphflow.eager.indexing import getitem
+from graphflow.eager.methods import METHODS, PROPERTIES
 from graphflow.eager.tensor import Size
+from graphflow.eager.traced import CUT, trace_here
 from graphflow.errors import SymbolicUseError
-from graphflow.ops import casts, core
+from graphflow.operators import _UFUNCS, Operators
+from graphflow.ops import array, core, slicing
+from graphflow.ops.state import outermost
 from graphflow.spec import is_concrete
 from graphflow.tensor import Tensor
 
 CASTS = {name: METHODS[name] for name in ("float", "double", "half", "long", "int", "short", "bool")}
 SHARED = ("size", "dim", "ndimension", "nelement", "is_floating_point", "astype", "where", "ravel", "view_as")
 _COMPARABLE = (*methods.COMPARABLE, Tensor)
-_WITHOUT_VALUE = {
-    "numpy": "return it: what a traced function returns has a value",
-    "item": "return it: what a traced function returns has a value",
-    "tolist": "return it: what a traced function returns has a value",
-    "backward": "return the loss, and call backward() on what the traced function returns",
+_RETURN_IT = "return it: what a traced function returns has a value"
+_OF_THE_CALLER = "ask the tensor that is passed in, outside; a traced function serves tensors of both kinds"
+# What a tensor without a value, or one that is nobody's leaf, is not asked for; with what there is instead.
+_REFUSED = {
+    "numpy": _RETURN_IT, "item": _RETURN_IT, "tolist": _RETURN_IT, "eval": _RETURN_IT, "_array": _RETURN_IT,
+    "data_ptr": _RETURN_IT, "__dlpack__": _RETURN_IT, "__dlpack_device__": _RETURN_IT,
+    "backward": "return the loss, and call backward() on what the traced function returns; "
+    "function(trains=True) with an optimizer of graphflow.train does a whole step inside",
     "requires_grad_": "say that before the call, of the tensor that is passed in",
-}
+    "retain_grad": "return it, and ask what the traced function returns",
+    "register_hook": "return it, and ask what the traced function returns",
+    "detach_": "x = x.detach()",
+}  # fmt: skip
+_REFUSED_PROPERTIES = {
+    "grad": _OF_THE_CALLER, "grad_fn": _OF_THE_CALLER, "is_leaf": _OF_THE_CALLER, "origin": _OF_THE_CALLER,
+}  # fmt: skip
+# Python's own questions, to which `Operators` and `Tensor` have the answers of graphs.
+_OF_GRAPHS = frozenset({
+    "__repr__", "__str__", "__format__", "__bool__", "__contains__", "__deepcopy__", "__array__", "__hash__",
+    "__array_ufunc__", "__eq__", "__ne__",
+})  # fmt: skip
 
 
 class Symbol(Tensor):
@@ -44,26 +63,89 @@ class Symbol(Tensor):
         """A tuple where it is known, which it is unless the input signature leaves it open."""
         return Size(self.dims) if is_concrete(self.dims) else super().shape
 
-    def to(self, *where: Any, dtype: Any = None, device: Any = None, **options: Any) -> Any:
-        """The tensor in another dtype; where it is computed is the session's business."""
-        for item in where:
-            dtype = getattr(item, "dtype", dtype) if isinstance(item, Tensor) else dtype
-            dtype = item if hasattr(item, "is_floating") else dtype
-        return self if dtype is None else casts.cast(self, dtype)
+    @property
+    def device(self) -> Any:
+        """Where the trace is computed."""
+        return devices.device(getattr(outermost(self.graph), "place", None) or self.op.device or "cpu")
+
+    @property
+    def requires_grad(self) -> bool:
+        """False where no gradient comes through; otherwise that is for the caller to say."""
+        if not (self.dtype.is_floating or self.dtype.is_complex) or self.op.gradient_type in (CUT, "StopGradient"):
+            return False
+        _refuse(self, "requires_grad", _OF_THE_CALLER)
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        _refuse(self, "requires_grad", _REFUSED["requires_grad_"])
+
+    @property
+    def data(self) -> Any:
+        """The same value, cut off from gradients."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other: Any) -> None:
+        _refuse(self, "data", "x = other")
 
     def detach(self) -> Any:
         """The same value, cut off from gradients."""
         return core.stop_gradient(self)
 
-    def clone(self) -> Any:
-        """The same value: in a graph nothing changes in place."""
-        return core.identity(self)
+    def size(self, dim: int | None = None) -> Any:
+        """All sizes, or one of them; a tensor where the input signature leaves it open."""
+        if is_concrete(self.dims):
+            return shaping.size(self, dim)
+        sizes = tuple([array.shape(self)[i] if d is None else d for i, d in enumerate(self.dims or ())])
+        return sizes if dim is None else sizes[dim]
 
-    def contiguous(self) -> Any:
-        """Itself."""
-        return self
+    def reshape(self, *shape: Any) -> Any:
+        """The elements in another shape, of which one size may be -1 or a tensor."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        if is_concrete(self.dims) and not any(isinstance(s, Tensor) for s in sizes):
+            return shaping.reshape(self, *sizes)
+        return array.reshape(self, list(sizes))
 
-    cpu = contiguous
+    def view(self, *shape: Any) -> Any:
+        """The elements in another shape, or read as another dtype of the same width."""
+        return shaping.view(self, *shape) if shape and isinstance(shape[0], DType) else self.reshape(*shape)
+
+    def __len__(self) -> int:
+        if not is_concrete(self.dims):
+            return Operators.__len__(self)
+        return methods.check_len(self)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: Any) -> Any:
+        return getitem(self, key) if is_concrete(self.dims) else slicing.getitem(self, key)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        short = _UFUNCS.get(ufunc.__name__)
+        if short is None or method != "__call__" or options:
+            return super().__array_ufunc__(ufunc, method, *inputs, **options)
+        return METHODS[f"__{short}__"](creation.as_tensor(inputs[0]), inputs[1])
+
+    __hash__ = object.__hash__
+
+
+def _refuse(x: Tensor, what: str, hint: str) -> NoReturn:
+    raise SymbolicUseError(f"{what} in a traced function: the tensor has no value yet", op=x.op, hint=hint)
+
+
+def _refused(name: str, hint: str) -> Callable[..., Any]:
+    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+        _refuse(self, "a value is asked for" if name == "_array" else f"{name}()", hint)
+
+    return method
+
+
+def _refused_property(name: str, hint: str) -> property:
+    def ask(self: Any) -> Any:
+        _refuse(self, name, hint)
+
+    def say(self: Any, value: Any) -> None:
+        _refuse(self, name, hint)
+
+    return property(ask, say)
 
 
 def _elementwise(name: str) -> Callable[..., Any]:
@@ -73,58 +155,42 @@ def _elementwise(name: str) -> Callable[..., Any]:
         graphs = stacks.graphs
         if not graphs or graphs[-1].computes or not isinstance(other, _COMPARABLE):
             return NotImplemented
-        return function(*_met(self, other))
+        return function(self, other)
 
     return method
 
 
-def _met(x: Any, other: Any) -> tuple[Any, Any]:
-    """Both operands in the dtype in which PyTorch has them meet."""
-    y: Any = other
-    if isinstance(other, Tensor):
-        found = promotion.result_type(x, y)
-        return promotion.as_dtype_of(x, found), promotion.as_dtype_of(y, found)
-    return promotion._beside(x, y)
+def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A change in place: of the graph's own tensors while it is being built."""
+    plain = None if not name.startswith("__i") else METHODS[f"__{name[3:]}"]
 
-
-def _operator(name: str, reflected: bool) -> Callable[..., Any]:
-    function = methods.function_of(name)
-
-    def method(self: Any, other: Any) -> Any:
-        x, y = (self, other) if name == "matmul" else _met(self, other)
-        if name == "div" and x.dtype.is_integer:
-            x, y = casts.cast(x, dtypes.float32), casts.cast(y, dtypes.float32)
-        return function(y, x) if reflected else function(x, y)
-
-    return method
-
-
-def _refused(name: str, hint: str) -> Callable[..., Any]:
     def method(self: Any, *arguments: Any, **named: Any) -> Any:
-        raise SymbolicUseError(f"{name}() in a traced function: the tensor has no value yet", op=self.op, hint=hint)
+        graph, graphs = trace_here(), stacks.graphs
+        if plain is not None and (graph is None or graphs[-1] is not graph):
+            return plain(self, *arguments)  # in a branch or loop body names are bound anew
+        if graph is None:
+            _refuse(self, f"{name}()", "a tensor of a trace is not used outside of it; return it")
+        return function(self, *arguments, **named)
 
     return method
 
 
 def _attach() -> None:
-    tables: dict[str, Any] = {**pointwise.FUNCTIONS, **reductions.METHODS, **shaping.METHODS, **CASTS}
-    tables |= {name: METHODS[name] for name in SHARED}
+    own = {*Symbol.__dict__, *_OF_GRAPHS, *_REFUSED, *_REFUSED_PROPERTIES}
+    tables: dict[str, Any] = {**METHODS, **PROPERTIES}
     for name, method in tables.items():
-        if name not in Symbol.__dict__:
-            setattr(Symbol, name, method)
-    for name in inplace.METHODS:
-        if not name.startswith("__"):
-            setattr(Symbol, name, _refused(name, f"nothing changes in place in a graph: x = x.{name.rstrip('_')}(...)"))
-    for name, hint in _WITHOUT_VALUE.items():
+        if name in own:
+            continue
+        changes = name == "__setitem__" or name.startswith("__i") or name.endswith("_") and not name.startswith("__")
+        changes = changes and name != "__invert__"
+        setattr(Symbol, name, _in_place(name, method) if changes else method)
+    for name, hint in _REFUSED.items():
         setattr(Symbol, name, _refused(name, hint))
-    for short, name in {**methods.OPERATORS, "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}.items():
-        setattr(Symbol, f"__{short}__", _operator(name, False))
-        if short in methods.OPERATORS:
-            setattr(Symbol, f"__r{short}__", _operator(name, True))
+    for name, hint in _REFUSED_PROPERTIES.items():
+        setattr(Symbol, name, _refused_property(name, hint))
     for name, function in (("__eq__", "eq"), ("__ne__", "ne")):
         setattr(Symbol, name, _elementwise(function))
-    Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
-    Symbol.T = property(shaping.swap_all)  # type: ignore[attr-defined]
 
 
 _attach()
+promotion.let_promote(Symbol)

@@ -1,8 +1,8 @@
-"""Gradients of what was computed at once: `GradientTape`, and `backward` in PyTorch's manner.
+"""Gradients of what was computed at once: `backward` in PyTorch's manner, and the walk that `GradientTape` shares.
 
 Policy: the walk is that of `tf.gradients`, over records instead of operations, so each derivative is written once.
-`backward` adds to `.grad` of the leaves and frees the records it passed, unless they are to be retained; a tape
-answers once, unless it is persistent.  Gradients are themselves recorded only where someone will differentiate them.
+`backward` adds to `.grad` of the leaves, where that lies, and frees the records it passed, unless they are to be
+retained.  Gradients are themselves recorded only where someone will differentiate them.
 A value that was changed in place after it was recorded is refused if a derivative reads it, and only then.
 
 State: which tensors keep their gradient though they are no leaves; whether ops are recorded is the engine's.
@@ -10,23 +10,23 @@ State: which tensors keep their gradient though they are no leaves; whether ops 
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphflow.collector import CollectorPaused
+from graphflow.eager import anomaly, hooks
 from graphflow.eager.engine import EAGER, here
-from graphflow.eager.inplace import Replacement, changed_outputs, settle
-from graphflow.eager.tensor import REQUIRED, TAPED, UNTRACKED, EagerTensor, Record
+from graphflow.eager.history import changed_outputs, is_changed, settle
+from graphflow.eager.storage import accumulate
+from graphflow.eager.tensor import REQUIRED, EagerTensor, Record
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, ShapeError, shown
 from graphflow.gradients import Walk, given_or_ones, listed
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.ops import array
+from graphflow.tensor import Tensor
 
 
 class _EagerWalk(Walk):
@@ -36,7 +36,27 @@ class _EagerWalk(Walk):
         """The contributions of one record, which must not have been freed, to its inputs."""
         if op.freed:
             raise _freed(op)
-        return super().apply(_as_recorded(op), dys, wanted)
+        found = super().apply(_as_recorded(op), dys, wanted)
+        if anomaly.wanted.on:
+            anomaly.check(op, found, self.path)
+        return found
+
+
+class _HookedWalk(_EagerWalk):
+    """The reverse walk where somebody registered a hook: what is complete goes through those of its tensor."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._done: set[int] = set()
+
+    def total(self, tensor: Any) -> Any:
+        """The sum of what was contributed to a tensor, after its hooks."""
+        found = super().total(tensor)
+        if found is not None and id(tensor) not in self._done:
+            self._done.add(id(tensor))
+            found = hooks.passed(tensor, found.to_tensor() if isinstance(found, IndexedSlices) else found)
+            self.parts[tensor] = [found]
+        return found
 
 
 def _freed(record: Record) -> FailedPreconditionError:
@@ -78,13 +98,10 @@ class _Changed(EagerTensor):
 
 def _as_recorded(record: Any) -> Any:
     """The record as its derivative sees it: inputs that were changed in place refuse to be read."""
-    stale = [
-        x.memory is not None and x.memory[0] != version
-        for x, version in zip(record.inputs, record.versions, strict=True)
-    ]
     lost = changed_outputs(record)
-    if not (lost or any(stale)):
+    if not lost and record.is_as_it_was():
         return record
+    stale = [is_changed(x, version) for x, version in zip(record.inputs, record.versions, strict=True)]
     seen = Record(EAGER, record.type, EAGER.scope, (), record.attrs, record._name, record.user_source)
     seen.gradient_type = record.gradient_type
     seen.inputs = tuple(_Changed(x, record) if s else x for x, s in zip(record.inputs, stale, strict=True))
@@ -107,15 +124,20 @@ class _Seen:
 
 
 def differentiate(
-    ys: Sequence[EagerTensor], xs: Sequence[EagerTensor], grad_ys: Any, records: bool
+    ys: Sequence[EagerTensor], xs: Sequence[EagerTensor], grad_ys: Any, records: bool, behind: Any = None
 ) -> tuple[list[Any], list[Any]]:
-    """The derivatives of the sum of `ys` by each of `xs`, None where there is no path; and the records passed."""
-    settle(ys)
+    """The derivatives of the sum of `ys` by each of `xs`, None where there is no path; and the records passed.
+
+    `behind`: the records behind ys, if they are known already.
+    """
+    if behind is None:
+        settle(ys)
+        behind = look_behind(ys)[0]
     before, here.records, tapes = here.records, records, here.tapes
     here.tapes = tapes if records else 0
     try:
         with EAGER.as_default(), CollectorPaused():
-            walk = _EagerWalk(ys, xs, set())
+            walk = (_HookedWalk if hooks.used[0] else _EagerWalk)(ys, xs, set(), behind)
             walk.seed(ys, given_or_ones(ys, grad_ys))
             walk.run()
             found = [walk.total(x) for x in xs]
@@ -137,29 +159,104 @@ def retain_grad(x: EagerTensor) -> None:
         _retained[id(x)] = x
 
 
-def leaves_of(y: EagerTensor) -> list[EagerTensor]:
-    """The leaves that y depends on and that require a gradient (and what retains its own), in the order of the walk."""
-    found: dict[int, EagerTensor] = {}
-    seen: set[int] = set()
-    stack = [y]
+def retains_grad(x: EagerTensor) -> bool:
+    """Whether `backward` sets `.grad` of it though it is no leaf."""
+    return _retained.get(id(x)) is x
+
+
+def look_behind(ys: Sequence[EagerTensor]) -> tuple[list[Record], list[EagerTensor]]:
+    """The records that ys were computed by, in their order; and what `backward` gives a gradient."""
+    leaves: dict[int, EagerTensor] = {}
+    found: dict[int, Record] = {}
+    stack = list(ys)
     while stack:
         x = stack.pop()
         record = x.origin
         if record is None:
             if x.track == REQUIRED:
-                found[id(x)] = x
-        elif record.id not in seen:
+                leaves[id(x)] = x
+        elif record.id not in found:
             if record.freed:
                 raise _freed(record)
-            seen.add(record.id)
-            stack += [i for i in record.inputs if i.track]
+            found[record.id] = record
+            for i in record.inputs:
+                if i.track:
+                    stack.append(i)
         if _retained and record is not None and _retained.get(id(x)) is x:
-            found[id(x)] = x
-    return list(found.values())
+            leaves[id(x)] = x
+    return [found[number] for number in sorted(found)], list(leaves.values())
 
 
-def backward(y: EagerTensor, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Add the derivative of y to `.grad` of every leaf that requires one."""
+def backward(
+    y: EagerTensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the derivative of y to `.grad` of every leaf that requires one, or of `inputs` alone."""
+    backward_of([y], [gradient], retain_graph, create_graph, inputs)
+
+
+def backward_of(
+    ys: Sequence[EagerTensor], given: Sequence[Any], retain_graph: bool | None, create_graph: bool, inputs: Any = None
+) -> None:
+    """Add the derivatives of several tensors to `.grad`."""
+    for y, g in zip(ys, given, strict=True):
+        _check_start(y, g)
+    settle(ys)
+    behind, leaves = look_behind(ys)
+    if inputs is not None:
+        leaves = _asked(inputs)
+    gradients, passed = differentiate(ys, leaves, given, create_graph, behind)
+    taken = {id(g.value) for g in given if isinstance(g, EagerTensor)}
+    for x, g in zip(leaves, gradients, strict=True):
+        if g is None:
+            continue
+        if x._grad is None:
+            x._grad = g if create_graph else _own(g, taken)
+        elif create_graph:
+            x._grad = x._grad + g
+        else:
+            accumulate(x._grad, g)
+        if hooks.used[0]:
+            hooks.added_to(x)
+    if not (create_graph if retain_graph is None else retain_graph):
+        free(passed)
+
+
+def jacobian_of(y: EagerTensor, xs: Sequence[EagerTensor], records: bool, strict: bool = False) -> list[Any]:
+    """The derivatives of every element of y by every element of each of xs; what is kept is not freed."""
+    rows: list[list[Any]] = [[] for _ in xs]
+    for i in range(y.shape.numel() if y.track else 0):
+        seed = np.zeros(y.dims, y.dtype.np)
+        seed.reshape(-1)[i] = 1
+        found, _ = differentiate([y], xs, [EagerTensor(seed, y.dtype)], records)
+        for row, g in zip(rows, found, strict=True):
+            row.append(g)
+    return [_stacked(row, y, x, strict) for row, x in zip(rows, xs, strict=True)]
+
+
+def _stacked(rows: Sequence[Any], y: EagerTensor, x: EagerTensor, strict: bool) -> Any:
+    dims = next((g.dims for g in rows if g is not None), None)
+    if dims is None and strict:
+        raise FailedPreconditionError("there is no path from an output to an input", got=repr(x)[:80])
+    with EAGER.as_default():
+        if dims is None:
+            return array.zeros([*y.dims, *x.dims], x.dtype) if x.dtype.kind != "resource" else None
+        blank = array.zeros(list(dims), y.dtype)
+        return array.reshape(array.stack([blank if g is None else g for g in rows], 0), [*y.dims, *dims])
+
+
+def hint_for(x: Any) -> str:
+    """What helps who gave something else than an eager tensor."""
+    return "tf.gradients, in a graph" if isinstance(x, Tensor) else "torch.tensor(values, requires_grad=True)"
+
+
+def _check_start(y: Any, gradient: Any) -> None:
+    """Raise unless `backward` can begin here."""
+    if not isinstance(y, EagerTensor):
+        raise InvalidArgumentError("backward begins at eager tensors", got=shown(y), hint=hint_for(y))
     if y.track != REQUIRED:
         raise FailedPreconditionError(
             "backward() on a tensor that no gradient can be asked of",
@@ -173,17 +270,19 @@ def backward(y: EagerTensor, gradient: Any = None, retain_graph: bool = False, c
             got=f"shape {list(y.dims)}",
             hint="loss.sum().backward(), or backward(gradient) with a gradient of that shape",
         )
-    settle([y])
-    leaves = leaves_of(y)
-    gradients, passed = differentiate([y], leaves, None if gradient is None else [gradient], create_graph)
-    taken = {id(gradient.value)} if isinstance(gradient, EagerTensor) else set()
-    for x, g in zip(leaves, gradients, strict=True):
-        if g is not None and x.grad is None:
-            x.grad = g if create_graph else _own(g, taken)
-        elif g is not None:
-            x.grad = _sum(x.grad, g, create_graph)  # type: ignore[arg-type]
-    if not (retain_graph or create_graph):
-        free(passed)
+
+
+def _asked(inputs: Any) -> list[EagerTensor]:
+    """What `backward(inputs=...)` is to add gradients to."""
+    found = listed(inputs)
+    for x in found:
+        if not isinstance(x, EagerTensor) or x.track != REQUIRED:
+            raise InvalidArgumentError(
+                "inputs are tensors that require gradients", got=shown(x), hint="x.requires_grad_(), before it is used"
+            )
+    if not found:
+        raise InvalidArgumentError("inputs are not empty", hint="leave them out for all leaves")
+    return found
 
 
 def _own(g: EagerTensor, taken: set[int]) -> EagerTensor:
@@ -199,10 +298,7 @@ def free(records: Sequence[Any]) -> None:
     """Let go of what the derivatives of these records needed; they cannot be asked for again."""
     for record in records:
         if isinstance(record, Record):
-            record.freed = True
-            record.inputs, record.values = _emptied(record.inputs), [None] * len(record.values)
-            if isinstance(record, Replacement):
-                record.before = EagerTensor(None, record.before.dtype)
+            record.let_go()
 
 
 def check_not_freed(ys: Sequence[EagerTensor]) -> None:
@@ -210,138 +306,3 @@ def check_not_freed(ys: Sequence[EagerTensor]) -> None:
     for y in ys:
         if y.origin is not None and y.origin.freed:
             raise _freed(y.origin)
-
-
-def _emptied(inputs: Sequence[EagerTensor]) -> tuple[EagerTensor, ...]:
-    """Tensors that keep no memory: only their places in the graph are still asked for."""
-    return tuple([x if x.origin is None and x.track else EagerTensor(None, x.dtype) for x in inputs])
-
-
-def _sum(a: EagerTensor, b: EagerTensor, records: bool) -> Any:
-    before, here.records = here.records, records
-    try:
-        return a + b
-    finally:
-        here.records = before
-
-
-class GradientTape:
-    """Records what is computed from watched tensors inside its `with` block.
-
-    with gf.GradientTape() as tape:
-        tape.watch(x)
-        y = x * x
-    dy_dx = tape.gradient(y, x)
-    """
-
-    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
-        self._persistent = persistent
-        self._watched: dict[int, EagerTensor] = {}
-        self._used = False
-        self._open = False
-
-    def __enter__(self) -> GradientTape:
-        if self._open:
-            raise FailedPreconditionError("the tape is recording already", hint="another tape: gf.GradientTape()")
-        here.tapes += 1
-        self._open = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        here.tapes -= 1
-        self._open = False
-
-    def watch(self, tensor: Any) -> None:
-        """From now on record what is computed from these tensors."""
-        for x in listed(tensor):
-            if not isinstance(x, EagerTensor):
-                raise InvalidArgumentError(
-                    "a tape watches eager tensors", got=shown(x), hint="torch.tensor(values); in a graph, tf.gradients"
-                )
-            if not (x.dtype.is_floating or x.dtype.is_complex):
-                raise InvalidArgumentError("only floating-point tensors have gradients", got=shown(x), hint="x.float()")
-            if x.track == UNTRACKED:
-                x.track = TAPED
-            self._watched[id(x)] = x
-
-    def watched_variables(self) -> list[EagerTensor]:
-        """What was watched."""
-        return list(self._watched.values())
-
-    @contextlib.contextmanager
-    def stop_recording(self) -> Iterator[None]:
-        """What is computed inside is not recorded."""
-        with no_grad():
-            tapes, here.tapes = here.tapes, 0
-            try:
-                yield
-            finally:
-                here.tapes = tapes
-
-    def reset(self) -> None:
-        """Forget what was watched."""
-        self._watched.clear()
-        self._used = False
-
-    def gradient(
-        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
-    ) -> Any:
-        """The derivatives of the sum of `target` by `sources`, in the structure of `sources`."""
-        if self._used and not self._persistent:
-            raise FailedPreconditionError(
-                "the tape was asked already", hint="GradientTape(persistent=True) answers several times"
-            )
-        if unconnected_gradients not in ("none", "zero"):
-            raise InvalidArgumentError(
-                "no such answer for what is not connected",
-                expected='unconnected_gradients="none" or "zero"',
-                got=shown(unconnected_gradients),
-            )
-        ys, xs = listed(target), [getattr(x, "handle", x) for x in listed(sources)]
-        for x in (*ys, *xs):
-            if not isinstance(x, EagerTensor):
-                raise InvalidArgumentError("a tape knows eager tensors", got=shown(x), hint="tf.gradients, in a graph")
-        self._used = True
-        outer = here.tapes > 0  # an outer tape, or this one while it records, may be asked for second derivatives
-        found, _ = differentiate(ys, xs, None if output_gradients is None else listed(output_gradients), outer)
-        if unconnected_gradients == "zero":
-            with EAGER.as_default():
-                found = [array.zeros_like(x) if g is None else g for g, x in zip(found, xs, strict=True)]
-        return found if isinstance(sources, (list, tuple)) else found[0]
-
-
-class no_grad(contextlib.ContextDecorator):
-    """Inside, or in a function so decorated, nothing is recorded for `backward`."""
-
-    _wanted = False
-
-    def __init__(self, function: Callable[..., Any] | None = None) -> None:
-        self._before: list[bool] = []
-        self._function = function
-        if function is not None:  # @no_grad without parentheses
-            functools.update_wrapper(self, function)
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """As a decorator, or the function that was decorated."""
-        if self._function is None:
-            return super().__call__(*arguments, **named)
-        with type(self)():
-            return self._function(*arguments, **named)
-
-    def __enter__(self) -> no_grad:
-        self._before.append(here.records)
-        here.records = self._wanted
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        here.records = self._before.pop()
-
-
-class enable_grad(no_grad):
-    """Inside, ops are recorded again."""
-
-    _wanted = True

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphflow import source
+from graphflow.defaults import stacks
 from graphflow.dtypes import DType
-from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
+from graphflow.eager.traced import looked_at, no_gradients_here
+from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError, ShapeError, shown
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Scope, Tensor
 
@@ -62,10 +64,32 @@ class Size(tuple[int, ...]):
         return f"Size({list(self)})"
 
 
+class _Views(list["weakref.ref[EagerTensor]"]):
+    """The views of a tensor, which they outlive or not."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self) -> None:
+        self.limit = 32
+
+    def tidy(self) -> None:
+        """Forget those that nobody holds any longer; so seldom that a view pays next to nothing."""
+        self[:] = [found for found in self if found() is not None]
+        self.limit = 2 * len(self) + 32
+
+
 class EagerTensor(Tensor):
     """A value, where it came from, and whether gradients may be asked of it."""
 
-    __slots__ = ("grad", "is_parameter", "memory", "origin", "track", "value")
+    __slots__ = (
+        "_grad", "base", "cut", "hooks", "is_parameter", "memory", "origin", "track", "value", "views",
+    )  # fmt: skip
+
+    # These four are there only where they are needed, so that the others do not pay for them:
+    base: EagerTensor  # for a view: the tensor whose memory it shows
+    cut: int  # at which change of its memory it was detached in place
+    hooks: dict[int, Any]  # what a leaf's gradient goes through: `eager.hooks`
+    views: _Views  # those that show its memory
 
     graph: Any  # the one eager graph; the engine sets it for the class
 
@@ -75,7 +99,7 @@ class EagerTensor(Tensor):
         self.track = track
         self.origin: Record | None = None
         self.index = 0
-        self.grad: EagerTensor | None = None
+        self._grad: EagerTensor | None = None
         self.is_parameter = False  # whether a module learns it
         self.memory: list[int] | None = None  # the number of changes in place, shared by all that share the memory
 
@@ -141,6 +165,8 @@ class EagerTensor(Tensor):
         return self._array()
 
     def _array(self) -> Any:
+        if stacks.graphs:
+            looked_at(self)
         found = self.value.numpy() if hasattr(self.value, "numpy") else self.value
         if type(found) is not np.ndarray:
             return np.asarray(found, self.dtype.np)
@@ -222,15 +248,86 @@ class EagerTensor(Tensor):
         self.track = REQUIRED if wanted else UNTRACKED
 
     @property
+    def grad(self) -> EagerTensor | None:
+        """What `backward` has added up for it; None before."""
+        if stacks.graphs:
+            no_gradients_here(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, wanted: EagerTensor | None) -> None:
+        if stacks.graphs:
+            no_gradients_here(self)
+        if wanted is not None:
+            check_gradient(self, wanted)
+        self._grad = wanted
+
+    @property
     def is_leaf(self) -> bool:
-        """Whether no recorded op made it."""
-        return self.origin is None
+        """Whether it is what gradients are added up for, or takes no part in them."""
+        return self.origin is None or self.track != REQUIRED
 
     def touched(self) -> list[int]:
-        """The counter of changes of its memory."""
+        """The counter of changes of its memory; behind it, which of them left the values as they were."""
         if self.memory is None:
             self.memory = [0]
         return self.memory
+
+    def shareable(self) -> Any:
+        """The value as memory that two tensors can have: a scalar as an array."""
+        if isinstance(self.value, np.generic):
+            self.value = np.array(self.value)
+        return self.value
+
+    def owns(self, value: Any) -> None:
+        """From now on it has memory of its own, with the same values: it is a view of nothing."""
+        self.value, self.memory = value, None
+        if hasattr(self, "base"):
+            del self.base
+
+    def shown_by(self, y: EagerTensor) -> None:
+        """Tensor y is a view of this one: what is changed in place in one is changed in the other."""
+        y.memory = self.touched()
+        if y.dtype is not self.dtype:
+            return
+        is_leaf = self.track == REQUIRED and self.origin is None
+        y.base = base = self if is_leaf else getattr(self, "base", self)
+        try:
+            views = base.views
+        except AttributeError:
+            views = base.views = _Views()
+        views.append(weakref.ref(y))
+        if len(views) > views.limit:
+            views.tidy()
+
+
+def check_gradient(x: EagerTensor, gradient: Any) -> None:
+    """Raise unless this may be the gradient of x."""
+    if not isinstance(gradient, EagerTensor):
+        raise DTypeError("a gradient is a tensor or None", got=shown(gradient), hint="x.grad = torch.zeros_like(x)")
+    if gradient is x:
+        raise InvalidArgumentError("a tensor cannot be its own gradient", hint="x.grad = x.detach().clone()")
+    if gradient.dtype is not x.dtype:
+        raise DTypeError(
+            "a gradient has the dtype of its tensor",
+            expected=x.dtype.name,
+            got=gradient.dtype.name,
+            hint=f"grad.to(torch.{x.dtype.name})",
+        )
+    if gradient.dims != x.dims:
+        raise ShapeError(
+            "a gradient has the shape of its tensor",
+            expected=str(list(x.dims)),
+            got=str(list(gradient.dims)),
+            hint="x.grad = torch.zeros_like(x)",
+        )
+    if gradient.dims and gradient.device != x.device:
+        raise InvalidArgumentError(
+            "a gradient lies where its tensor does",
+            expected=x.device,
+            got=gradient.device,
+            hint="x.grad = grad.to(x.device)",
+        )
 
 
 class Leaf:
@@ -329,9 +426,34 @@ class Record:
         """The user's own line."""
         return str(self.user_source)
 
+    def let_go(self) -> None:
+        """Its derivative was asked for: let go of what that needed.  Places in the graph are still asked for."""
+        if type(self) is Record and self._is_view():
+            return  # it needs no values, and holds no memory that the view does not
+        self.freed = True
+        self.inputs = tuple([x if x.origin is None and x.track else EagerTensor(None, x.dtype) for x in self.inputs])
+        self.values = [None] * len(self.values)
+
+    def _is_view(self) -> bool:
+        """Whether what it made is in use, and shows the memory of what it was made from."""
+        memory = self.inputs[0].memory if self.inputs else None
+        made = self._outputs[0]() if memory is not None else None
+        return made is not None and made.memory is memory and hasattr(made, "base")
+
+    def is_as_it_was(self) -> bool:
+        """Whether no input was changed in place since."""
+        for x, version in zip(self.inputs, self.versions):  # noqa: B905 - one for each
+            if x.memory is not None and x.memory[0] != version:
+                return False
+        return True
+
     @property
     def outputs(self) -> tuple[EagerTensor, ...]:
         """The tensors that it made; one that nobody holds any longer comes as a new one of the same value."""
+        if len(self._outputs) == 1:  # the usual case the quick way
+            only = self._outputs[0]()
+            if only is not None:
+                return (only,)
         out = []
         for index, found in enumerate(self._outputs):
             x = found()

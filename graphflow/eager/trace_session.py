@@ -1,8 +1,8 @@
-"""What a trace is made of: a graph that takes eager tensors, a session for it, and variables that stand for tensors.
+"""What runs a trace: a session for its graph, and variables that stand for tensors.
 
-Policy: an eager tensor becomes a placeholder, fed at each call with what it holds then.  Where it must be written by
-ops (running statistics, parameters in a trace that trains) it becomes a variable, which is made equal to the tensor
-before a call, and the tensor to it afterwards, in the tensor's own memory.
+Policy: a tensor that ops write (changed in place, running statistics, parameters in a trace that trains) is a variable
+of the graph, which is made equal to the tensor before a call, and the tensor to it afterwards, in the tensor's own
+memory.  Random numbers follow the seed of eager mode.
 
 State: each session of a trace keeps which versions of the tensors its variables know.
 """
@@ -16,90 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from graphflow import dtypes
 from graphflow.backend import Run
 from graphflow.eager.adoption import STORE
 from graphflow.eager.engine import EAGER
 from graphflow.eager.storage import overwrite
-from graphflow.eager.symbols import Symbol
 from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import FailedPreconditionError
+from graphflow.eager.trace_graph import TraceGraph
 from graphflow.graph import Graph
 from graphflow.keys import GraphKeys
 from graphflow.opdef import OPS
-from graphflow.ops import core
-from graphflow.ops.state import variable_handle
 from graphflow.session import BaseSession
-from graphflow.spec import TensorSpec
 from graphflow.tensor import Operation, Tensor
 
 Caller = Callable[[Sequence[Any], Any], list[Any]]
-
-
-class TraceGraph(Graph):
-    """A graph in which eager tensors are arguments; if it trains, parameters are variables of it."""
-
-    def __init__(self, trains: bool = False) -> None:
-        super().__init__()
-        self._trains = trains
-        self.captured: dict[int, tuple[EagerTensor, Tensor]] = {}
-        self.cells: dict[str, Any] = {}  # of variables of eager mode, by the names of their handles here
-        self._versions: dict[int, int] = {}  # of captured tensors, when they were first used
-        self._handles: dict[EagerTensor, Tensor] = {}
-
-    def capture(self, tensor: Tensor) -> Tensor:
-        """The tensor, or for an eager one the placeholder that is fed with what it holds."""
-        if not isinstance(tensor, EagerTensor) or self._trains and tensor.is_parameter:
-            return super().capture(tensor)
-        if tensor.dtype is dtypes.resource:
-            return self._handle(tensor)
-        found = self.captured.get(id(tensor))
-        if found is None:
-            found = self.captured[id(tensor)] = tensor, self.argument(tensor.dtype, tensor.dims, "captured")
-            self._versions[id(tensor)] = tensor.touched()[0]
-        return found[1]
-
-    def encloses(self, other: Graph) -> bool:
-        """Variables of eager mode are used here, not read once for ever."""
-        return other.computes
-
-    def _handle(self, eager: EagerTensor) -> Tensor:
-        """The handle in this graph of a variable of eager mode, whose memory it is."""
-        found = self._handles.get(eager)
-        if found is None:
-            cell = eager.value
-            with self.as_default(), self.scoped(name="", controls=(), region=None, device=""):
-                found = variable_handle(dtype=cell.dtype, dims=cell.dims, name="variable")
-            self._handles[eager] = found
-            self.cells[found.op.name] = cell
-        return found
-
-    def add_operation(self, *arguments: Any) -> Operation:
-        """Append an op; its outputs have the methods of eager tensors."""
-        op = super().add_operation(*arguments)
-        op.outputs = tuple([Symbol(op, x.index, TensorSpec(x.dtype, x.dims, x.hint)) for x in op.outputs])
-        return op
-
-    def check_unchanged(self) -> None:
-        """Raise if a tensor was changed in place while the function was traced: that would happen once, and no more."""
-        for tensor, known in self.captured.values():
-            if tensor.touched()[0] != self._versions[id(tensor)]:
-                raise FailedPreconditionError(
-                    "a tensor is changed in place by a traced function, which its later calls would not do",
-                    op=known.op,
-                    got=repr(tensor)[:80],
-                    hint="return the new value and assign it outside; trains=True lets an optimizer update parameters",
-                )
-
-    def begin(self) -> None:
-        """Another trace begins in this graph: what was captured before may have been changed since."""
-        self._versions = {key: tensor.touched()[0] for key, (tensor, _) in self.captured.items()}
-
-    def argument(self, dtype: Any, dims: Any, name: str) -> Tensor:
-        """A new placeholder, outside of whatever scopes are open."""
-        with self.as_default(), self.scoped(name="", controls=(), region=None, device=""):
-            made: Tensor = core.placeholder(dtype, dims, name=name)
-        return made
 
 
 class TraceSession(BaseSession):
@@ -140,12 +69,15 @@ class TraceSession(BaseSession):
 
 def new_session(options: dict[str, Any], trains: bool = False) -> TraceSession:
     """A session with a graph of its own."""
-    return TraceSession(graph=TraceGraph(trains), **options)
+    graph = TraceGraph(trains)
+    graph.place = options.get("device")
+    return TraceSession(graph=graph, **options)
 
 
 def new_run() -> Run:
     """The next run, counted together with eager ops: one seed serves both."""
-    return Run(next(EAGER.session.runs), EAGER.session.entropy)
+    seed = EAGER.seed
+    return Run(next(EAGER.session.runs), EAGER.session.entropy if seed is None else seed)
 
 
 class State:

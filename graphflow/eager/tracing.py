@@ -22,12 +22,15 @@ from graphflow.backend import Run
 from graphflow.collector import CollectorPaused
 from graphflow.compile.lower import needed_ops
 from graphflow.eager.engine import EAGER, here
+from graphflow.eager.recording import enable_grad
 from graphflow.eager.tensor import REQUIRED, TAPED, EagerTensor, Record
+from graphflow.eager.trace_graph import has_gradient
 from graphflow.eager.trace_session import Caller, TraceSession, new_run
-from graphflow.errors import Error, InvalidArgumentError
+from graphflow.eager.traced import Reliance, parts_changed
+from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError
 from graphflow.gradients import gradients
 from graphflow.indexed_slices import IndexedSlices
-from graphflow.opdef import OPS, RegisterGradient, gradient_of
+from graphflow.opdef import OPS, RegisterGradient
 from graphflow.spec import TensorSpec, is_concrete
 from graphflow.tensor import Operation, Tensor
 
@@ -42,6 +45,8 @@ class Stage:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.dtypes = tuple([x.dtype for x in outputs])
         self.extra: tuple[Operation, ...] = tuple(extra)  # ops that are done for their effects
+        self.changes: frozenset[int] = frozenset()  # numbers of inputs whose memory is written
+        self.written: tuple[Tensor, ...] = ()  # what tensors from outside are changed to
         self._plain: Caller | None = None
         self._saving: _Saving | None = None
         self._derived: dict[Any, tuple[Stage, tuple[int, ...]]] = {}
@@ -66,6 +71,8 @@ class Stage:
         self, inputs: Sequence[EagerTensor], values: Sequence[Any], track: int, run: Run | None
     ) -> list[EagerTensor]:
         saving = self._saving or self._with_saved(inputs)
+        if self.changes:  # the derivative is to see what they were
+            inputs, values = self._kept(inputs, values)
         run = run or new_run()  # random numbers that a derivative draws again must be the same
         found = saving.forward(values, run)
         made = [EagerTensor(v, dtype) for v, dtype in zip(found, saving.dtypes, strict=True)]
@@ -77,6 +84,19 @@ class Stage:
         for i in saving.given:
             made[i].track = track if track == REQUIRED and here.records else TAPED
         return made[: len(self.outputs)]
+
+    def _kept(self, inputs: Sequence[EagerTensor], values: Sequence[Any]) -> tuple[list[EagerTensor], list[Any]]:
+        """The inputs with copies of those whose memory the call will write."""
+        for i in self.changes:
+            if inputs[i].track:
+                raise FailedPreconditionError(
+                    f"{self.trace.name} changes a tensor in place that gradients are asked of",
+                    got=repr(inputs[i])[:80],
+                    hint="compute a new tensor and return it",
+                )
+        found = [EagerTensor(np.array(v), x.dtype) if i in self.changes else x
+                 for i, (x, v) in enumerate(zip(inputs, values, strict=True))]  # fmt: skip
+        return found, [x.value for x in found]
 
     def _with_saved(self, inputs: Sequence[EagerTensor]) -> _Saving:
         """How to compute the outputs together with what the derivative needs of the way to them."""
@@ -94,11 +114,15 @@ class Stage:
     def _connected(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
         """Which outputs depend on these inputs by ops that have gradients."""
         reached = {self.inputs[i] for i in wanted}
-        for op in needed_ops([x.op for x in self.outputs], {}):
-            if not reached.isdisjoint(op.inputs):
-                rules = OPS[op.type].rules or ()
-                if gradient_of(op.gradient_type) is not None or any(rule is not None for rule in rules):
-                    reached.update(x for x in op.outputs if x.dtype.is_floating or x.dtype.is_complex)
+        for op in needed_ops([x.op for x in [*self.outputs, *self.written]], {}):
+            if has_gradient(op) and not reached.isdisjoint(op.inputs):
+                reached.update(x for x in op.outputs if x.dtype.is_floating or x.dtype.is_complex)
+        if not reached.isdisjoint(self.written):
+            raise FailedPreconditionError(
+                f"{self.trace.name} changes a tensor from outside in place, to a value that requires gradients",
+                op=next(x.op for x in self.written if x in reached),
+                hint="x.detach(), or torch.no_grad(), where the new value is computed",
+            )
         return tuple(i for i, x in enumerate(self.outputs) if x in reached)
 
     # -- derivatives -----------------------------------------------------------------------------------------------
@@ -112,7 +136,7 @@ class Stage:
         with self.trace.lock:
             if key not in self._derived:
                 graph = self.trace.graph
-                with graph.as_default(), CollectorPaused():
+                with graph.as_default(), CollectorPaused(), enable_grad():
                     dys = [graph.argument(self.dtypes[i], self.outputs[i].dims, "gradient") for i in given]
                     ys, xs = [self.outputs[i] for i in given], [self.inputs[i] for i in wanted]
                     found = gradients(ys, xs, dys) if ys and xs else []
@@ -231,21 +255,34 @@ class Trace:
         self.result: Any = None  # the structure that was returned; where an int stands in `places`, an output
         self._leaves: list[Any] = []
         self._places: list[int | None] = []
+        self.reliance = Reliance()
+        self._kinds: list[tuple[EagerTensor, Any, Any]] = []  # of what is captured
         self.simple = False  # one tensor is returned, and no structure
 
     def build(self, function: Callable[[Sequence[Tensor]], Any], specs: Sequence[TensorSpec]) -> Trace:
         """Trace the function of as many tensors as there are specs."""
         started = time.perf_counter()
         self.graph.begin()
-        with self.graph.as_default(), CollectorPaused():
+        with self.graph.as_default(), CollectorPaused(), enable_grad():
             self.arguments = [self.graph.argument(s.dtype, s.dims, "argument") for s in specs]
-            self.result = function(self.arguments)
+            self.result = function(list(self.arguments))
+            if not here.records:
+                raise FailedPreconditionError(
+                    f"{self.name} switches recording off and leaves it so, which its later calls would not do",
+                    hint="with torch.no_grad(): ... inside, or set_grad_enabled(False) outside",
+                )
             outputs, extra = self._outputs(self.result)
-        self.graph.check_unchanged()
+            effects, written = self.graph.finish()
+            extra += effects
         used = {op.id for op in needed_ops([*[x.op for x in outputs], *extra], {})}
         pairs = [(x, known) for x, known in self.graph.captured.values() if known.op.id in used]
         self.captured = [tensor for tensor, _ in pairs]
+        self._kinds = [(tensor, x.dtype, x.dims) for tensor, x in pairs]
         self.stage = Stage(self, [*self.arguments, *[x for _, x in pairs]], outputs, extra)
+        self.stage.written = tuple([value for _, value in written])
+        changed = {id(x) for x, _ in written}
+        self.stage.changes = frozenset([i for i, (x, _) in enumerate(pairs, len(specs)) if id(x) in changed])
+        self.reliance = self.graph.reliance
         self.session.state.look(self.graph)
         self.seconds = time.perf_counter() - started
         return self
@@ -290,11 +327,11 @@ class Trace:
         return nest.pack(self.result, leaves)
 
     def is_outdated(self) -> bool:
-        """Whether a captured tensor has become another kind of tensor, which asks for another trace."""
-        for x, known in zip(self.captured, self.stage.inputs[len(self.arguments) :], strict=True):
-            if x.dtype is not known.dtype or x.dims != known.dims:
-                return True
-        return False
+        """Whether what it was made of is no longer so, which asks for another trace."""
+        known = self.reliance
+        if (known.names or known.cells or known.values or known.seen != parts_changed[0]) and not known.holds():
+            return True
+        return any(x.dtype is not dtype or x.dims != dims for x, dtype, dims in self._kinds)
 
     def explain(self, shapes: Sequence[tuple[int, ...]]) -> Any:
         """What the compiler made of it, for arguments of these shapes."""

@@ -76,8 +76,8 @@ def sum_to(x: Any, shape: Any, name: str | None = None) -> Any:
     return call((x, shape), name)
 
 
-sum_to.vjp(lambda op, dy: array.broadcast_to(dy, array.shape(op.inputs[0])), None)
-array.broadcast_to.vjp(lambda op, dy: sum_to(dy, array.shape(op.inputs[0])), None)
+sum_to.vjp(lambda op, dy: array.broadcast_to(dy, array.sizes_of_input(op.inputs[0])), None)
+array.broadcast_to.vjp(lambda op, dy: sum_to(dy, array.sizes_of_input(op.inputs[0])), None)
 array.fill.vjp(None, lambda op, dy: sum_to(dy, array.shape(op.inputs[1])))
 
 
@@ -94,7 +94,7 @@ def sum_to_like(grad: Any, x: Any, others: Any = None) -> Any:
         and (None not in dims or others is not None and _sets_the_shape(x, others))
     ):
         return grad
-    found = sum_to(grad, array.shape(x))
+    found = sum_to(grad, array.sizes_of_input(x))
     if dims is not None and found.dims != dims:
         found.dims = dims
     return found

@@ -60,6 +60,11 @@ def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> 
     return call((input,), name, out_type=as_dtype(out_type))
 
 
+def sizes_of_input(x: Any) -> Any:
+    """The shape of a tensor as an input of another op; where ops are computed at once it is there without an op."""
+    return x.graph.sizes(x.dims) if x.graph.computes else shape(x)
+
+
 def shape_n(input: Any, out_type: Any = dtypes.int32, name: str | None = None) -> list[Tensor]:
     """The shapes of several tensors."""
     return [shape(x, name=name, out_type=out_type) for x in input]
@@ -109,7 +114,7 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Any:
     return call((tensor, shape_vector(shape)), name)
 
 
-reshape.vjp(lambda op, dy: reshape(dy, shape(op.inputs[0])), None)
+reshape.vjp(lambda op, dy: reshape(dy, sizes_of_input(op.inputs[0])), None)
 
 
 def _expand_dims(x: Any, *, axis: int) -> TensorSpec:
@@ -126,7 +131,7 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
     return call((input,), name, axis=known_integer(dim if axis is None else axis))
 
 
-expand_dims.vjp(lambda op, dy: reshape(dy, shape(op.inputs[0])))
+expand_dims.vjp(lambda op, dy: reshape(dy, sizes_of_input(op.inputs[0])))
 
 
 def _squeeze(x: Any, *, axis: tuple[int, ...] | None) -> TensorSpec:
@@ -153,7 +158,7 @@ def squeeze(input: Any, axis: Any = None, name: str | None = None, squeeze_dims:
     return call((input,), name, axis=given)
 
 
-squeeze.vjp(lambda op, dy: reshape(dy, shape(op.inputs[0])))
+squeeze.vjp(lambda op, dy: reshape(dy, sizes_of_input(op.inputs[0])))
 
 
 # -- tensors made of nothing but a shape -----------------------------------------------------------------------------

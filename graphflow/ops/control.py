@@ -39,7 +39,8 @@ def trace(
     function: Callable[..., Any], name: str, known: Sequence[TensorSpec], like: Any = None, graph: Any = None
 ) -> TracedGraph:
     """Build `function` of arguments of those specs into a graph of its own."""
-    graph = graph or TracedGraph(name, get_default_graph())
+    around: Any = get_default_graph()
+    graph = graph or getattr(around, "functions", TracedGraph)(name, around)
     with graph.as_default():
         arguments: Any = [graph.add_argument(k) for k in known]
         if like is not None:
@@ -72,7 +73,7 @@ def _localise_reads(graph: FuncGraph, written: Collection[Tensor]) -> None:
     hoisted = graph.store.get("hoisted_reads", {})
     for handle in [h for h in hoisted if h in written]:
         argument = hoisted.pop(handle)
-        graph.args.remove(argument)
+        graph.args = [a for a in graph.args if a is not argument]
         del graph.captured[graph.stands_for.pop(argument)]
         reader = argument.op
         reader.type = reader.gradient_type = "ReadVariable"
@@ -83,8 +84,9 @@ def _localise_reads(graph: FuncGraph, written: Collection[Tensor]) -> None:
 def _drop_unused(graph: FuncGraph) -> None:
     """What the function captured and its results do not need is no input of it: it need not be computed."""
     needed = set(needed_ops([r.op for r in graph.results], {}))
-    for argument in [a for a in graph.args if a in graph.stands_for and a.op not in needed]:
-        graph.args.remove(argument)
+    unused = {a for a in graph.args if a in graph.stands_for and a.op not in needed}
+    graph.args = [a for a in graph.args if a not in unused]
+    for argument in unused:
         del graph.captured[graph.stands_for.pop(argument)]
 
 

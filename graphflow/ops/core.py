@@ -6,7 +6,7 @@ State: none.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,11 @@ from graphflow.tensor import Operation, Tensor
 from graphflow.tensor_shape import as_dims
 
 
-@contextlib.contextmanager
-def name_scope(name: str | None, default_name: str | None = None, values: Any = None) -> Iterator[str]:
+def name_scope(
+    name: str | None, default_name: str | None = None, values: Any = None
+) -> contextlib.AbstractContextManager[str]:
     """Prefix the names of the ops built inside; `default_name` is used where `name` is None."""
-    with get_default_graph().name_scope(default_name if name is None else name) as scope:
-        yield scope
+    return get_default_graph().name_scope(default_name if name is None else name)
 
 
 def _known(*, dtype: dtypes.DType, dims: spec.Dims = None, **attrs: Any) -> TensorSpec:

@@ -102,7 +102,7 @@ def spread(x: Any, shape: Any, axis: Any, keepdims: bool, mean: bool = False, na
 
 
 def _spread_like(op: Any, dy: Any, mean: bool = False) -> Any:
-    return spread(dy, array.shape(op.inputs[0]), op.attrs["axis"], op.attrs["keepdims"], mean)
+    return spread(dy, array.sizes_of_input(op.inputs[0]), op.attrs["axis"], op.attrs["keepdims"], mean)
 
 
 def _gathered(op: Any, dy: Any) -> Any:

@@ -14,7 +14,7 @@ the variable means), "uses" (the reads in force, and the handles written so far)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from graphflow import dtypes, spec
 from graphflow.compile.lower import effects_of
@@ -261,8 +261,11 @@ def root_handle(handle: Tensor) -> Tensor:
 
 def value_in(variable: Any, graph: Graph) -> Tensor:
     """The tensor that a use of the variable in `graph` means now."""
-    current = uses(graph)
     handle: Tensor = variable.handle
+    if graph.computes:  # a value of this moment serves no later use
+        with graph.as_default():
+            return cast("Tensor", read_variable(handle, variable.dtype, variable.dims, name=f"{variable.op.name}/read"))
+    current = uses(graph)
     if isinstance(graph, FuncGraph):
         region = graph.scope.region
         atomic = region is not None and handle in region.variables
@@ -272,12 +275,10 @@ def value_in(variable: Any, graph: Graph) -> Tensor:
     scope = graph.scope
     place = (scope.controls, scope.region)
     reads = current.reads.setdefault(handle, {})
-    found = None if graph.computes else reads.get(place)
+    found = reads.get(place)
     if found is None:
         with graph.as_default(), graph.scoped(name=""):
-            found = read_variable(handle, variable.dtype, variable.dims, name=f"{variable.op.name}/read")
-        if not graph.computes:  # a value of this moment serves no later use
-            reads[place] = found
+            found = reads[place] = read_variable(handle, variable.dtype, variable.dims, name=f"{variable.op.name}/read")
     return found
 
 
@@ -296,6 +297,8 @@ def register(variable: Any, snapshot: Tensor) -> None:
     """Note a new variable and the read that a fetch of it means."""
     graph, handle = variable.graph, variable.handle
     graph.store.setdefault("variables", {})[handle] = variable
+    if graph.computes:
+        return
     graph.store.setdefault("reads", {})[handle] = snapshot
     uses(graph).reads[handle] = {(snapshot.op.control_inputs, snapshot.op.region): snapshot}
 

@@ -15,7 +15,14 @@ from typing import Any
 
 from graphflow import durable, nest
 from graphflow.collector import CollectorPaused
-from graphflow.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError, shown
+from graphflow.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnimplementedError,
+    shown,
+)
 from graphflow.graph import Graph
 from graphflow.program import Program
 from graphflow.render import (
@@ -73,7 +80,7 @@ def render(
     `as_view` has the other options.
     """
     name = durable.text_path(path)
-    kind = _kind(name, format)
+    kind = kind_of(name, format)
     if view in CHARTS:
         chart = _chart(_program(target, view), view, **options)
         durable.write_file(name, [_chart_content(chart, view, kind)])
@@ -237,13 +244,28 @@ def _traced(run: Any) -> dict[str, float]:
 # -- what is written -----------------------------------------------------------------------------------------------
 
 
-def _kind(name: str, format: str | None) -> str:
+def kind_of(name: str, format: str | None = None, formats: Sequence[str] = FORMATS) -> str:
+    """What is to be written: what `format` says, or else the file's ending; one of `formats`."""
     kind = str(format if format is not None else os.path.splitext(name)[1].removeprefix(".")).lower()
-    if kind not in FORMATS:
+    if kind not in formats:
         what = "format=" if format is not None else "the file's ending"
-        wanted = ", ".join(f".{f}" for f in FORMATS)
+        wanted = ", ".join(f".{f}" for f in formats)
         raise InvalidArgumentError(f"{what} says what to write", expected=wanted, got=shown(format or name))
     return kind
+
+
+def check_writable(path: str | None) -> None:
+    """Raise where a file of that name could not be written; None and - stand for standard output."""
+    if path is None or path == "-":
+        return
+    target = os.path.realpath(durable.text_path(path))
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise NotFoundError(f"cannot write {path!r}: there is no such folder", got=folder, hint="make the folder first")
+    if os.path.lexists(target):
+        durable.require_regular(os.stat(target), path)
+    if not os.access(folder, os.W_OK):
+        raise PermissionDeniedError(f"cannot write {path!r}: nothing may be written to its folder", got=folder)
 
 
 def _chart(program: Program, view: str, **options: Any) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import empty_parameter
-from graphflow.ops import activations, array
 
 
 class _Activation(Module):
@@ -20,6 +19,11 @@ class _Activation(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        """Whether it was said to work in place."""
+        return "inplace=True" if self.inplace else ""
 
 
 class ReLU(_Activation):
@@ -92,6 +96,7 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
         self.negative_slope = negative_slope
+        self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
         """The activation."""
@@ -99,7 +104,7 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         """The slope."""
-        return f"negative_slope={self.negative_slope}"
+        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
 class PReLU(Module):
@@ -113,10 +118,7 @@ class PReLU(Module):
 
     def forward(self, input: Any) -> Any:
         """The activation."""
-        slope = self.weight
-        if self.num_parameters > 1:
-            slope = array.reshape(slope, [-1] + [1] * (len(input.dims) - 2))
-        return activations.relu(input) - activations.relu(-input) * slope
+        return functional.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         """How many slopes."""
@@ -133,6 +135,7 @@ class ELU(Module):
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.alpha = alpha
+        self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
         """The activation."""
@@ -140,7 +143,7 @@ class ELU(Module):
 
     def extra_repr(self) -> str:
         """The limit for very negative numbers."""
-        return f"alpha={self.alpha}"
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
 class GELU(Module):
@@ -181,6 +184,7 @@ class Hardtanh(Module):
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.min_val, self.max_val = min_val, max_val
+        self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
         """The activation."""
@@ -188,7 +192,7 @@ class Hardtanh(Module):
 
     def extra_repr(self) -> str:
         """The two values."""
-        return f"min_val={self.min_val}, max_val={self.max_val}"
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
 
 
 class Softmax(Module):

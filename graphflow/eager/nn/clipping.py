@@ -1,6 +1,6 @@
 """Gradients held within bounds: `nn.utils.clip_grad_norm_` and `nn.utils.clip_grad_value_`.
 
-Policy: PyTorch's names.  `.grad` becomes another tensor; who holds the former one keeps it unchanged.
+Policy: PyTorch's names.  Gradients are changed where they lie, as PyTorch does it.
 
 State: none.
 """
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from graphflow.dtypes import float32
-from graphflow.eager.storage import plain_array
+from graphflow.eager.storage import overwrite, plain_array
 from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import NumericsError
 
 
-def _with_gradients(parameters: Any) -> list[EagerTensor]:
+def _with_gradients(parameters: Any) -> list[Any]:
     given: Iterable[EagerTensor] = [parameters] if isinstance(parameters, EagerTensor) else parameters
     return [p for p in given if p.grad is not None]
 
@@ -35,7 +35,7 @@ def clip_grad_norm_(
         raise NumericsError("the gradients are not finite together", got=str(total))
     scale = min(1.0, max_norm / (total + 1e-6))
     for p in found:
-        p.grad = EagerTensor(plain_array(p.grad) * p.dtype.type(scale), p.dtype)
+        overwrite(p.grad, plain_array(p.grad) * p.dtype.type(scale))
     kind = found[0].dtype if found else float32
     return EagerTensor(np.asarray(total, kind.np), kind)
 
@@ -43,4 +43,4 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Hold every element of every gradient between -clip_value and clip_value."""
     for p in _with_gradients(parameters):
-        p.grad = EagerTensor(np.clip(plain_array(p.grad), -clip_value, clip_value), p.dtype)
+        overwrite(p.grad, np.clip(plain_array(p.grad), -clip_value, clip_value))

@@ -7,31 +7,42 @@ State: what they hold, in the tree.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from graphflow.eager.nn.module import Module
+from graphflow.eager.traced import used_here
 from graphflow.errors import InvalidArgumentError, OutOfRangeError, shown
 
 
-class _Numbered(Module):
+class _Holding(Module):
+    """Modules that are asked for in brackets or one after another."""
+
+    def _held(self) -> dict[str, Any]:
+        """What is inside, which a function that is being traced relies on from now on."""
+        used_here(self)
+        return self._modules
+
+
+class _Numbered(_Holding):
     """Modules named 0, 1, 2, ..."""
 
     def _place(self, number: Any) -> str:
         at = operator.index(number)
         if not -len(self) <= at < len(self):
             raise OutOfRangeError(f"no module {at}", expected=f"-{len(self)} ... {len(self) - 1}")
-        return list(self._modules)[at]
+        return list(self._held())[at]
 
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
-            return type(self)._of(list(self)[number])
-        return self._modules[self._place(number)]
+            return type(self)(*self._as_arguments(list(self)[number]))
+        return self._held()[self._place(number)]
 
-    @classmethod
-    def _of(cls, modules: list[Any]) -> Any:
-        raise NotImplementedError
+    def _as_arguments(self, modules: list[Any]) -> list[Any]:
+        """What the class is called with to hold these."""
+        return modules
 
     def __setitem__(self, number: int, module: Any) -> None:
         setattr(self, self._place(number), module)
@@ -47,10 +58,10 @@ class _Numbered(Module):
             self.add_module(str(n), module)
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._held())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._modules.values())
+        return iter(self._held().values())
 
     def append(self, module: Any) -> Any:
         """One more at the end."""
@@ -62,6 +73,12 @@ class _Numbered(Module):
         for module in list(modules):
             self.append(module)
         return self
+
+    def pop(self, key: int) -> Any:
+        """Take one out."""
+        found = self[key]
+        del self[key]
+        return found
 
     def insert(self, index: int, module: Any) -> Any:
         """One more before another."""
@@ -80,10 +97,6 @@ class Sequential(_Numbered):
         for name, module in named:
             self.add_module(str(name), module)
 
-    @classmethod
-    def _of(cls, modules: list[Any]) -> Any:
-        return Sequential(*modules)
-
     def forward(self, input: Any) -> Any:
         """The output of the last."""
         for module in self._modules.values():
@@ -98,12 +111,27 @@ class ModuleList(_Numbered):
         super().__init__()
         self.extend(modules)
 
-    @classmethod
-    def _of(cls, modules: list[Any]) -> Any:
-        return ModuleList(modules)
+    def _as_arguments(self, modules: list[Any]) -> list[Any]:
+        return [modules]
+
+    def _listed(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Modules of one form that follow one another are told once: (0-3): 4 x Linear(...)."""
+        found: list[tuple[str, str]] = []
+        for told, group in itertools.groupby(inside, key=lambda entry: entry[1]):
+            names = [name for name, _ in group]
+            count = len(names)
+            found.append((f"{names[0]}-{names[-1]}", f"{count} x {told}") if count > 1 else (names[0], told))
+        return found
+
+    def __add__(self, other: Iterable[Any]) -> ModuleList:
+        return ModuleList([*self, *other])
+
+    def __iadd__(self, other: Iterable[Any]) -> ModuleList:
+        self.extend(other)
+        return self
 
 
-class ModuleDict(Module):
+class ModuleDict(_Holding):
     """Modules under keys, whose parameters are those of the module that holds it."""
 
     def __init__(self, modules: Any = ()) -> None:
@@ -121,7 +149,7 @@ class ModuleDict(Module):
             raise InvalidArgumentError("a key is a word without dots", got=shown(name))
 
     def __getitem__(self, key: str) -> Any:
-        return self._modules[key]
+        return self._held()[key]
 
     def __setitem__(self, key: str, module: Any) -> None:
         self.add_module(key, module)
@@ -130,26 +158,30 @@ class ModuleDict(Module):
         del self._modules[key]
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._held())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return iter(self._held())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._modules
+        return key in self._held()
 
     def keys(self) -> Iterable[str]:
         """The keys."""
-        return self._modules.keys()
+        return self._held().keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Keys and modules."""
-        return self._modules.items()
+        return self._held().items()
 
     def values(self) -> Iterable[Any]:
         """The modules."""
-        return self._modules.values()
+        return self._held().values()
 
     def pop(self, key: str) -> Any:
         """Take one out."""
         return self._modules.pop(key)
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._modules.clear()

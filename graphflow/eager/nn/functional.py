@@ -12,7 +12,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphflow import spec
+from graphflow.eager.conventions import SELU, differentiated
 from graphflow.eager.mode import placed
+from graphflow.eager.nn.attention import scaled_dot_product_attention
+from graphflow.eager.nn.curves import (
+    celu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    mish,
+    prelu,
+    softshrink,
+    tanhshrink,
+    threshold,
+)
+from graphflow.eager.nn.distances import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    normalize,
+    pairwise_distance,
+    poisson_nll_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
+from graphflow.eager.nn.groups import group_norm, instance_norm, rms_norm
 from graphflow.eager.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -24,26 +52,39 @@ from graphflow.eager.nn.losses import (
     nll_loss,
     smooth_l1_loss,
 )
-from graphflow.eager.nn.windows import (
+from graphflow.eager.nn.margins import pad
+from graphflow.eager.nn.noise import dropout1d, dropout2d, dropout3d, gumbel_softmax
+from graphflow.eager.nn.pooling import (
+    adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
     avg_pool2d,
-    conv1d,
-    conv2d,
-    conv_transpose2d,
+    max_pool1d,
     max_pool2d,
-    pad,
 )
+from graphflow.eager.nn.resampling import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
+from graphflow.eager.nn.windows import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from graphflow.eager.promotion import inexact
 from graphflow.errors import InvalidArgumentError, ShapeError, shown
 from graphflow.ops import activations, array, casts, compare, core, index, linalg, math, nn
 from graphflow.ops import normalize as normalization
 from graphflow.ops import softmax as soft
 
 __all__ = [
-    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "conv1d", "conv2d", "conv_transpose2d", "cross_entropy", "dropout", "elu", "embedding", "gelu", "hardtanh",
-    "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
-    "max_pool2d", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "relu", "relu6", "selu", "sigmoid", "silu",
-    "smooth_l1_loss", "softmax", "softplus", "softsign", "tanh",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "avg_pool1d",
+    "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d",
+    "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "elu", "embedding", "fold", "gaussian_nll_loss", "gelu",
+    "glu", "group_norm", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
+    "hinge_embedding_loss", "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d", "max_pool2d", "mish",
+    "mse_loss", "multi_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance",
+    "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
+    "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax",
+    "softmin", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "triplet_margin_loss",
+    "unfold",
 ]  # fmt: skip
 
 
@@ -99,13 +140,14 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     if alpha == 1.0:
         return activations.elu(input)
     x = core.convert_to_tensor(input)
-    return activations.relu(x) + activations.elu(-activations.relu(-x)) * float(alpha)
+    return index.where(compare.greater(x, 0.0), x, activations.elu(math.minimum(x, 0.0)) * float(alpha))
 
 
 @placed
 def selu(input: Any, inplace: bool = False) -> Any:
     """The self-normalising variant of ELU."""
-    return activations.selu(input)
+    with differentiated(SELU):
+        return activations.selu(input)
 
 
 @placed
@@ -122,29 +164,36 @@ def silu(input: Any, inplace: bool = False) -> Any:
     return activations.swish(input)
 
 
+_LINEAR_FROM = 18.0  # above it softplus(x) and its slope round to x and 1 in float32
+
+
 @placed
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """log(1 + exp(beta * x)) / beta, without overflow; no threshold is needed for that."""
+    """log(1 + exp(beta * x)) / beta; where beta * x is above the threshold, x itself."""
     x = core.convert_to_tensor(input)
-    return activations.softplus(x) if beta == 1 else activations.softplus(x * float(beta)) / float(beta)
+    scaled = x if beta == 1 else x * float(beta)
+    smooth = activations.softplus(scaled) if beta == 1 else activations.softplus(scaled) / float(beta)
+    if threshold >= _LINEAR_FROM and x.dtype.size <= 4:
+        return smooth
+    return index.where(compare.greater(scaled, float(threshold)), x, smooth)
 
 
 @placed
 def softsign(input: Any) -> Any:
     """x / (1 + |x|)."""
-    return activations.softsign(input)
+    return activations.softsign(inexact(input))
 
 
 @placed
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """x, held between two values."""
-    return math.minimum(math.maximum(input, float(min_val)), float(max_val))
+    """x, held between two values; at these the derivative is 0."""
+    return math.minimum(float(max_val), math.maximum(float(min_val), input))  # ties belong to the first argument
 
 
 @placed
 def sigmoid(input: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    return math.sigmoid(input)
+    return math.sigmoid(inexact(input))
 
 
 @placed
@@ -156,7 +205,7 @@ def logsigmoid(input: Any) -> Any:
 @placed
 def tanh(input: Any) -> Any:
     """The hyperbolic tangent."""
-    return math.tanh(input)
+    return math.tanh(inexact(input))
 
 
 def _class_axis(x: Any, dim: int | None) -> int:
@@ -178,6 +227,12 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
     """log(softmax(x)), without underflow."""
     x = core.convert_to_tensor(input) if dtype is None else casts.cast(input, dtype)
     return soft.log_softmax(x, _class_axis(x, dim))
+
+
+@placed
+def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
+    """softmax(-x)."""
+    return softmax(-core.convert_to_tensor(input), dim, dtype)
 
 
 # -- what modules with memory do -------------------------------------------------------------------------------------
@@ -266,11 +321,3 @@ def batch_norm(
         None if v is None else array.reshape(v, shape) for v in (mean, variance, weight, bias)
     ]
     return _normalized(x, mean, variance, weight, bias, eps)
-
-
-@placed
-def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
-    """Vectors along an axis, divided by their length."""
-    if p != 2:
-        raise InvalidArgumentError("normalize knows the Euclidean length", expected="p=2", got=shown(p))
-    return normalization.l2_normalize(input, dim, eps * eps)

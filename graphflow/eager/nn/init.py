@@ -9,13 +9,16 @@ State: none; random streams belong to the eager graph.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 
 from graphflow.eager.engine import EAGER
-from graphflow.eager.storage import overwrite
+from graphflow.eager.storage import overwrite, plain_array
 from graphflow.eager.tensor import EagerTensor
-from graphflow.errors import InvalidArgumentError, ShapeError, shown
+from graphflow.eager.traced import trace_here
+from graphflow.errors import InvalidArgumentError, ShapeError, SymbolicUseError, shown
 from graphflow.ops import random
 
 _GAINS = {
@@ -23,18 +26,63 @@ _GAINS = {
     "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75,
 }  # fmt: skip
 
+_DRAWS = 100  # how often trunc_normal_ draws again; what then lies outside lies at the ends
+
+
+def _drawing() -> AbstractContextManager[Any]:
+    """Where values are drawn: at once, and not while a function is traced, which would not draw them again."""
+    if trace_here() is not None:
+        raise SymbolicUseError(
+            "a traced function draws the values of a parameter, once and not again",
+            hint="make modules and parameters outside",
+        )
+    return EAGER.as_default()
+
 
 def uniform_(tensor: EagerTensor, a: float = 0.0, b: float = 1.0) -> EagerTensor:
     """Uniform between a and b."""
-    with EAGER.as_default():
+    with _drawing():
         overwrite(tensor, random.random_uniform(list(tensor.dims), float(a), float(b), dtype=tensor.dtype))
     return tensor
 
 
 def normal_(tensor: EagerTensor, mean: float = 0.0, std: float = 1.0) -> EagerTensor:
     """Normal with that mean and standard deviation."""
-    with EAGER.as_default():
+    with _drawing():
         overwrite(tensor, random.random_normal(list(tensor.dims), float(mean), float(std), dtype=tensor.dtype))
+    return tensor
+
+
+def trunc_normal_(
+    tensor: EagerTensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> EagerTensor:
+    """Normal with that mean and standard deviation; what lies outside of a ... b is drawn again."""
+    if not a < b:
+        raise InvalidArgumentError("a is less than b", got=f"{a}, {b}")
+    normal_(tensor, mean, std)
+    values = np.array(plain_array(tensor))
+    for _ in range(_DRAWS):
+        outside = (values < a) | (values > b)
+        if not outside.any():
+            break
+        values = np.where(outside, plain_array(normal_(tensor, mean, std)), values)
+    overwrite(tensor, np.clip(values, a, b))
+    return tensor
+
+
+def dirac_(tensor: EagerTensor, groups: int = 1) -> EagerTensor:
+    """Filters of a convolution that let every channel pass as it is."""
+    rows, _ = _matrix(tensor)
+    if len(tensor.dims) not in (3, 4, 5) or rows % groups:
+        raise ShapeError(
+            "dirac_ fills filters", expected=f"rank 3, 4 or 5, and rows in {groups} groups", got=str(list(tensor.dims))
+        )
+    values = np.zeros(tensor.dims, tensor.dtype.np)
+    middle = tuple(n // 2 for n in tensor.dims[2:])
+    for row in range(rows):
+        if row % (rows // groups) < tensor.dims[1]:
+            values[(row, row % (rows // groups), *middle)] = 1
+    overwrite(tensor, values)
     return tensor
 
 
@@ -64,7 +112,7 @@ def eye_(tensor: EagerTensor) -> EagerTensor:
 def orthogonal_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
     """Rows, or columns, that are orthonormal; further axes are taken as columns."""
     rows, columns = _matrix(tensor)
-    with EAGER.as_default():
+    with _drawing():
         drawn = random.random_orthogonal(rows, columns, tensor.dtype)
         overwrite(tensor, gain * drawn.numpy().reshape(tensor.dims))
     return tensor

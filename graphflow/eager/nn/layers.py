@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphflow import spec
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import Parameter, empty_parameter
 from graphflow.eager.nn.symbolic import flattened
-from graphflow.eager.storage import plain_array
+from graphflow.eager.storage import overwrite, plain_array
 from graphflow.errors import InvalidArgumentError, ShapeError, shown
 from graphflow.ops import array, core
 
@@ -93,7 +95,9 @@ class Embedding(Module):
         """Draw the values anew: standard normal."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
-            self.weight.value[self.padding_idx] = 0
+            values = np.array(plain_array(self.weight))
+            values[self.padding_idx] = 0
+            overwrite(self.weight, values)
 
     def forward(self, input: Any) -> Any:
         """The rows at these numbers."""
@@ -150,7 +154,7 @@ class Dropout(Module):
         super().__init__()
         if not 0.0 <= p <= 1.0:
             raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def forward(self, input: Any) -> Any:
         """The input, thinned out."""
@@ -158,4 +162,4 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         """The probability."""
-        return f"p={self.p}, inplace=False"
+        return f"p={self.p}, inplace={self.inplace}"

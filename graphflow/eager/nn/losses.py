@@ -8,11 +8,15 @@ State: none.
 
 from __future__ import annotations
 
+import math as scalar
 from collections.abc import Callable
 from typing import Any
 
 from graphflow import spec
+from graphflow.eager.conventions import PROBABILITIES, differentiated
 from graphflow.eager.mode import computes, placed
+from graphflow.eager.promotion import pair
+from graphflow.eager.storage import plain_array
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, shown
 from graphflow.ops import arrange, array, casts, compare, core, index, math, nn, reduce
 from graphflow.ops.softmax import log_softmax, sparse_softmax_cross_entropy_with_logits
@@ -41,7 +45,7 @@ def _both(input: Any, target: Any, what: str) -> tuple[Any, Any]:
     """Input and target, of one dtype and shape."""
     x, y = core.convert_to_tensor(input), core.convert_to_tensor(target)
     if y.dtype is not x.dtype:
-        y = casts.cast(y, x.dtype)
+        x, y = pair(x, y) if x.dtype.is_floating and y.dtype.is_floating else (x, casts.cast(y, x.dtype))
     if y.dims != () and not spec.compatible(x.dims, y.dims):
         raise ShapeError(
             f"{what}: input and target have different shapes",
@@ -101,15 +105,18 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def _log(p: Any) -> Any:
-    """log(p), not below LEAST_LOG, and with a gradient that is finite at 0."""
-    zero = casts.cast(compare.less_equal(p, 0.0), p.dtype)
-    return math.maximum(math.log(p + zero) + zero * LEAST_LOG, LEAST_LOG)
+    """log(p), not below LEAST_LOG, with a derivative that is finite at 0."""
+    with differentiated(PROBABILITIES):
+        return math.maximum(math.log(p), LEAST_LOG)
 
 
 @placed
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """-(target * log(input) + (1 - target) * log(1 - input))."""
     p, t = _both(input, target, "binary_cross_entropy")
+    # The loss is smallest where the input is what was wanted, at the ends as well: there the derivative is 0.
+    sure = compare.logical_and(compare.equal(p, t), compare.equal(p * (1.0 - p), 0.0))
+    p = index.where(sure, core.stop_gradient(p), p)
     return reduced(_weighted(-(t * _log(p) + (1.0 - t) * _log(1.0 - p)), weight), reduction)
 
 
@@ -152,7 +159,7 @@ def _classes_last(x: Any) -> Any:
 
 def _known_classes(target: Any, ignore_index: int, dtype: Any) -> tuple[Any, Any]:
     """The class numbers with 0 where they are to be ignored, and 1 where they count; None: they all do."""
-    if computes() and not (target.value == ignore_index).any():
+    if computes() and not (plain_array(target) == ignore_index).any():
         return target, None
     ignored = compare.equal(target, core.constant(ignore_index, target.dtype))
     counts = casts.cast(compare.logical_not(ignored), dtype)
@@ -160,11 +167,10 @@ def _known_classes(target: Any, ignore_index: int, dtype: Any) -> tuple[Any, Any
 
 
 def _picked(x: Any, target: Any) -> Any:
-    """The element of the last axis that each class number names."""
-    classes = x.dims[-1]
+    """The element of the last axis that each class number names; a number that names none is refused."""
     numbers = array.reshape(target, [-1])
     rows = array.range_(0, array.size(numbers, out_type=target.dtype), dtype=target.dtype)
-    found = index.gather(array.reshape(x, [-1]), rows * classes + numbers)
+    found = index.gather_nd(array.reshape(x, [-1, x.dims[-1]]), array.stack([rows, numbers], 1))
     return array.reshape(found, array.shape(target))
 
 
@@ -174,8 +180,15 @@ def _over_classes(losses: Any, shares: Any, reduction: str) -> Any:
         return reduced(losses, reduction)
     _check_reduction(reduction, REDUCTIONS)
     if reduction == "mean":
-        return reduce.reduce_sum(losses) / reduce.reduce_sum(shares)
+        share = reduce.reduce_sum(shares)
+        mean = math.div_no_nan(reduce.reduce_sum(losses), share)
+        return index.where(compare.equal(share, 0.0), scalar.nan, mean)  # NaN where nothing counts, without a gradient
     return reduced(losses, reduction)
+
+
+def _counted(losses: Any, counts: Any) -> Any:
+    """The losses with 0 where they are to be ignored, whatever they were."""
+    return losses if counts is None else index.where(compare.equal(counts, 0.0), 0.0, losses)
 
 
 def _shares(weight: Any, target: Any, counts: Any) -> Any:
@@ -186,22 +199,40 @@ def _shares(weight: Any, target: Any, counts: Any) -> Any:
     return mine if counts is None else mine * counts
 
 
-def _class_numbers(target: Any) -> Any:
+def _class_numbers(target: Any, scores: Any) -> Any:
+    """The target, a class number for each vector of scores along the last axis."""
     found = core.convert_to_tensor(target)
     if not found.dtype.is_integer:
         raise DTypeError("a class is a number", expected="int64", got=found.dtype.name, hint="target.long()")
+    if scores.dims is not None and len(scores.dims) == 1 and found.dims == (1,):
+        return array.reshape(found, [])  # one vector, and one class in brackets
+    wanted = None if scores.dims is None else scores.dims[:-1]
+    if not spec.compatible(found.dims, wanted):
+        raise ShapeError(
+            "each vector of scores has one class",
+            expected=spec.describe(wanted),
+            got=spec.describe(found.dims),
+            hint="classes are axis 1 of the input, and no axis of the target",
+        )
     return found
+
+
+def _check_weight(weight: Any, classes: Any) -> None:
+    dims = None if weight is None else core.convert_to_tensor(weight).dims
+    if dims is not None and not spec.compatible(dims, (classes,)):
+        raise ShapeError("weight has a number for each class", expected=f"[{classes}]", got=spec.describe(dims))
 
 
 def _likelihood(log_p: Any, target: Any, weight: Any, ignore: int, reduction: str, smoothing: float = 0.0) -> Any:
     """-log_p at the target's class; `log_p` has its classes last."""
     classes = log_p.dims[-1]
+    _check_weight(weight, classes)
     safe, counts = _known_classes(target, ignore, log_p.dtype)
     shares = _shares(weight, safe, counts)
-    losses = _weighted(-_picked(log_p, safe), shares)
+    losses = _counted(_weighted(-_picked(log_p, safe), shares), counts)
     if smoothing:
         spread = -reduce.reduce_sum(_weighted(log_p, weight), -1)
-        losses = losses * (1.0 - smoothing) + _weighted(spread, counts) * (smoothing / classes)
+        losses = losses * (1.0 - smoothing) + _counted(spread, counts) * (smoothing / classes)
     return _over_classes(losses, shares, reduction)
 
 
@@ -209,7 +240,7 @@ def _likelihood(log_p: Any, target: Any, weight: Any, ignore: int, reduction: st
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input at the target's class: the input holds log-probabilities, classes along axis 1."""
     log_p = _classes_last(core.convert_to_tensor(input))
-    return _likelihood(log_p, _class_numbers(target), weight, ignore_index, reduction)
+    return _likelihood(log_p, _class_numbers(target, log_p), weight, ignore_index, reduction)
 
 
 @placed
@@ -227,18 +258,20 @@ def cross_entropy(
     logits, labels = core.convert_to_tensor(input), core.convert_to_tensor(target)
     if labels.dtype.is_floating:
         return _against_probabilities(logits, labels, weight, reduction, label_smoothing)
-    logits, labels = _classes_last(logits), _class_numbers(labels)
+    logits = _classes_last(logits)
+    labels = _class_numbers(labels, logits)
     if weight is not None or label_smoothing:
         log_p = log_softmax(logits)
         return _likelihood(log_p, labels, weight, ignore_index, reduction, float(label_smoothing))
     safe, counts = _known_classes(labels, ignore_index, logits.dtype)
     losses = sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
-    return _over_classes(_weighted(losses, counts), counts, reduction)
+    return _over_classes(_counted(losses, counts), counts, reduction)
 
 
 def _against_probabilities(logits: Any, labels: Any, weight: Any, reduction: str, smoothing: float) -> Any:
     x, p = _both(logits, labels, "cross_entropy")
     x, p = _classes_last(x), _classes_last(p)
+    _check_weight(weight, x.dims[-1])
     if smoothing:
         p = p * (1.0 - smoothing) + smoothing / x.dims[-1]
     return reduced(-reduce.reduce_sum(_weighted(p * log_softmax(x), weight), -1), reduction)

@@ -9,20 +9,22 @@ State: each module its hooks and whether it is being trained, beside what the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
 
 from graphflow import checkpoint, dtypes
 from graphflow.defaults import stacks
 from graphflow.dtypes import DType, as_dtype
 from graphflow.eager import adoption
+from graphflow.eager.hooks import RemovableHandle
 from graphflow.eager.mode import home_of
 from graphflow.eager.nn import symbolic
+from graphflow.eager.nn.crossing import Crossing
+from graphflow.eager.nn.parameter import is_device, place_of
 from graphflow.eager.nn.tree import Tree
-from graphflow.eager.storage import check_writable, convert, overwrite, plain_array
+from graphflow.eager.storage import check_writable, convert, forget_gradients, overwrite, plain_array, relocate
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
+from graphflow.eager.traced import used_here
 from graphflow.errors import DTypeError, InvalidArgumentError, UnimplementedError, shown
 from graphflow.tensor import Tensor
 
@@ -35,16 +37,10 @@ class LoadedKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
-
-class Handle:
-    """Removes a hook."""
-
-    def __init__(self, hooks: dict[int, Any], number: int) -> None:
-        self._hooks, self._number = hooks, number
-
-    def remove(self) -> None:
-        """The hook is not called any longer."""
-        self._hooks.pop(self._number, None)
+    def __repr__(self) -> str:
+        if any(self):
+            return f"LoadedKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+        return "<All keys matched successfully>"
 
 
 class Module(Tree):
@@ -58,6 +54,8 @@ class Module(Tree):
         own["training"] = True
         own["_hooks"] = {}
         own["_early_hooks"] = {}
+        own["_crossing_hooks"] = {}  # called when gradients have passed the module
+        own["_early_crossing_hooks"] = {}
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -71,12 +69,13 @@ class Module(Tree):
         """`forward`, and the hooks."""
         first = arguments[0] if arguments else next(iter(named.values()), None)
         if type(first) is Tensor:
-            return symbolic.inside(lambda: self._called_at(first, arguments, named))
+            return symbolic.inside(self, lambda: self._called_at(first, arguments, named))
         return self._called_at(first, arguments, named)
 
     def _called_at(self, first: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         graphs = stacks.graphs
         if graphs:
+            used_here(self)
             return self._called(arguments, named)
         graphs.append(home_of(first))
         try:
@@ -85,25 +84,57 @@ class Module(Tree):
             graphs.pop()
 
     def _called(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if not self._hooks and not self._early_hooks:
+        crossed = self._crossing_hooks or self._early_crossing_hooks
+        if not (self._hooks or self._early_hooks or crossed):
             return self.forward(*arguments, **named)
         for early in tuple(self._early_hooks.values()):
-            changed = early(self, arguments)
+            changed = early(self, arguments, named)
             if changed is not None:
-                arguments = changed if isinstance(changed, tuple) else (changed,)
-        made = self.forward(*arguments, **named)
+                arguments, named = changed
+        if crossed:
+            way = Crossing(self, tuple(self._early_crossing_hooks.values()), tuple(self._crossing_hooks.values()))
+            made = way.left(self.forward(*way.entered(arguments), **named))
+        else:
+            made = self.forward(*arguments, **named)
         for hook in tuple(self._hooks.values()):
-            changed = hook(self, arguments, made)
+            changed = hook(self, arguments, named, made)
             made = made if changed is None else changed
         return made
 
-    def register_forward_hook(self, hook: Callable[[Any, Any, Any], Any]) -> Handle:
-        """Call `hook(module, inputs, output)` after `forward`; what it returns replaces the output, if not None."""
-        return _hooked(self._hooks, hook)
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, inputs, output)` after `forward`; what it returns replaces the output, if not None.
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, Any], Any]) -> Handle:
-        """Call `hook(module, inputs)` before `forward`; what it returns replaces the inputs, if not None."""
-        return _hooked(self._early_hooks, hook)
+        `with_kwargs` calls `hook(module, inputs, named, output)`.
+        """
+        return _hooked(
+            self._hooks, hook if with_kwargs else lambda m, given, named, made: hook(m, given, made), prepend
+        )
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, inputs)` before `forward`; what it returns replaces the inputs, if not None.
+
+        `with_kwargs` calls `hook(module, inputs, named)`, which returns both.
+        """
+        if with_kwargs:
+            return _hooked(self._early_hooks, hook, prepend)
+
+        def positional(module: Any, given: Any, named: Any) -> Any:
+            changed = hook(module, given)
+            return None if changed is None else (changed if isinstance(changed, tuple) else (changed,), named)
+
+        return _hooked(self._early_hooks, positional, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` after the gradients; what it returns replaces grad_input."""
+        return _hooked(self._crossing_hooks, hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before the gradients pass; what it returns replaces grad_output."""
+        return _hooked(self._early_crossing_hooks, hook, prepend)
 
     # -- training or not -----------------------------------------------------------------------------------------
 
@@ -135,26 +166,28 @@ class Module(Tree):
 
     # -- dtypes and devices --------------------------------------------------------------------------------------
 
-    def to(self: M, *arguments: Any, device: Any = None, dtype: Any = None) -> M:
-        """Convert the floating-point parameters and buffers to a dtype, in place.  Modules live on the CPU."""
-        for given in (*arguments, device, dtype):
-            if given is None or isinstance(given, bool):
-                continue
-            text = str(getattr(given, "type", given)) if not isinstance(given, DType) else ""
-            if text.partition(":")[0].lower().strip("/") == "cpu":
-                continue
-            self._convert(_dtype_or_refusal(given))
-        return self
-
-    def _convert(self, wanted: DType) -> None:
+    def to(self: M, *arguments: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> M:
+        """Move parameters and buffers to a device, or convert the floating-point ones to a dtype, in place."""
+        for given in arguments:
+            if isinstance(given, EagerTensor):
+                device, dtype = given.device, given.dtype
+            elif is_device(given):
+                device = given
+            elif given is not None and not isinstance(given, bool):
+                dtype = given
+        wanted = None if dtype is None else _dtype_or_refusal(dtype)
+        place = None if device is None else place_of(device)
         for x in (*self.parameters(), *self.buffers()):
-            if x.dtype.is_floating:
-                convert(x, wanted)
-                x.grad = None
+            for t in (x, x.grad):
+                if t is not None and wanted is not None and t.dtype.is_floating:
+                    convert(t, wanted)
+                if t is not None and place is not None and (t.dtype.is_floating or place == "cpu"):
+                    relocate(t, place)
+        return self
 
     def cpu(self: M) -> M:
-        """Modules live on the CPU."""
-        return self
+        """Parameters and buffers in the memory of the CPU."""
+        return self.to("cpu")
 
     def float(self: M) -> M:
         """Parameters and buffers in 32 bits."""
@@ -168,17 +201,25 @@ class Module(Tree):
         """Parameters and buffers in 16 bits."""
         return self.to(dtypes.float16)
 
+    def bfloat16(self: M) -> M:
+        """Parameters and buffers in the 16 bits that keep the range of 32."""
+        return self.to(dtypes.bfloat16)
+
+    def type(self: M, dst_type: Any) -> M:
+        """Parameters and buffers in a dtype."""
+        return self.to(dtype=dst_type)
+
     # -- states --------------------------------------------------------------------------------------------------
 
     def _state(self) -> Iterator[tuple[str, EagerTensor]]:
         yield from self._named("_parameters", "", True)
         yield from self._named("_buffers", "", True, persistent=True)
 
-    def state_dict(self) -> dict[str, EagerTensor]:
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, EagerTensor]:
         """Parameters and buffers under their paths; the values share the module's memory."""
         found = {}
         for name, x in self._state():
-            found[name] = seen = EagerTensor(x.value, x.dtype)
+            found[prefix + name] = seen = x if keep_vars else EagerTensor(x.value, x.dtype)
             seen.memory = x.touched()
         return found
 
@@ -232,19 +273,20 @@ class Module(Tree):
         """What the printed form tells in brackets."""
         return ""
 
+    def _listed(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Names and printed forms of what is inside, as they are to be printed."""
+        return inside
+
     def __repr__(self) -> str:
         text: dict[int, str] = {}
         for module in _inside_first(self):
-            lines = [line for n, m in module._modules.items() for line in f"({n}): {_text(text, m)}".split("\n")]
+            inside = [(n, "None" if m is None else text[id(m)]) for n, m in module._modules.items()]
+            lines = [line for n, told in module._listed(inside) for line in f"({n}): {told}".split("\n")]
             told = module.extra_repr()
             inner = f"\n  {told}\n  " if told and lines else told
             body = "\n  ".join(lines)
             text[id(module)] = f"{type(module).__name__}({inner}" + (f"\n  {body}\n)" if lines else ")")
         return text[id(self)]
-
-
-def _text(text: dict[int, str], module: Any) -> str:
-    return "None" if module is None else text[id(module)]
 
 
 def _inside_first(module: Module) -> list[Any]:
@@ -268,8 +310,8 @@ def _dtype_or_refusal(given: Any) -> DType:
         wanted = given if isinstance(given, DType) else as_dtype(given)
     except (InvalidArgumentError, TypeError):
         raise InvalidArgumentError(
-            "a module goes to a floating-point dtype; it lives on the CPU",
-            expected='"cpu", or a dtype',
+            "a module goes to a device, or to a floating-point dtype",
+            expected='"cpu", "opencl", or a dtype',
             got=shown(given),
         ) from None
     if not wanted.is_floating:
@@ -277,16 +319,13 @@ def _dtype_or_refusal(given: Any) -> DType:
     return wanted
 
 
-def forget_gradients(parameters: Iterable[EagerTensor], set_to_none: bool = True) -> None:
-    """Gradients become None, or zeros."""
-    for p in parameters:
-        if p.grad is not None:
-            p.grad = None if set_to_none else EagerTensor(np.zeros_like(plain_array(p.grad)), p.dtype)
-
-
-def _hooked(hooks: dict[int, Any], hook: Any) -> Handle:
+def _hooked(hooks: dict[int, Any], hook: Any, first: bool = False) -> RemovableHandle:
     if not callable(hook):
         raise InvalidArgumentError("a hook is a function", got=shown(hook))
     number = max(hooks, default=0) + 1
+    before = dict(hooks) if first else {}
     hooks[number] = hook
-    return Handle(hooks, number)
+    for other, entry in before.items():  # what is put in anew comes last
+        del hooks[other]
+        hooks[other] = entry
+    return RemovableHandle(hooks, number)

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.dtypes import as_dtype, float32
+from graphflow.dtypes import DType, as_dtype
 from graphflow.eager.engine import EAGER
-from graphflow.eager.storage import plain_array
+from graphflow.eager.preferences import preferred
+from graphflow.eager.storage import plain_array, relocate
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
-from graphflow.errors import DTypeError, InvalidArgumentError, shown
+from graphflow.eager.traced import made_here, trace_here
+from graphflow.errors import DTypeError, InvalidArgumentError, SymbolicUseError
 from graphflow.ops import core
+from graphflow.tensor import Tensor
 
 
 class _Parameters(type):
@@ -32,6 +35,11 @@ class Parameter(metaclass=_Parameters):
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> EagerTensor:  # type: ignore[misc]
         """Copy the values."""
+        if trace_here() is not None and isinstance(data, Tensor) and not isinstance(data, EagerTensor):
+            raise SymbolicUseError(
+                "a traced function makes a parameter of what it computes, which would be learned by nobody",
+                hint="make modules and parameters outside",
+            )
         with EAGER.as_default():
             given: Any = core.convert_to_tensor(data)
         if requires_grad and not (given.dtype.is_floating or given.dtype.is_complex):
@@ -40,17 +48,35 @@ class Parameter(metaclass=_Parameters):
                 got=given.dtype.name,
                 hint="Parameter(x, requires_grad=False)",
             )
-        made = EagerTensor(np.array(plain_array(given)), given.dtype, REQUIRED if requires_grad else UNTRACKED)
+        values = np.array(plain_array(given))
+        made = made_here(EagerTensor(values, given.dtype, REQUIRED if requires_grad else UNTRACKED))
         made.is_parameter = True
+        if given.device != "cpu":
+            relocate(made, given.device)
         return made
+
+
+_DEVICES = ("cpu", "opencl", "cuda", "mps")  # words that name devices, whether or not there is one
+
+
+def place_of(device: Any) -> str:
+    """The kind of device that is meant: "opencl" for "/device:OpenCL:0"."""
+    text = str(getattr(device, "type", device)).lower().removeprefix("/").removeprefix("device:")
+    return text.partition(":")[0]
+
+
+def is_device(given: Any) -> bool:
+    """Whether an argument that may be a device or a dtype is a device."""
+    return not isinstance(given, (DType, type)) and place_of(given) in _DEVICES
 
 
 def empty_parameter(dims: tuple[int, ...], dtype: Any = None, device: Any = None) -> EagerTensor:
     """A parameter whose values are still to be drawn."""
-    if device is not None and str(getattr(device, "type", device)).lower().strip("/").partition(":")[0] != "cpu":
-        raise InvalidArgumentError("parameters live on the CPU", expected='device="cpu"', got=shown(device))
-    wanted = float32 if dtype is None else as_dtype(dtype)
+    wanted = preferred.floats if dtype is None else as_dtype(dtype)
     sizes = [operator.index(n) for n in dims]
     if min(sizes, default=0) < 0:
         raise InvalidArgumentError("a size is negative", expected="sizes >= 0", got=str(sizes))
-    return Parameter(np.zeros(sizes, wanted.np))
+    made = Parameter(np.zeros(sizes, wanted.np))
+    if device is not None:
+        relocate(made, place_of(device))
+    return made

@@ -251,7 +251,8 @@ class _Cell(Module):
 
     def extra_repr(self) -> str:
         """Sizes."""
-        return f"{self.input_size}, {self.hidden_size}"
+        told = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+        return told + (", nonlinearity=relu" if self._kind == "relu" else "")
 
 
 class RNNCell(_Cell):

@@ -4,7 +4,7 @@ Policy: one model serves both modes, so what its `forward` may ask of a value it
 as that makes sense; the methods are those of traced functions.  Elsewhere the tensors of a graph speak TensorFlow
 alone.  A size that is not known yet is a tensor, which `view` and `reshape` take.
 
-State: per thread, how many calls of modules on symbolic tensors are under way; fills a hook of the class on import.
+State: per thread, how many calls of modules on symbolic tensors are under way; fills hooks of the class on import.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any
 
 from graphflow import spec
 from graphflow.eager import pointwise, reductions, shaping
+from graphflow.eager.adoption import naming
 from graphflow.eager.symbols import CASTS, SHARED, Symbol
+from graphflow.eager.traced import module_call
 from graphflow.errors import InvalidArgumentError
 from graphflow.ops import array
 from graphflow.tensor import Tensor
@@ -72,13 +74,29 @@ def _method(self: Tensor, name: str) -> Any:
     raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def inside(call: Callable[[], Any]) -> Any:
-    """Call a function in which tensors have PyTorch's methods."""
+def inside(module: Any, call: Callable[[], Any]) -> Any:
+    """Make a call of a module, in which tensors have PyTorch's methods."""
+    if not _inside.calls:
+        naming.module, naming.paths, module_call.numbers = module, None, {}
     _inside.calls += 1
     try:
         return call()
     finally:
         _inside.calls -= 1
+        if not _inside.calls:
+            naming.module = naming.paths = module_call.numbers = None
 
 
+def _compared(name: str) -> Callable[[Tensor, object], Any]:
+    """`x == 0` of each element while a module is called; elsewhere it asks whether two tensors are the same."""
+    elementwise = getattr(Symbol, name)
+
+    def method(self: Tensor, other: object) -> Any:
+        return elementwise(self, other) if _inside.calls else NotImplemented
+
+    return method
+
+
+Tensor.__eq__ = _compared("__eq__")  # type: ignore[method-assign, assignment]
+Tensor.__ne__ = _compared("__ne__")  # type: ignore[method-assign, assignment]
 Tensor.__getattr__ = _method  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 Policy: PyTorch's names.  Assigning registers; a name keeps its kind.  Trees are walked with a stack, and what is shared
 is met once.
 
-State: each module its own parameters, buffers and modules.
+State: each module its own parameters, buffers and modules, and how often these were changed.
 """
 
 from __future__ import annotations
@@ -11,25 +11,74 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from graphflow.defaults import stacks
 from graphflow.eager.nn.parameter import Parameter
 from graphflow.eager.tensor import UNTRACKED, EagerTensor
+from graphflow.eager.traced import parts_changed, trace_here, used_here
 from graphflow.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, MissingNameError, shown
+from graphflow.tensor import Tensor
+
+
+class Parts(dict[str, Any]):
+    """What a module holds under names of one kind; counts the changes, for the functions that were traced with it."""
+
+    __slots__ = ("version",)
+    version: int
+
+    def __new__(cls) -> Parts:
+        """Nothing yet."""
+        made = super().__new__(cls)
+        made.version = 0
+        return made
+
+    def _changed(self) -> None:
+        self.version += 1
+        parts_changed[0] += 1
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self._changed()
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        self._changed()
+
+    def pop(self, *arguments: Any) -> Any:
+        """Take one out."""
+        found = super().pop(*arguments)
+        self._changed()
+        return found
+
+    def clear(self) -> None:
+        """Take all out."""
+        super().clear()
+        self._changed()
+
+    def update(self, *arguments: Any, **named: Any) -> None:
+        """Put several in."""
+        super().update(*arguments, **named)
+        self._changed()
 
 
 class Tree:
     """What modules hold."""
 
-    _parameters: dict[str, Any]
-    _buffers: dict[str, Any]
-    _modules: dict[str, Any]
+    _parameters: Parts
+    _buffers: Parts
+    _modules: Parts
     _passing: set[str]  # names of buffers that no state holds
 
     def __init__(self) -> None:
         own = self.__dict__
-        own["_parameters"] = {}
-        own["_buffers"] = {}
-        own["_modules"] = {}
+        own["_parameters"] = Parts()
+        own["_buffers"] = Parts()
+        own["_modules"] = Parts()
         own["_passing"] = set()
+
+    def _version(self) -> int:
+        """How often parameters, buffers and modules were put in or taken out."""
+        own = self.__dict__
+        return sum([own[kind].version for kind in ("_parameters", "_buffers", "_modules")])
 
     # -- attributes ----------------------------------------------------------------------------------------------
 
@@ -49,9 +98,14 @@ class Tree:
             self.add_module(name, value)
         else:
             object.__setattr__(self, name, value)
+            if name == "training":
+                parts_changed[0] += 1
 
     def _replace(self, kind: dict[str, Any], name: str, value: Any) -> None:
         """Give a registered name another value of its kind, or None."""
+        if kind is self._buffers and kind[name] is not None and _has_no_value(value):
+            kind[name].copy_(value)  # a traced function computes it, at each call
+            return
         wanted: Any = Tree if kind is self._modules else Parameter if kind is self._parameters else EagerTensor
         if value is not None and not isinstance(value, wanted):
             raise InvalidArgumentError(
@@ -69,6 +123,8 @@ class Tree:
         for kind in ("_parameters", "_modules", "_buffers"):
             found = own.get(kind)
             if found is not None and name in found:
+                if stacks.graphs:
+                    used_here(self)
                 return found[name]
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
@@ -159,17 +215,23 @@ class Tree:
                 if x is not None and not (persistent and name in module._passing):
                     yield f"{path}.{name}" if path else name, x
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, EagerTensor]]:
-        """All parameters, each once, under their paths."""
-        return _distinct(self._named("_parameters", prefix, recurse))
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, EagerTensor]]:
+        """All parameters, each once, or under all of their paths."""
+        found = self._named("_parameters", prefix, recurse)
+        return _distinct(found) if remove_duplicate else found
 
     def parameters(self, recurse: bool = True) -> Iterator[EagerTensor]:
         """All parameters, each once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, EagerTensor]]:
-        """All buffers, each once, under their paths."""
-        return _distinct(self._named("_buffers", prefix, recurse))
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, EagerTensor]]:
+        """All buffers, each once, or under all of their paths."""
+        found = self._named("_buffers", prefix, recurse)
+        return _distinct(found) if remove_duplicate else found
 
     def buffers(self, recurse: bool = True) -> Iterator[EagerTensor]:
         """All buffers, each once."""
@@ -183,6 +245,26 @@ class Tree:
                 raise MissingNameError(f"no module {target!r}", got=name, expected=", ".join(found._modules) or "none")
             found = found._modules[name]
         return found
+
+    def _tensor_at(self, target: str, kind: str, what: str) -> EagerTensor:
+        path, _, name = target.rpartition(".")
+        there = self.get_submodule(path).__dict__[kind]
+        if there.get(name) is None:
+            raise MissingNameError(f"no {what} {target!r}", got=name, expected=", ".join(there) or "none")
+        found: EagerTensor = there[name]
+        return found
+
+    def get_parameter(self, target: str) -> EagerTensor:
+        """The parameter at a path such as "layers.0.weight"."""
+        return self._tensor_at(target, "_parameters", "parameter")
+
+    def get_buffer(self, target: str) -> EagerTensor:
+        """The buffer at a path such as "layers.1.running_mean"."""
+        return self._tensor_at(target, "_buffers", "buffer")
+
+
+def _has_no_value(x: Any) -> bool:
+    return trace_here() is not None and isinstance(x, Tensor) and not isinstance(x, EagerTensor)
 
 
 def _as_buffer(x: EagerTensor) -> EagerTensor:

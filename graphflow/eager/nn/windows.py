@@ -1,4 +1,4 @@
-"""Convolutions and pooling of `torch.nn.functional`: channels first.
+"""Convolutions of `torch.nn.functional`: channels first.
 
 Policy: PyTorch's argument names over the library's ops, which take their filters as [height, width, in, out].
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from graphflow import spec
 from graphflow.eager.mode import placed
-from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError, shown
-from graphflow.ops import arrange, array, conv, core, nn, pool, reduce
+from graphflow.errors import InvalidArgumentError, ShapeError, shown
+from graphflow.ops import arrange, array, conv, core, nn
 
 LAYOUT = "NCHW"
 
@@ -31,20 +31,28 @@ def pair(given: Any, what: str, least: int = 1) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _paddings(padding: Any, dilation: tuple[int, int], sizes: Sequence[int]) -> Any:
-    """(before, after) for both axes."""
+def margins_of(padding: Any, dilation: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """(before, after) for each axis."""
     if padding == "valid":
-        return "VALID"
+        return [(0, 0)] * len(sizes)
     if padding == "same":  # an odd rest goes behind
         total = [d * (k - 1) for d, k in zip(dilation, sizes, strict=True)]
         return [(t // 2, t - t // 2) for t in total]
     if isinstance(padding, str):
         raise InvalidArgumentError("unknown padding", expected='"same", "valid" or integers', got=repr(padding))
-    up, left = pair(padding, "padding", 0)
-    return [(up, up), (left, left)]
+    each = padding if hasattr(padding, "__iter__") else [padding] * len(sizes)
+    return [(n, n) for n in each]
 
 
-def _batched(input: Any, rank: int) -> tuple[Any, bool]:
+def _paddings(padding: Any, dilation: tuple[int, int], sizes: Sequence[int]) -> Any:
+    """What convolutions call their padding."""
+    if padding == "valid":
+        return "VALID"
+    given = padding if isinstance(padding, str) else pair(padding, "padding", 0)
+    return margins_of(given, dilation, sizes)
+
+
+def batched(input: Any, rank: int) -> tuple[Any, bool]:
     """The images as a batch, and whether they came as one."""
     x = core.convert_to_tensor(input)
     if x.dims is not None and len(x.dims) == rank - 1:
@@ -63,7 +71,7 @@ def conv2d(
     groups: int = 1,
 ) -> Any:
     """2-d convolution of images [batch, channels, height, width] with filters [out, in / groups, height, width]."""
-    x, batched = _batched(input, 4)
+    x, whole = batched(input, 4)
     steps, gaps = pair(stride, "stride"), pair(dilation, "dilation")
     if padding == "same" and steps != (1, 1):
         raise InvalidArgumentError('padding="same" goes with stride 1', got=f"stride {steps}")
@@ -75,7 +83,7 @@ def conv2d(
         parts = zip(array.split(x, groups, 1), array.split(filters, groups, 3), strict=True)
         y = array.concat([conv.conv2d(a, f, steps, margins, data_format=LAYOUT, dilations=gaps) for a, f in parts], 1)
     y = y if bias is None else nn.bias_add(y, bias, LAYOUT)
-    return y if batched else array.squeeze(y, [0])
+    return y if whole else array.squeeze(y, [0])
 
 
 @placed
@@ -90,7 +98,7 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Any:
     """What a convolution with these arguments does to gradients; filters are [in, out / groups, height, width]."""
-    x, batched = _batched(input, 4)
+    x, whole = batched(input, 4)
     steps, gaps, margin = pair(stride, "stride"), pair(dilation, "dilation"), pair(padding, "padding", 0)
     more = pair(output_padding, "output_padding", 0)
     if any(m >= max(s, d) for m, s, d in zip(more, steps, gaps, strict=True)):
@@ -117,21 +125,7 @@ def conv_transpose2d(
         parts = zip(array.split(x, groups, 1), array.split(filters, groups, 3), strict=True)
         y = array.concat([back(a, f) for a, f in parts], 1)
     y = y if bias is None else nn.bias_add(y, bias, LAYOUT)
-    return y if batched else array.squeeze(y, [0])
-
-
-@placed
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Any:
-    """A margin around the last axes: (before, after) of the last one first."""
-    x: Any = core.convert_to_tensor(input)
-    numbers = [operator.index(n) for n in pad]
-    if len(numbers) % 2 or len(numbers) > 2 * len(x.dims):
-        raise InvalidArgumentError("pad is made of pairs, at most one for each axis", got=shown(pad))
-    kinds = {"constant": "CONSTANT", "reflect": "REFLECT"}
-    if mode not in kinds:
-        raise InvalidArgumentError("unknown mode", expected=" or ".join(map(repr, kinds)), got=shown(mode))
-    pairs = [(numbers[i], numbers[i + 1]) for i in range(0, len(numbers), 2)][::-1]
-    return arrange.pad(x, [(0, 0)] * (len(x.dims) - len(pairs)) + pairs, kinds[mode], constant_values=value)
+    return y if whole else array.squeeze(y, [0])
 
 
 @placed
@@ -139,95 +133,39 @@ def conv1d(
     input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
     """1-d convolution of sequences [batch, channels, length] with filters [out, in / groups, length]."""
-    x, batched = _batched(input, 3)
-
-    def beside(given: Any, other: int) -> Any:
-        if isinstance(given, str):
-            return given
-        return (other, *given) if hasattr(given, "__iter__") else (other, given)
+    x, whole = batched(input, 3)
 
     y = conv2d(
         array.expand_dims(x, 2), array.expand_dims(weight, 2), bias,
         beside(stride, 1), beside(padding, 0), beside(dilation, 1), groups,
     )  # fmt: skip
     y = array.squeeze(y, [2])
-    return y if batched else array.squeeze(y, [0])
+    return y if whole else array.squeeze(y, [0])
 
 
-def _no(given: bool, what: str) -> None:
-    if given:
-        raise UnimplementedError(f"pooling has no {what}", hint="choose sizes that divide the images")
+def beside(given: Any, other: int) -> Any:
+    """What an argument for one axis is for two, of which the first one is of size 1; words stay as they are."""
+    if isinstance(given, str) or given is None:
+        return given
+    return (other, *given) if hasattr(given, "__iter__") else (other, given)
 
 
 @placed
-def max_pool2d(
+def conv_transpose1d(
     input: Any,
-    kernel_size: Any,
-    stride: Any = None,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
     padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
     dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window; the margin never wins."""
-    _no(ceil_mode, "ceil_mode")
-    _no(return_indices, "return_indices")
-    _no(pair(dilation, "dilation") != (1, 1), "dilation")
-    x, batched = _batched(input, 4)
-    size = pair(kernel_size, "kernel_size")
-    steps = size if stride is None else pair(stride, "stride")
-    y = pool.max_pool(x, size, steps, _pool_margin(padding, size), LAYOUT)
-    return y if batched else array.squeeze(y, [0])
-
-
-def _pool_margin(padding: Any, size: tuple[int, int]) -> Any:
-    margin = pair(padding, "padding", 0)
-    if any(2 * p > k for p, k in zip(margin, size, strict=True)):
-        raise InvalidArgumentError("padding is at most half of kernel_size", got=f"padding {margin} for {size}")
-    return "VALID" if margin == (0, 0) else [(p, p) for p in margin]
-
-
-@placed
-def avg_pool2d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Any:
-    """The mean of each window; the margin counts as zeros, or with count_include_pad=False not at all."""
-    _no(ceil_mode, "ceil_mode")
-    _no(divisor_override is not None, "divisor_override")
-    x, batched = _batched(input, 4)
-    size = pair(kernel_size, "kernel_size")
-    steps = size if stride is None else pair(stride, "stride")
-    margin = _pool_margin(padding, size)
-    if margin != "VALID" and count_include_pad:
-        x, margin = arrange.pad(x, [(0, 0), (0, 0), *margin]), "VALID"
-    y = pool.avg_pool(x, size, steps, margin, LAYOUT)
-    return y if batched else array.squeeze(y, [0])
-
-
-@placed
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
-    """Means over windows such that the result has that size, which must divide the images' size."""
-    x, batched = _batched(input, 4)
-    wanted = [n if o is None else o for n, o in zip(x.dims[2:], _two(output_size), strict=True)]
-    if wanted == [1, 1]:
-        y = reduce.reduce_mean(x, [2, 3], keepdims=True)
-    else:
-        if not spec.is_concrete(x.dims[2:]) or any(n % o for n, o in zip(x.dims[2:], wanted, strict=True)):
-            raise ShapeError(
-                "adaptive pooling takes sizes that divide those of the images",
-                expected=f"multiples of {wanted}",
-                got=spec.describe(x.dims),
-            )
-        size = [n // o for n, o in zip(x.dims[2:], wanted, strict=True)]
-        y = pool.avg_pool(x, size, size, "VALID", LAYOUT)
-    return y if batched else array.squeeze(y, [0])
-
-
-def _two(output_size: Any) -> list[Any]:
-    return list(output_size) if hasattr(output_size, "__iter__") else [output_size, output_size]
+    """What a 1-d convolution with these arguments does to gradients; filters are [in, out / groups, length]."""
+    x, whole = batched(input, 3)
+    y = conv_transpose2d(
+        array.expand_dims(x, 2), array.expand_dims(weight, 2), bias, beside(stride, 1), beside(padding, 0),
+        beside(output_padding, 0), groups, beside(dilation, 1),
+    )  # fmt: skip
+    y = array.squeeze(y, [2])
+    return y if whole else array.squeeze(y, [0])

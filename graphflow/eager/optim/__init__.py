@@ -6,7 +6,22 @@ State: none.
 """
 
 from graphflow.eager.optim import lr_scheduler
+from graphflow.eager.optim.lbfgs import LBFGS
 from graphflow.eager.optim.optimizer import Optimizer
-from graphflow.eager.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from graphflow.eager.optim.rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+]

@@ -8,17 +8,19 @@ State: each optimiser the groups, the state of each parameter, and spare memory 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from graphflow.eager.storage import changing, plain_array
-from graphflow.eager.tape import enable_grad
+from graphflow.eager.recording import enable_grad
+from graphflow.eager.storage import changing, forget_gradients, overwrite, plain_array
 from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError, shown
 
 Array = np.ndarray[Any, Any]
+_OF_GROUPS = {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr"}  # what any group may have
 
 
 def require(holds: bool, text: str, got: Any) -> None:
@@ -35,9 +37,9 @@ class Optimizer:
             raise InvalidArgumentError("params is an iterable of tensors, or of groups", hint="[x]", got=shown(params))
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[EagerTensor, dict[str, Any]] = {}
+        self.state: defaultdict[EagerTensor, dict[str, Any]] = defaultdict(dict)
         self._spare: dict[Any, Array] = {}
-        given = list(params)
+        given = [p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in params]  # also of named_parameters()
         require(bool(given), "an optimiser needs parameters", given)
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
             self.add_param_group(group)
@@ -60,7 +62,7 @@ class Optimizer:
             if id(p) in known:
                 raise InvalidArgumentError("a parameter is given twice", got=shown(p))
             known.add(id(p))
-        unknown = group.keys() - self.defaults.keys() - {"params", "initial_lr"}
+        unknown = group.keys() - self.defaults.keys() - _OF_GROUPS
         if unknown:
             raise InvalidArgumentError(
                 f"{type(self).__name__} has no such setting",
@@ -70,11 +72,9 @@ class Optimizer:
         self.param_groups.append({**self.defaults, **group})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients; or make them zeros, in memory of their own."""
+        """Forget the gradients, or make them zeros where they lie."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else EagerTensor(np.zeros(p.dims, p.dtype.np), p.dtype)
+            forget_gradients(group["params"], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient; a closure computes loss and gradients first."""
@@ -86,15 +86,23 @@ class Optimizer:
             for group in self.param_groups:
                 for p in group["params"]:
                     if p.grad is not None:
-                        state = self.state.get(p)
-                        if state is None:
-                            state = self.state[p] = {}
-                        self._update(changing(p), _matching(p), state, group)
+                        if type(p.value) is np.ndarray:
+                            self._update(changing(p), _matching(p), self.state[p], group)
+                        else:
+                            self._update_elsewhere(p, group)
         return loss
+
+    def _update_elsewhere(self, p: EagerTensor, group: dict[str, Any]) -> None:
+        """Move a parameter that lies on another device; its state stays here."""
+        memory = np.array(plain_array(p))
+        self._update(memory, _matching(p), self.state[p], group)
+        overwrite(p, memory)
 
     def _update(self, p: Array, g: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Move one parameter, in place, leaving its gradient as it is."""
-        raise UnimplementedError(f"{type(self).__name__} has no _update")
+        raise UnimplementedError(
+            f"{type(self).__name__} says nothing about how parameters move", hint="def step(self, closure=None): ..."
+        )
 
     def spare(self, p: Array, number: int = 0) -> Array:
         """Memory of the shape of p, whose contents hold until the next parameter's turn."""
@@ -105,11 +113,13 @@ class Optimizer:
         return found
 
     def directed(self, p: Array, g: Array, group: dict[str, Any]) -> Array:
-        """The gradient with the sign of `maximize` and the share of `weight_decay`."""
+        """The gradient with the sign of `maximize` and the share of `weight_decay`, unless that shrinks p itself."""
         if group["maximize"]:
             g = np.negative(g, out=self.spare(p, 0))
         decay = group["weight_decay"]
-        if decay:
+        if group.get("decoupled_weight_decay"):
+            p *= 1.0 - group["lr"] * decay
+        elif decay:
             g = np.add(g, np.multiply(p, decay, out=self.spare(p, 1)), out=self.spare(p, 0))
         return g
 
@@ -134,13 +144,19 @@ class Optimizer:
         parameters = self._all()
         for n, state in state_dict["state"].items():
             for key, value in state.items():
-                if isinstance(value, np.ndarray) and value.shape != parameters[n].dims:
+                if isinstance(value, np.ndarray) and not self._fits(value, parameters[n]):
                     raise ShapeError(
                         f"{key!r} of parameter {n}", expected=str(list(parameters[n].dims)), got=str(list(value.shape))
                     )
-        self.state = {parameters[n]: {k: _copied(v) for k, v in s.items()} for n, s in state_dict["state"].items()}
+        self.state = defaultdict(dict)
+        for n, state in state_dict["state"].items():
+            self.state[parameters[n]] = {k: _copied(v) for k, v in state.items()}
         for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update({k: v for k, v in other.items() if k != "params"})
+
+    def _fits(self, value: Array, p: EagerTensor) -> bool:
+        """Whether a state may hold this array for a parameter."""
+        return bool(value.shape == p.dims)
 
     def _all(self) -> list[EagerTensor]:
         return [p for g in self.param_groups for p in g["params"]]
@@ -154,6 +170,8 @@ class Optimizer:
 
 
 def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(v) for v in value]
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
