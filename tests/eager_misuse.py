@@ -301,7 +301,7 @@ ROWS: tuple[Misuse, ...] = (
     Misuse("grad of a constant", lambda: torch.autograd.grad(torch.ones(1), leaf()), G, "does not require",
            "requires_grad_()"),
     Misuse("grad of a symbolic tensor", lambda: torch.autograd.grad(symbolic(), leaf()), InvalidArgumentError,
-           "takes eager tensors", "tf.gradients"),
+           "takes eager tensors", "gf.gradients"),
     Misuse("grad by a number", lambda: torch.autograd.grad(leaf().sum(), 3.0), InvalidArgumentError,
            "takes eager tensors", "torch.tensor"),
     Misuse("gradients of integers", lambda: torch.tensor([1, 2], requires_grad=True), DTypeError, "floating-point",

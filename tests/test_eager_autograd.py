@@ -295,3 +295,91 @@ def test_persistent_tapes_nest_and_no_grad_does_not_stop_them() -> None:
     assert first.tolist() == again.tolist() == [3.0, 12.0]
     assert outer.gradient(first, x).tolist() == [6.0, 12.0]
     assert outer.gradient(y, x).tolist() == [3.0, 12.0]
+
+
+def test_a_tape_marks_nothing_for_later_tapes() -> None:
+    x, z = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    with gf.GradientTape() as outer:
+        with gf.GradientTape() as inner:
+            inner.watch(x)
+            outer.watch(x)
+            y = x * x
+        again = x * 3  # the outer tape still watches it
+    assert inner.gradient(y, x).tolist() == [2.0, 4.0]
+    assert outer.gradient(again, x).tolist() == [3.0, 3.0]
+    with gf.GradientTape() as tape:
+        tape.watch(z)
+        plain = x * x
+        y = plain * z
+    assert plain.origin is None
+    assert tape.gradient(y, [x, z])[0] is None
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        y = gf.function(lambda a: a * a)(x)
+    assert tape.gradient(y, x).tolist() == [2.0, 4.0]  # though nothing watches it by now
+
+
+def test_a_tape_watches_what_it_is_told_to() -> None:
+    with gf.eager():
+        v = gf.Variable([1.0, 2.0], name="trained")
+        fixed = gf.Variable([3.0, 4.0], trainable=False, name="fixed")
+        with gf.GradientTape(persistent=True) as tape:
+            y = v * fixed
+        assert tape.watched_variables() == (v,)
+        assert tape.gradient(y, [v, fixed])[1] is None
+        assert tape.gradient(y, v).tolist() == [3.0, 4.0]
+        assert tape.jacobian(y, [v, fixed], unconnected_gradients="zero")[1].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+        with gf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(fixed)
+            y = v * fixed
+        assert tape.watched_variables() == (fixed,)
+        assert tape.gradient(y, v) is None
+        assert tape.gradient(y, fixed).tolist() == [1.0, 2.0]
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    with gf.GradientTape(watch_accessed_variables=False) as tape:
+        y = w * w
+    assert tape.gradient(y, w) is None
+
+
+def test_no_grad_cuts_what_a_tape_records() -> None:
+    x = torch.tensor(2.0)
+    with gf.GradientTape() as tape:
+        tape.watch(x)
+        with torch.no_grad():
+            y = x * x
+        y = y * x
+    assert tape.gradient(y, x).item() == 4.0  # what a traced function answers
+
+
+def test_a_tape_inside_of_no_grad_records_all_the_same() -> None:
+    x, w = torch.tensor(2.0), torch.tensor(3.0, requires_grad=True)
+    with torch.no_grad():
+        with gf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = x * x * w
+        assert not torch.is_grad_enabled()
+        assert tape.gradient(y, x).item() == 12.0
+        assert tape.gradient(y, w).item() == 4.0
+    assert torch.is_grad_enabled()
+
+
+def test_inference_mode_of_false_records() -> None:
+    @torch.inference_mode(False)
+    def recorded() -> bool:
+        return torch.is_grad_enabled()
+
+    assert recorded()
+    with torch.no_grad():
+        assert recorded()
+        with torch.inference_mode(False):
+            assert torch.is_grad_enabled()
+        assert not torch.is_grad_enabled()
+
+
+def test_what_is_stopped_requires_no_gradient() -> None:
+    x = torch.ones(2, requires_grad=True)
+    with gf.eager():
+        y = gf.stop_gradient(x)
+    assert not y.requires_grad
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]

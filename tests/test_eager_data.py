@@ -118,6 +118,22 @@ def test_a_set_with_a_way_of_its_own_is_asked_for_each_example() -> None:
     assert order(DataLoader(inner, 2)) == [2, 8]
 
 
+def test_a_set_that_gives_several_examples_at_once() -> None:
+    class Together(TensorDataset):
+        def __getitems__(self, indices: list[int]) -> list[Any]:
+            return [self[i][0] * 10 for i in indices]
+
+    class Once(data.Subset):
+        def __getitem__(self, index: Any) -> Any:
+            return super().__getitem__(index)[0] + 1
+
+    whole = Together(torch.arange(4))
+    assert [b.tolist() for b in DataLoader(whole, 2)] == [[0, 10], [20, 30]]
+    assert [b.tolist() for b in DataLoader(data.Subset(whole, [3, 1]), 2)] == [[30, 10]]
+    assert [b.tolist() for b in DataLoader(Once(whole, [3, 1]), 2)] == [[4, 2]]
+    assert [b.tolist() for b in DataLoader(data.Subset(Once(numbered(4), [3, 1]), [1]), 2)] == [[3.0]]
+
+
 def test_samplers() -> None:
     generator = data.Generator().manual_seed(5)
     rows = range(6)

@@ -421,12 +421,26 @@ def test_what_is_nested_comes_back_from_a_file(tmp_path: Path) -> None:
     assert torch.load(memory, map_location="cpu")["x"].tolist() == [0, 1]
 
 
+NUMBERS = [0.00012345678901234567, 1e-300, 5e-324, -1 / 3, 10**18, 10**19, -(2**64), 10**5000, "1" * 40, True, 3]
+
+
+def test_every_number_comes_back_from_a_file(tmp_path: Path) -> None:
+    torch.save({"parts": NUMBERS, **{str(i): x for i, x in enumerate(NUMBERS)}, 10**30: 1}, tmp_path / "x")
+    found = torch.load(tmp_path / "x")
+    assert found["parts"] == NUMBERS and [found[str(i)] for i in range(len(NUMBERS))] == NUMBERS
+    assert [type(x) for x in found["parts"]] == [type(x) for x in NUMBERS] and found[10**30] == 1
+    with pytest.raises(InvalidArgumentError, match=r"torch\.tensor"):
+        torch.save({"many": list(range(400_000))}, tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
 def test_a_file_that_is_broken_or_made_by_others(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     checkpoint.save(path, {"x": np.ones(2, np.float32)})
     assert torch.load(path)["x"].tolist() == [1.0, 1.0]
     for text in ("{", "[]", '["tensor","y"]', '["list",3]', '["dict",[],[["is","",1]]]', '["run","x"]', '"text"', "7",
-                 "[" * 999 + "]" * 999, '["is","float","2"]', '["tuple",[["is"]]]'):  # fmt: skip
+                 "[" * 999 + "]" * 999, '["is","float","2"]', '["is","whole","x"]',
+                 '["is","fraction",2]', '["is","run","x"]', '["tuple",[["is"]]]'):  # fmt: skip
         checkpoint.save(path, {"x": np.ones(2, np.float32)}, {"structure": text})
         with pytest.raises(DataLossError):
             torch.load(path)

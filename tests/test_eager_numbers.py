@@ -16,9 +16,9 @@ import pytest
 
 import graphflow as gf
 from graphflow import eager as torch
-from graphflow.eager import nn
+from graphflow.eager import nn, optim, utils
 from graphflow.eager.nn import functional
-from graphflow.errors import DTypeError, Error, InvalidArgumentError, ShapeError
+from graphflow.errors import DTypeError, Error, InvalidArgumentError, OutOfRangeError, ShapeError
 
 # expression -> dtype and elements; b, i, u, f and c are the tensors of `names`
 VALUES: dict[str, Any] = {
@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "torch.log10(torch.tensor([10,1000]))": ("float32", [1.0, 3.0]),
     "F.threshold(torch.tensor([nan,1.0,-1.0]),0.0,5.0)": ("float32", [nan, 1.0, 5.0]),
     "torch.isclose(f,2.5)": ("bool", [False, False, False, True]),
+    "F.one_hot(i[1],4)": ("int64", [[1, 0, 0, 0], [0, 0, 1, 0]]),
     "i.masked_fill(i>0,1.5)": ("int64", [[-7, 1], [0, 1]]),
     "torch.div(i,2,rounding_mode='trunc')": ("int64", [[-3, 1], [0, 1]]),
     "torch.div(i,2,rounding_mode='floor')": ("int64", [[-4, 1], [0, 1]]),
@@ -195,7 +196,8 @@ GRADIENTS: list[tuple[str, Any, Any]] = [
 def names() -> dict[str, Any]:
     """What expressions are made of."""
     return {
-        "torch": torch, "prelu": nn.PReLU(), "F": functional, "inf": inf, "nan": nan, "b": torch.tensor([True, False]),
+        "torch": torch, "np": np, "prelu": nn.PReLU(), "F": functional, "inf": inf, "nan": nan,
+        "b": torch.tensor([True, False]),
         "i": torch.tensor([[-7, 3], [0, 2]]), "u": torch.tensor([250, 3], dtype=torch.uint8),
         "f": torch.tensor([-2.5, -0.5, 1.5, 2.5]), "c": torch.tensor([1 + 2j, complex(0, nan)]),
     }  # fmt: skip
@@ -270,6 +272,11 @@ REFUSED: dict[str, tuple[str, type[Error]]] = {
         "F.cross_entropy(f.reshape(2, 2), torch.tensor([2, 0]), label_smoothing=0.1)",
         InvalidArgumentError,
     ),
+    "a margin of a class beyond the last": (
+        "F.multi_margin_loss(f.reshape(2, 2), torch.tensor([0, 2]))",
+        InvalidArgumentError,
+    ),
+    "margins of fewer classes than rows": ("F.multi_margin_loss(f.reshape(2, 2), torch.tensor([0]))", ShapeError),
     "fewer classes than rows": ("F.nll_loss(f.reshape(2, 2), torch.tensor([0]))", ShapeError),
     "classes with an axis too many": ("F.nll_loss(f.reshape(2, 2), torch.tensor([[0, 1]]))", ShapeError),
     "fewer classes than rows, smoothed": (
@@ -281,6 +288,9 @@ REFUSED: dict[str, tuple[str, type[Error]]] = {
         ShapeError,
     ),
     "each element of a matrix times each of another": ("torch.outer(i, i)", ShapeError),
+    "one_hot of a class beyond the last": ("F.one_hot(i[1] + 1, 3)", OutOfRangeError),
+    "one_hot of a class below the first": ("F.one_hot(i)", OutOfRangeError),
+    "a part beyond the end": ("i.narrow(0, 1, 9)", OutOfRangeError),
     "a count that is no number": ("f.topk('a')", DTypeError),
     "a correction that is no number": ("f.var(correction='a')", DTypeError),
 }
@@ -329,3 +339,81 @@ def test_an_array_in_a_trace_is_what_it_was() -> None:
     assert function(x).tolist() == [3.0, 4.0]
     buffer[:] = 0.0
     assert function(x).tolist() == [3.0, 4.0]
+
+
+# -- how functions may be called -------------------------------------------------------------------------------------
+
+SAME: list[tuple[str, str]] = [
+    ("f.sum(axis=0)", "f.sum(0)"),
+    ("i.sum(axis=1, keepdims=True)", "i.sum(1, True)"),
+    ("i.max(axis=0).indices", "i.max(0).indices"),
+    ("torch.cat([i, i], axis=1)", "torch.cat([i, i], 1)"),
+    ("f.softmax(axis=0)", "f.softmax(0)"),
+    ("np.sum(i)", "i.sum()"),
+    ("np.sum(i, axis=1)", "i.sum(1)"),
+    ("np.prod(i)", "i.prod()"),
+    ("np.mean(f)", "f.mean()"),
+    ("np.max(f)", "f.max()"),
+    ("np.any(b)", "b.any()"),
+    ("np.cumsum(i, axis=0)", "i.cumsum(0)"),
+    ("np.argmax(f)", "f.argmax()"),
+    ("np.std(f)", "f.std(correction=0)"),
+    ("np.var(i.float(), axis=0, ddof=1)", "i.float().var(0)"),
+    ("i.permute(dims=(1, 0))", "i.permute(1, 0)"),
+    ("torch.flip(i, dims=(0,))", "i.flip(0)"),
+    ("torch.flip(input=i, dims=(0,))", "i.flip(0)"),
+    ("i.reshape(shape=(4,))", "i.reshape(4)"),
+    ("i.repeat(repeats=(2, 1))", "i.repeat(2, 1)"),
+    ("torch.zeros(size=(2, 3))", "torch.zeros(2, 3)"),
+    ("np.array([2, 3]) * i", "i * np.array([2, 3])"),
+    ("np.array([2, 3]) > i", "i < np.array([2, 3])"),
+]
+
+
+@pytest.mark.parametrize(("expression", "same"), SAME)
+def test_other_words_for_the_same(expression: str, same: str) -> None:
+    found, wanted = eval(expression, names()), eval(same, names())
+    assert found.dtype is wanted.dtype
+    assert found.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ("x &= 3", [1, 2]), ("x |= 8", [13, 14]), ("x ^= 1", [4, 7]), ("x <<= 1", [10, 12]), ("x >>= 1", [2, 3]),
+        ("x.bitwise_not_()", [-6, -7]), ("x.logical_and_(torch.tensor([1, 0]))", [1, 0]),
+    ],
+)  # fmt: skip
+def test_bits_in_place(change: str, wanted: list[int]) -> None:
+    x = torch.tensor([5, 6])
+    exec(change, {**names(), "x": x})
+    assert x.tolist() == wanted
+
+
+MISUSED = [
+    "torch.cat([1, 2])", "torch.zeros(-1)", "torch.arange('a')", "i.chunk(0)", "torch.ones(3).tril()",
+    "F.one_hot(torch.tensor([], dtype=torch.int64))", "nn.Dropout('a')", "nn.Dropout(2)", "nn.Linear('a', 2)",
+    "F.layer_norm(f, 3)", "optim.SGD([nn.Parameter(f)], lr='a')", "optim.SGD(None, lr=0.1)",
+    "optim.Adam([nn.Parameter(f)], betas=0.9)", "nn.Linear(1, 2).load_state_dict(3)", "torch.from_dlpack(3)",
+    "torch.equal(f, 3)", "torch.dot(f, 2)", "torch.isclose(2, f)", "nn.init.normal_(3)", "torch.mean(3)",
+    "torch.matmul(2, f)", "f.unsqueeze('a')", "f.sum(axes=0)", "f.sum(0, 1, 2, 3)", "torch.matrix_power(i, 'a')",
+    "torch.zeros(size=(-1,))", "torch.linspace(0, 1, 'a')", "torch.tril_indices('a', 2)",
+    "torch.broadcast_shapes(2, 'a')", "nn.Conv2d('a', 1, 1)", "nn.ModuleList(3)", "utils.data.DataLoader(3)",
+    "utils.data.DataLoader([1], batch_size='a')", "nn.utils.clip_grad_norm_(3, 1.0)",
+    "optim.lr_scheduler.StepLR(optim.SGD([nn.Parameter(f)], lr=0.1), 'a')",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", MISUSED)
+def test_what_makes_no_sense_is_an_error_of_the_library(expression: str) -> None:
+    with pytest.raises(Error):
+        eval(expression, {**names(), "nn": nn, "optim": optim, "utils": utils})
+
+
+def test_such_an_error_says_what_came_and_what_is_wanted() -> None:
+    with pytest.raises(DTypeError) as caught:
+        torch.unsqueeze(torch.ones(2), "a")
+    error = caught.value
+    assert error.expected == "unsqueeze(input, dim)"
+    assert error.got == "a tensor float32[2], 'a'"
+    assert isinstance(error.__cause__, TypeError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -174,10 +175,33 @@ def test_going_on_from_a_state_is_as_if_nothing_had_happened() -> None:
     assert second.detach().numpy().tobytes() == whole.detach().numpy().tobytes()
 
 
+def handed_on(state: Any) -> Any:
+    return state
+
+
+def plain(found: Any) -> Any:
+    """Arrays and tensors as lists."""
+    if isinstance(found, dict):
+        return {key: plain(part) for key, part in found.items()}
+    return [plain(part) for part in found] if isinstance(found, list) else getattr(found, "tolist", lambda: found)()
+
+
+def through_a_file(state: Any) -> Any:
+    memory = io.BytesIO()
+    torch.save({"optimizer": state}, memory)
+    memory.seek(0)
+    return torch.load(memory)["optimizer"]
+
+
+@pytest.mark.parametrize("way", [handed_on, through_a_file])
 @pytest.mark.parametrize(
-    "rule", [optim.SGD, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adamax, optim.Adadelta, optim.Rprop, optim.LBFGS]
-)
-def test_every_state_is_complete(rule: Any) -> None:
+    "rule",
+    [
+        optim.SGD, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adamax, optim.Adadelta, optim.Adagrad, optim.RMSprop,
+        optim.Rprop, optim.LBFGS,
+    ],
+)  # fmt: skip
+def test_every_state_is_complete(rule: Any, way: Any) -> None:
     """Steps before and after a state is handed on are the steps of one optimiser."""
     options = {"momentum": 0.9} if rule is optim.SGD else {"max_iter": 2} if rule is optim.LBFGS else {}
 
@@ -198,9 +222,15 @@ def test_every_state_is_complete(rule: Any) -> None:
     run(first, before, 3)
     second = nn.Parameter(first.detach())
     after = rule([second], lr=0.5, **options)
-    after.load_state_dict(before.state_dict())
+    given = way(before.state_dict())
+    after.load_state_dict(given)
     run(second, after, 3)
     assert second.detach().numpy().tobytes() == whole.detach().numpy().tobytes()
+    held = [value for state in after.state.values() for value in state.values() if hasattr(value, "dims")]
+    assert held == []  # arrays, into which steps write
+    again = rule([nn.Parameter(np.ones(4))], lr=0.5, **options)
+    again.load_state_dict(given)  # which the steps of another did not change
+    assert plain(again.state_dict()) == plain(way(before.state_dict()))
 
 
 def test_a_line_search_goes_down_where_full_steps_do_not() -> None:
@@ -241,10 +271,20 @@ def test_arguments_are_a_signature() -> None:
         optimizer.add_param_group({"params": [nn.Parameter(np.ones(1))], "lr": -1.0})
 
 
+def sgd_of_one() -> Any:
+    return optim.SGD([nn.Parameter(np.ones(1))], lr=0.1)
+
+
 @pytest.mark.parametrize(
     ("misuse", "told"),
     [
         (lambda: optim.SGD([], lr=0.1), "needs parameters"),
+        (lambda: sgd_of_one().load_state_dict(3), "state_dict\\(\\) gave"),
+        (lambda: sgd_of_one().load_state_dict({"state": {}}), "state_dict\\(\\) gave"),
+        (
+            lambda: sgd_of_one().load_state_dict({"state": {4: {}}, "param_groups": [{"params": [0]}]}),
+            "of 1 parameters",
+        ),
         (lambda: optim.SGD(nn.Parameter(np.ones(1)), lr=0.1), "iterable"),
         (lambda: optim.SGD([np.ones(1)], lr=0.1), "eager tensors"),
         (lambda: optim.SGD([nn.Parameter(np.ones(1)) * 2], lr=0.1), "leaves"),
@@ -337,6 +377,34 @@ def test_a_plateau_reduces_the_rate() -> None:
     np.testing.assert_allclose(found, [0.5] * 4 + [0.05] * 4 + [0.005] * 2)
     up = rates(lambda o: schedules.ReduceLROnPlateau(o, mode="max", patience=0), 4, [1.0, 2.0, 3.0, 3.0])
     assert up == [0.5] * 4
+
+
+@pytest.mark.parametrize("way", [handed_on, through_a_file])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: schedules.MultiStepLR(o, [2, 4, 4]), lambda o: schedules.CosineAnnealingLR(o, 9),
+        lambda o: schedules.OneCycleLR(o, 0.5, total_steps=20), lambda o: schedules.ReduceLROnPlateau(o, patience=0),
+        lambda o: schedules.SequentialLR(o, [schedules.ConstantLR(o), schedules.ExponentialLR(o, 0.9)], [2]),
+    ],
+)  # fmt: skip
+def test_rates_go_on_where_they_were(make: Any, way: Any) -> None:
+    def rates(optimizer: Any, schedule: Any, count: int) -> list[float]:
+        found = []
+        for _ in range(count):
+            optimizer.step()
+            schedule.step(*((1.0,) if isinstance(schedule, schedules.ReduceLROnPlateau) else ()))
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    first = optim.SGD([nn.Parameter(np.ones(1))], lr=0.1, momentum=0.9)
+    before = make(first)
+    rates(first, before, 3)
+    second = optim.SGD([nn.Parameter(np.ones(1))], lr=0.1, momentum=0.9)
+    after = make(second)
+    second.load_state_dict(way(first.state_dict()))
+    after.load_state_dict(way(before.state_dict()))
+    assert rates(second, after, 4) == rates(first, before, 4)
 
 
 def test_a_schedule_goes_on_from_its_state() -> None:

@@ -361,10 +361,11 @@ def test_one_record_and_nothing_is_computed_twice() -> None:
     y.backward()
     np.testing.assert_allclose(x.grad.numpy(), (x.sin().exp() * x.cos()).detach().numpy(), rtol=1e-6)
     trace = f.traces[0]
-    ((call, _),) = trace.stage._saving._backward.values()
+    (saving,) = trace.stage._saving.values()
+    ((call, _),) = saving._backward.values()
     assert call is not None
     derived, _ = trace.stage.derivative((0,), (0,))
-    feeds = [*derived.inputs, *[t for t, _ in trace.stage._saving._kept]]
+    feeds = [*derived.inputs, *saving._kept]
     types = {i.type for i in trace.session.program(list(derived.outputs), {t: np.zeros(t.dims, "f4") for t in feeds})
              .instructions}  # fmt: skip
     assert "Exp" not in types and "Sin" not in types and "Cos" in types
@@ -480,7 +481,7 @@ def test_training_goes_on_through_a_traced_loss() -> None:
 MISUSE = [
     (lambda x: x if x.sum() > 0 else -x, "Python bool", "cond"),
     (lambda x: [2.0 * v for v in x], "iterated", "while_loop"),
-    (lambda x: float(x.sum()), "Python number", "run"),
+    (lambda x: float(x.sum()), "Python number", "return"),
     (lambda x: x.item(), "item", "return"),
     (lambda x: x.numpy(), "numpy", "return"),
     (lambda x: x.add_(1.0), "argument", "x = x + y"),

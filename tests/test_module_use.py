@@ -69,6 +69,37 @@ def test_states_cross_devices(opencl: str) -> None:
     assert copied.weight is not net.weight and copied.weight.tolist() == net.weight.tolist()
 
 
+X = np.random.default_rng(3).standard_normal((3, 5, 4)).astype(np.float32)
+IMAGE = np.random.default_rng(4).standard_normal((1, 2, 3, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("program", "array"),
+    [
+        (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), X),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), IMAGE),
+        (lambda x: F.cross_entropy(x[:, 0], torch.tensor([2, 1, 3]), ignore_index=1), X),
+        (lambda x: F.dropout(x, 0.5), X),
+        (lambda x: F.dropout2d(x, 0.5), IMAGE),
+        (lambda x: x[0].tril(1).triu(-1), X),
+        (lambda x: x.masked_fill(torch.tensor(X > 0), -1.0), X),
+        (lambda x: nn.LSTM(4, 2, 2, bidirectional=True).to(x.device)(x)[0], X),
+        (lambda x: nn.GRU(4, 2).to(x.device)(x)[1], X),
+    ],
+)
+def test_what_functions_make_of_numbers_lies_beside_the_input(opencl: str, program: Any, array: Any) -> None:
+    found = []
+    for place in ("cpu", opencl):
+        x = torch.tensor(array).to(place).requires_grad_()
+        torch.manual_seed(5)  # just before: whatever runs on another device counts as a run
+        y = program(x)
+        (y * y).sum().backward()
+        assert (y.device.type, x.grad.device.type) == (place, place)
+        found.append((y.detach().cpu().numpy(), x.grad.cpu().numpy()))
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+
+
 # -- names -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,26 @@ class Net(nn.Module):
         for layer in self.rest:
             x = layer(x)
         return x * self.scale
+
+
+def test_a_buffer_is_no_parameter() -> None:
+    class Weighs(nn.Module):
+        def __init__(self, weight: Any) -> None:
+            super().__init__()
+            self.loss = nn.CrossEntropyLoss(weight=weight)
+            self.weight = weight
+
+    shares = torch.ones(3)
+    model = Weighs(shares)
+    assert not isinstance(shares, nn.Parameter) and not isinstance(copy.deepcopy(model).weight, nn.Parameter)
+    assert list(model.parameters()) == [] and list(model.state_dict()) == ["loss.weight"] and model.weight is shares
+    kept = nn.Parameter(torch.ones(2), requires_grad=False)
+    model.register_buffer("kept", kept)
+    assert isinstance(kept, nn.Parameter) and "kept" in dict(model.named_buffers())
+    with tf.Graph().as_default():
+        model.loss(tf.placeholder(tf.float32, [2, 3]), tf.placeholder(tf.int64, [2]))
+        assert len(tf.global_variables()) == 1  # in a graph a buffer is a variable as well
+        assert tf.trainable_variables() == []
 
 
 class Hasty(nn.Module):
@@ -199,6 +220,7 @@ def test_conversion_keeps_the_parameters() -> None:
         (lambda: nn.Linear(3, 2)(torch.ones(2, 4)), "4.*3|3.*4"),
         (lambda: nn.Linear(3, 2, device="cuda"), "can go to 'cuda'"),
         (lambda: nn.Linear(3, 2).to("cuda:0"), "can go to 'cuda'"),
+        (lambda: nn.ReLU().cuda(), "can go to 'cuda'"),
         (lambda: nn.Linear(3, 2).to(torch.int64), "floating"),
         (lambda: nn.Linear(-3, 2), "negative"),
         (lambda: nn.Dropout(1.5), "probability"),

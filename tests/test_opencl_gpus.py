@@ -180,6 +180,7 @@ def test_kernels_for_small_groups(group: int, device: Device, monkeypatch: pytes
 
 def test_checks_of_indices_fit_a_small_group(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "traits", device.traits._replace(schedule="gpu", group=16))
+    met = noted_launches(monkeypatch)
     v = tf.Variable(np.zeros((50, 3), np.float32))
     places, x = tf.placeholder(tf.int32, [40]), tf.constant(np.ones((40, 3), np.float32))
     update = tf.scatter_add(v, places, x)
@@ -189,6 +190,7 @@ def test_checks_of_indices_fit_a_small_group(device: Device, monkeypatch: pytest
         np.testing.assert_array_equal(found, np.repeat(np.arange(50) < 40, 3).reshape(50, 3))
         with pytest.raises(errors.InvalidArgumentError, match=r"indices\[39\] is out of range"):
             session.run(update, {places: np.arange(11, 51)})
+    assert met and all(prod(launch.group) <= 16 for launch in met)
 
 
 def test_no_grid_is_longer_than_cuda_takes_it(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +200,9 @@ def test_no_grid_is_longer_than_cuda_takes_it(device: Device, monkeypatch: pytes
     fed = np.arange(70_000 * 20, dtype=np.float32).reshape(70_000, 4, 5)
     x = tf.placeholder(tf.float32, fed.shape)
     with tf.Session(device="opencl") as session:
-        found = session.run(tf.transpose(x, [0, 2, 1]), {x: fed})
-    np.testing.assert_array_equal(found, fed.transpose(0, 2, 1))
+        turned, backwards = session.run([tf.transpose(x, [0, 2, 1]), tf.reverse(x, [0])], {x: fed})
+    np.testing.assert_array_equal(turned, fed.transpose(0, 2, 1))
+    np.testing.assert_array_equal(backwards, fed[::-1])  # so many elements that an item takes several
     grids = [[n // g for n, g in zip(launch.items, launch.group, strict=True)] for launch in met]
     assert max(map(prod, grids)) > MOST_GROUPS
     assert all(count <= MOST_GROUPS for grid in grids for count in grid[1:])
@@ -274,6 +277,7 @@ def test_where_all_are_refused_the_default_is_left(measured: Device, monkeypatch
     tried = _refuse(every, "compile", monkeypatch)
     assert tuning.tune(measured, (100, 100, 100)) == -1 and tried == list(every)
     assert choices.configuration((100, 100, 100), "float32", measured.traits) == -1
+    assert not choices.path_of(measured).exists()
     x = tf.placeholder(tf.float32, [20, 20])
     with tf.Session(device="opencl") as session:
         np.testing.assert_array_equal(session.run(tf.matmul(x, x), {x: np.eye(20)}), np.eye(20))

@@ -19,6 +19,7 @@ from graphflow.compare.keeping import Kept
 from graphflow.eager import signatures
 from graphflow.eager.engine import EAGER
 from graphflow.eager.gradient_tape import GradientTape
+from graphflow.eager.reading import around
 from graphflow.eager.recording import no_grad
 from graphflow.eager.tensor import REQUIRED, EagerTensor
 from graphflow.eager.trace_session import new_session
@@ -65,7 +66,7 @@ class Subject:
     def _look(self) -> None:
         """Trace once, to find the parameters; the first trace also pays for what is imported at first use."""
         trace = Trace(self.name, new_session({}))
-        trace.build(self._traced_result, [TensorSpec(x.dtype, x.dims) for x in self.tensors])
+        trace.build(self._traced_result, [TensorSpec(x.dtype, x.dims) for x in self.tensors], around([self.function]))
         self.kept.add(trace.captured)
         asked = [x for x in [*self.tensors, *trace.captured] if x.track == REQUIRED]
         self.sources = (asked or [x for x in self.tensors if x.dtype.is_floating]) if self.grad else []

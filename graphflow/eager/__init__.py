@@ -32,6 +32,7 @@ from graphflow.eager import creation as _creation
 from graphflow.eager import drawing as _drawing
 from graphflow.eager import facts as _facts
 from graphflow.eager import files as _files
+from graphflow.eager import linalg as linalg
 from graphflow.eager import methods as _methods
 from graphflow.eager import pictures as _pictures
 from graphflow.eager import pointwise as _pointwise
@@ -75,7 +76,7 @@ inf = _math.inf
 nan = _math.nan
 newaxis = None
 
-_LATER_MODULES = ("linalg", "nn", "optim", "testing", "utils")
+_LATER_MODULES = ("nn", "optim", "testing", "utils")
 # What PyTorch has twice, with the same arguments.
 _OF_FUNCTIONAL = (
     "celu", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "cosine_similarity", "dropout", "hardshrink",
@@ -93,14 +94,13 @@ is_floating_point = _methods.is_floating_point
 where = _pointwise.where
 save = _files.save
 load = _files.load
-globals().update(_reductions.FUNCTIONS)
-globals().update(_shaping.FUNCTIONS)
-globals().update(_pointwise.FUNCTIONS)
-globals().update(_vocabulary.FUNCTIONS)
-globals().update(_creation.FUNCTIONS)
-globals().update(_drawing.FUNCTIONS)
-globals().update(_facts.FUNCTIONS)
-globals().update(_absent.FUNCTIONS)
+_TABLES = (_reductions, _shaping, _pointwise, _vocabulary, _creation, _drawing, _facts, _absent)
+_named = {name: function for module in _TABLES for name, function in module.FUNCTIONS.items()}
+_known = {*_named, *linalg.__all__}
+for _name, _function in _named.items():
+    if isinstance(_function, _types.FunctionType) and _function.__name__ not in _known:  # such as `sum_`
+        _function.__name__ = _function.__qualname__ = _name
+globals().update(_named)
 
 
 class _Callable(_types.ModuleType):
@@ -123,4 +123,9 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER_MODULES, *_OF_FUNCTIONAL})
+    return list(__all__)
+
+
+_own = {name for name, found in globals().items() if name[0] != "_" and not isinstance(found, _types.ModuleType)}
+_public = sorted({*_own, "autograd", "linalg", *_LATER_MODULES, *_OF_FUNCTIONAL})
+__all__ = list(_public)

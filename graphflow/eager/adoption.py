@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.defaults import stacks
 from graphflow.eager.storage import plain_array
-from graphflow.eager.tensor import EagerTensor
+from graphflow.eager.tensor import ANY, EagerTensor
 from graphflow.eager.traced import module_call
 from graphflow.errors import GraphError
 from graphflow.graph import FuncGraph, Graph, bind_adoption
@@ -26,6 +27,7 @@ from graphflow.tensor import Tensor
 from graphflow.variables import Variable
 
 UNFIT = re.compile(r"[^A-Za-z0-9_.\\/-]")  # what names of ops have not
+_IN_A_GRAPH = "tf.constant(x.numpy()) says that it is a constant; a placeholder takes another value in each run"
 STORE = "parameters"  # key in graph.store: id of a parameter -> (the parameter, its variable)
 
 
@@ -59,11 +61,11 @@ def adopt(graph: Graph, tensor: Tensor) -> Tensor:
     if id(tensor) in (module_call.numbers or ()):
         with graph.as_default():
             return core.constant(np.array(plain_array(tensor)), tensor.dtype)
-    if not isinstance(tensor, EagerTensor) or not tensor.is_parameter:
+    if not isinstance(tensor, EagerTensor) or tensor.role == ANY:
         raise GraphError(
             "an eager tensor is used in a graph, which would keep the value of this moment for ever",
             got=repr(tensor)[:80],
-            hint="tf.constant(x.numpy()) says that it is a constant; a placeholder takes another value in each run",
+            hint=_IN_A_GRAPH if stacks.graphs else f"`with gf.eager():` around it computes it at once; {_IN_A_GRAPH}",
         )
     found = variable_of(root, tensor)
     return graph.capture(found._as_tensor())

@@ -121,4 +121,5 @@ def by_rules(op: Callable[..., Any], by: Table) -> Callable[..., Any]:
         with differentiated(by):
             return op(*inputs)
 
+    function.__doc__ = op.__doc__
     return function

@@ -17,11 +17,11 @@ import numpy as np
 
 from graphflow import casting, dtypes
 from graphflow.dtypes import DType, as_dtype
+from graphflow.eager.calling import checked
 from graphflow.eager.devices import on
 from graphflow.eager.engine import EAGER
-from graphflow.eager.mode import into
 from graphflow.eager.preferences import complex_default, preferred
-from graphflow.eager.shaping import sizes_of
+from graphflow.eager.shaping import sizes_of, stack
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.traced import made_here, trace_here
 from graphflow.errors import DTypeError, InvalidArgumentError, SymbolicUseError, shown
@@ -66,7 +66,8 @@ def _values(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
         return found if wanted is None or wanted is data.dtype else found.astype(wanted.np)
     if isinstance(data, np.ndarray):
         _check_layout(data)
-        return data if wanted is None or wanted.np == data.dtype else data.astype(wanted.np)
+        plain = np.asarray(data)  # a file's array, a matrix: the memory is what counts
+        return plain if wanted is None or wanted.np == plain.dtype else plain.astype(wanted.np)
     if isinstance(data, (list, tuple)):
         data = _without_tensors(data)
     elif not isinstance(data, (int, float, complex, np.generic, str, bytes)) and not hasattr(data, "__array__"):
@@ -104,6 +105,8 @@ def _without_tensors(data: Any) -> Any:
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """A new tensor with a copy of the values."""
+    if _of_symbols(data):
+        return _joined(data, dtype).detach()
     found = np.array(_values(data, dtype), copy=True, order="C")
     return moved_to(leaf(found, _dtype_of(found), requires_grad), device)
 
@@ -114,6 +117,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
         wanted = data.dtype if dtype is None else as_dtype(dtype)
         found = data if wanted is data.dtype else cast_to(data, wanted)
         return found if device is None else moved_to(found, device)
+    if _of_symbols(data):
+        return _joined(data, dtype).detach()
     found = _values(data, dtype)
     return moved_to(leaf(found, _dtype_of(found)), device)
 
@@ -123,7 +128,24 @@ def from_numpy(ndarray: Any) -> EagerTensor:
     if not isinstance(ndarray, np.ndarray):
         raise DTypeError("from_numpy takes a NumPy array", got=shown(ndarray), hint="torch.tensor(values)")
     _check_layout(ndarray)
-    return leaf(ndarray, _dtype_of(ndarray))
+    return leaf(np.asarray(ndarray), _dtype_of(ndarray))  # of a file's array, and of others, the plain memory
+
+
+def _of_symbols(data: Any) -> bool:
+    """Whether it is a list with tensors of a trace."""
+    return isinstance(data, (list, tuple)) and trace_here() is not None and _has_symbols(data)
+
+
+def _has_symbols(data: Any) -> bool:
+    return any(
+        _has_symbols(v) if isinstance(v, (list, tuple)) else isinstance(v, Tensor) and not isinstance(v, EagerTensor)
+        for v in data
+    )
+
+
+def _joined(data: Any, dtype: Any) -> Any:
+    """Nested lists with tensors of a trace as one tensor; nesting is as deep as the user typed it."""
+    return stack([_joined(v, dtype) if isinstance(v, (list, tuple)) else as_tensor(v, dtype) for v in data])
 
 
 def _dtype_of(values: np.ndarray[Any, Any]) -> DType:
@@ -151,35 +173,46 @@ def moved_to(x: Any, device: Any) -> Any:
 # -- of zeros, ones, ranges ------------------------------------------------------------------------------------------
 
 
-def filled(value: Any, default: DType | None = None) -> Function:
+def filled(value: Any, name: str, doc: str) -> Function:
     """A function that makes tensors of one value."""
 
-    def function(
-        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
-    ) -> Any:
+    def function(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
         found = preferred.floats if dtype is None else as_dtype(dtype)
-        made = moved_to(leaf(np.full(sizes_of(size), value, found.np), found, requires_grad), device)
-        return made if out is None else into(out, made)
+        return moved_to(leaf(np.full(sizes_of(size), value, found.np), found, requires_grad), device)
 
-    return function
+    function.__doc__ = doc
+    return checked(function, name)
 
 
-def filled_like(value: Any) -> Function:
+def filled_like(value: Any, name: str, doc: str) -> Function:
     """A function that makes tensors of one value in the shape of another."""
 
     def function(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
         found = input.dtype if dtype is None else as_dtype(dtype)
         if not isinstance(input, EagerTensor) and not is_concrete(input.dims):
             return array.fill(array.shape(input), core.constant(value, found))
-        return moved_to(leaf(np.full(input.dims, value, found.np), found, requires_grad), device)
+        return moved_to(
+            leaf(np.full(input.dims, value, found.np), found, requires_grad), device or beside(input, found)
+        )
 
-    return function
+    function.__doc__ = doc
+    return checked(function, name)
 
 
-zeros, ones, empty = filled(0), filled(1), filled(0)
-zeros_like, ones_like, empty_like = filled_like(0), filled_like(1), filled_like(0)
+def beside(x: Any, dtype: DType) -> Any:
+    """Where a new tensor goes that is like another: to it, if numbers of that kind go there."""
+    return x.device if isinstance(x, EagerTensor) and (dtype is x.dtype or dtype.is_floating) else None
 
 
+zeros = filled(0, "zeros", "Zeros of these sizes.")
+ones = filled(1, "ones", "Ones of these sizes.")
+empty = filled(0, "empty", "A tensor of these sizes, to be written into; it holds zeros.")
+zeros_like = filled_like(0, "zeros_like", "Zeros in the shape and dtype of another tensor.")
+ones_like = filled_like(1, "ones_like", "Ones in the shape and dtype of another tensor.")
+empty_like = filled_like(0, "empty_like", "A tensor in the shape and dtype of another, to be written into.")
+
+
+@checked
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """A tensor of one value, whose dtype it has unless one is given."""
     value = fill_value.item() if isinstance(fill_value, EagerTensor) else fill_value
@@ -188,11 +221,17 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     return moved_to(leaf(np.full(sizes, found), _dtype_of(found), requires_grad), device)
 
 
-def full_like(input: Any, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False) -> Any:
+@checked
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
     """A tensor of one value in the shape and dtype of another."""
-    return full(input.dims, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    found = input.dtype if dtype is None else as_dtype(dtype)
+    place = device or beside(input, found)
+    return full(input.dims, fill_value, dtype=found, device=place, requires_grad=requires_grad)
 
 
+@checked
 def arange(
     start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Any:
@@ -209,6 +248,7 @@ def arange(
     return moved_to(leaf(values, found, requires_grad), device)
 
 
+@checked
 def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, requires_grad: bool = False) -> Any:
     """So many numbers at equal distances, both ends among them."""
     with EAGER.as_default():
@@ -217,6 +257,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, requires_gr
     return leaf(np.array(made.value), made.dtype, requires_grad)
 
 
+@checked
 def logspace(
     start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, requires_grad: bool = False
 ) -> Any:

@@ -17,10 +17,11 @@ from typing import Any
 from graphflow import source
 from graphflow.eager import history
 from graphflow.eager.creation import zeros
-from graphflow.eager.engine import EAGER, here, in_graph
+from graphflow.eager.engine import EAGER, here
 from graphflow.eager.hooks import detached_copy
+from graphflow.eager.mode import computes
 from graphflow.eager.recording import no_grad
-from graphflow.eager.tensor import REQUIRED, TAPED, UNTRACKED, EagerTensor, Record
+from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor, Record
 from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError, UnimplementedError, shown
 from graphflow.opdef import RegisterGradient
 from graphflow.tensor import Tensor
@@ -116,7 +117,7 @@ class Function:
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
         """Compute forward, and record how to differentiate it."""
-        if in_graph() or any(isinstance(x, Tensor) and not isinstance(x, EagerTensor) for x in arguments):
+        if not computes() or any(isinstance(x, Tensor) and not isinstance(x, EagerTensor) for x in arguments):
             raise UnimplementedError(
                 f"{cls.__name__} is computed at once, and here a graph is being built",
                 hint="tf.custom_gradient serves graphs; call the traced part from outside of it",
@@ -148,7 +149,7 @@ def _recorded(ctx: Context, arguments: tuple[Any, ...], made: Any) -> Any:
     out = [_fresh(x, inputs) if isinstance(x, EagerTensor) else x for x in given]
     tensors = [x for x in out if isinstance(x, EagerTensor)]
     track = max((x.track for x in inputs), default=UNTRACKED)
-    if track and (here.tapes or track == REQUIRED and here.records):
+    if track and here.records and (here.tapes or track == REQUIRED):
         record = _Call(
             EAGER, "Identity", EAGER.scope, inputs, {"call": ctx}, ctx._function.__name__, source.user_frame()
         )
@@ -161,7 +162,7 @@ def _recorded(ctx: Context, arguments: tuple[Any, ...], made: Any) -> Any:
         ctx.belongs_to(record, [x for x in given if isinstance(x, EagerTensor)])
         record.made(tensors)
         for x, without in zip(tensors, constant, strict=True):
-            x.track = UNTRACKED if without else track if track == REQUIRED and here.records else TAPED
+            x.track = UNTRACKED if without else track
     return tuple(out) if several else out[0]
 
 

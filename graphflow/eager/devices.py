@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.dtypes import DType, as_dtype, float32, from_numpy
+from graphflow.eager.calling import checked
 from graphflow.eager.engine import EagerGraph
 from graphflow.eager.mode import placed
 from graphflow.eager.placement import check_place, move
@@ -150,14 +151,24 @@ def dlpack(x: Any, **options: Any) -> Any:
             "a tensor that requires gradients is not exported: they would not see what others write",
             hint="x.detach()",
         )
-    return x.value.__dlpack__(**options)
+    _check_on_host(x)
+    return x.shareable().__dlpack__(**options)
 
 
 def dlpack_device(x: Any) -> Any:
     """Where DLPack finds the memory."""
-    return x.value.__dlpack_device__()
+    _check_on_host(x)
+    return x.shareable().__dlpack_device__()
 
 
+def _check_on_host(x: EagerTensor) -> None:
+    if x.device != "cpu":
+        raise FailedPreconditionError(
+            "only the memory of the CPU is exported", got=f"a tensor on {x.device}", hint="x.cpu()"
+        )
+
+
+@checked
 def from_dlpack(ext_tensor: Any) -> EagerTensor:
     """A tensor that shares the memory of one of another library."""
     found: Any = np.from_dlpack(ext_tensor)

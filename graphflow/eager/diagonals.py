@@ -14,6 +14,7 @@ import numpy as np
 
 from graphflow import dtypes
 from graphflow.eager import pointwise
+from graphflow.eager.calling import checked
 from graphflow.eager.creation import leaf
 from graphflow.eager.mode import placed
 from graphflow.eager.rearranging import movedim, ravel, size_of
@@ -69,7 +70,7 @@ def _triangle(places: Function, name: str) -> Function:
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The rows and the columns of what {name[:4]} keeps of a matrix."
-    return function
+    return checked(function)
 
 
 @placed

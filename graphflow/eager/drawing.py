@@ -16,7 +16,8 @@ import numpy as np
 
 from graphflow import dtypes
 from graphflow.dtypes import DType, as_dtype
-from graphflow.eager.creation import cast_to, check_leaf, empty, home, leaf, moved_to
+from graphflow.eager.calling import checked
+from graphflow.eager.creation import beside, cast_to, check_leaf, empty, home, leaf, moved_to
 from graphflow.eager.engine import EAGER
 from graphflow.eager.generator import drawn, restore, start, state_of
 from graphflow.eager.preferences import preferred
@@ -89,20 +90,27 @@ def _of_size(draw: Function, name: str, doc: str) -> Function:
     return function
 
 
-rand = _of_size(draws.random_uniform, "rand", "Uniform in [0, 1).")
-randn = _of_size(draws.random_normal, "randn", "Normal, with mean 0 and standard deviation 1.")
+rand = checked(_of_size(draws.random_uniform, "rand", "Uniform in [0, 1)."))
+randn = checked(_of_size(draws.random_normal, "randn", "Normal, with mean 0 and standard deviation 1."))
 
 
+@checked
 def rand_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """Uniform in [0, 1), in the shape of another tensor."""
-    return rand(input.dims, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    found = input.dtype if dtype is None else as_dtype(dtype)
+    place = device or beside(input, found)
+    return rand(input.dims, dtype=found, device=place, requires_grad=requires_grad)
 
 
+@checked
 def randn_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
     """Normal, in the shape of another tensor."""
-    return randn(input.dims, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    found = input.dtype if dtype is None else as_dtype(dtype)
+    place = device or beside(input, found)
+    return randn(input.dims, dtype=found, device=place, requires_grad=requires_grad)
 
 
+@checked
 def randint(
     low: int, high: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None,
     requires_grad: bool = False, generator: Any = None,
@@ -121,12 +129,14 @@ def randint(
     return made.requires_grad_() if requires_grad else made
 
 
+@checked
 def randint_like(input: Any, low: int, high: Any = None, *, dtype: Any = None, device: Any = None) -> Any:
     """Whole numbers from `low` (0) up to `high`, in the shape and dtype of another tensor."""
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, input.dims, dtype=dtype or input.dtype, device=device)
 
 
+@checked
 def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = None) -> Any:
     """The numbers from 0 to n - 1 in random order."""
     found = dtypes.int64 if dtype is None else as_dtype(dtype)
@@ -134,6 +144,7 @@ def randperm(n: int, *, dtype: Any = None, device: Any = None, generator: Any = 
     return moved_to(made, device)
 
 
+@checked
 def normal(
     mean: Any, std: Any = 1.0, size: Any = None, *, dtype: Any = None, requires_grad: bool = False,
     generator: Any = None,
@@ -148,6 +159,7 @@ def normal(
     return made.requires_grad_() if requires_grad else made
 
 
+@checked
 def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
     """1 with the probability that stands in each place (or with probability p), 0 otherwise."""
     chance = input.detach() if p is None else core.constant(p, dtypes.float32) if trace_here() else np.float32(p)
@@ -156,6 +168,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None) -> Any:
     return cast_to(held, input.dtype)
 
 
+@checked
 def poisson(input: Any, generator: Any = None) -> Any:
     """Whole numbers, as floating-point ones, with the mean that stands in each place."""
     rate = input.detach()
@@ -163,6 +176,7 @@ def poisson(input: Any, generator: Any = None) -> Any:
                   generator=generator)  # fmt: skip
 
 
+@checked
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Any:
     """Indices drawn with the weights of each row, each at most once unless they are replaced."""
     if len(input.dims) not in (1, 2) or not input.dtype.is_floating:

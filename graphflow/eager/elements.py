@@ -13,6 +13,7 @@ from typing import Any
 
 from graphflow import dtypes
 from graphflow.eager import pointwise
+from graphflow.eager.calling import checked
 from graphflow.eager.mode import placed
 from graphflow.eager.promotion import inexact, pair
 from graphflow.eager.rearranging import broadcast_shapes
@@ -232,6 +233,7 @@ def view_as_complex(input: Any) -> Any:
 # -- questions --------------------------------------------------------------------------------------------------------
 
 
+@checked
 def is_complex(input: Any) -> bool:
     """Whether the elements are complex numbers."""
     return bool(input.dtype.is_complex)
@@ -242,6 +244,7 @@ def is_signed(input: Any) -> bool:
     return not input.dtype.is_bool and input.dtype.kind != "uint"
 
 
+@checked
 def is_nonzero(input: Any) -> bool:
     """Whether the one element is not zero."""
     if input.shape.numel() != 1:

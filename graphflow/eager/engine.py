@@ -43,6 +43,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.records = True  # whether ops on tensors that require gradients are recorded
         self.tapes = 0  # how many tapes are open
+        self.open: list[Any] = []  # those tapes
         self.context = load_backend("numpy").kernel_context()
 
 
@@ -174,6 +175,8 @@ class EagerGraph(Graph):
         except (KeyError, TypeError):  # new, or with an attribute that is no key: a function, an array
             bound = self._bind(definition, inputs, name, attrs, signature)
         function, dtypes, single, views, recorded, plain = bound
+        if views and single and values and isinstance(values[0], np.generic):
+            values = [x.shareable() for x in inputs]
         local = here
         try:
             results = local.context.run(function, *values)
@@ -185,7 +188,7 @@ class EagerGraph(Graph):
             outputs = tuple([EagerTensor(v, dtype) for v, dtype in zip(results, dtypes, strict=True)])
         if views:
             _share(inputs, outputs)
-        if track and recorded and (local.tapes or track == REQUIRED and local.records):
+        if track and recorded and local.records and (local.tapes or track == REQUIRED):
             self._record(definition, inputs, outputs, track, attrs, name)
         if plain and not raw:
             return outputs[0]
@@ -212,9 +215,12 @@ class EagerGraph(Graph):
     ) -> None:
         record = Record(self, definition.type, self.scope, inputs, attrs, name, source.user_frame())
         record.made(outputs)
+        if definition.effect == "read":
+            for tape in here.open:
+                tape.reads(inputs[0])
         for x in outputs:
             if x.dtype.is_floating or x.dtype.is_complex:
-                x.track = track if track == REQUIRED and here.records else TAPED
+                x.track = track
             elif x.dtype.kind != "resource":  # no gradient passes here, so what came before need not be kept
                 x.origin = None
 
@@ -248,11 +254,12 @@ class EagerGraph(Graph):
         found = backend.kernel(ins, values, self.session.next_run) if bare else None
         function, views = found if found is not None else (self._as_program(ins, values, inputs, backend), True)
         if place != "numpy":
-            function = self._staying(function, backend, specs)
+            function, views = self._staying(function, backend, specs), _shows(ins, values)
         single = found is not None and len(specs) == 1
         if specs and specs[0].dtype is string and single:
             function = _boxed(function)
-        gradient = definition.rules is not None or gradient_of(definition.type) is not None
+        rules = definition.rules
+        gradient = any(rules) if rules is not None else gradient_of(definition.type) is not None
         plain = definition.result is None and type(known) is TensorSpec
         bound = Bound(function, tuple([s.dtype for s in specs]), single, views, gradient, plain)
         if handle is not None and definition.effect:
@@ -328,15 +335,16 @@ class EagerGraph(Graph):
 
 
 def _place(definition: OpDef, inputs: Sequence[EagerTensor]) -> str:
-    """The backend where the inputs lie; scalars and whole numbers (shapes, indices) may come from the CPU."""
-    places = {x.device for x in inputs} - {"cpu"}
+    """The backend where the inputs lie; scalars, whole numbers (shapes, indices) and masks may come from the CPU."""
+    places = {str(x.device) for x in inputs} - {"cpu"}
     if not places:
         return "numpy"
-    if len(places) > 1 or any(x.device == "cpu" and x.dims and not x.dtype.is_integer for x in inputs):
+    apart = [x for x in inputs if x.device == "cpu" and x.dims and not (x.dtype.is_integer or x.dtype.is_bool)]
+    if len(places) > 1 or apart:
         raise InvalidArgumentError(
             f"{definition.type}: the tensors lie on different devices",
             expected=f"all on {min(places)!r}",
-            got=", ".join(f"{x.dtype.name}{list(x.dims)} on {x.device!r}" for x in inputs),
+            got=", ".join(f"{x.dtype.name}{list(x.dims)} on {str(x.device)!r}" for x in inputs),
             hint=f"x.to({min(places)!r}), or x.cpu()",
         )
     return places.pop()
@@ -415,9 +423,18 @@ def _share(inputs: Sequence[EagerTensor], outputs: Sequence[EagerTensor]) -> Non
         if y.dtype.kind == "resource":
             y.track = TAPED  # every tape watches variables
         base = _root_of(y.value)
+        if DEVICES and type(y.value) in DEVICES:
+            y.is_apart_from(inputs[0])
         for x in inputs:
             if base is not None and _root_of(x.value) is base:
                 x.shown_by(y)
+
+
+def _shows(ins: Instruction, values: Sequence[TensorSpec]) -> bool:
+    """Whether an op of a device would show the memory of its input on the host, where there is memory to share."""
+    host = load_backend("numpy")
+    program = Program((ins,), tuple(values), {}, ins.inputs, ins.outputs, level=0)
+    return host.has_kernel(ins.type) and bool(host.storage(program, ins).views)
 
 
 def _root_of(value: Any) -> Any:
@@ -432,12 +449,4 @@ def _root_of(value: Any) -> Any:
 EAGER = EagerGraph()
 EagerTensor.graph = EAGER  # type: ignore[misc]
 
-
-def in_graph() -> bool:
-    """Whether ops are being added to a graph that somebody made the default one."""
-    from graphflow.defaults import stacks
-
-    return bool(stacks.graphs) and not stacks.graphs[-1].computes
-
-
-__all__ = ["EAGER", "EagerGraph", "FuncGraph", "here", "in_graph"]
+__all__ = ["EAGER", "EagerGraph", "FuncGraph", "here"]

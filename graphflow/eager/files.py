@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ from graphflow.errors import DataLossError, DTypeError, InvalidArgumentError, sh
 
 STRUCTURE = "structure"  # the key of the JSON text in the file's metadata
 MAX_DEPTH, MAX_NODES = 200, 1_000_000
+MAX_DIGITS = 19  # of a number that JSON holds as such; a file with a longer one is not read
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_READ: dict[str, Callable[[str], Any]] = {
+    "float": _SPECIAL.__getitem__, "fraction": float.fromhex, "whole": lambda text: int(text, 16), "dtype": as_dtype,
+}  # fmt: skip
 
 # -- writing ---------------------------------------------------------------------------------------------------------
 
@@ -42,7 +46,15 @@ def save(obj: Any, f: Any) -> None:
         if depth > MAX_DEPTH:
             raise InvalidArgumentError("nested too deeply for a file, or in itself", expected=f"{MAX_DEPTH} levels")
         work += [(node[-1], f"{name}.{key}" if name else key, part, depth + 1) for key, part in reversed(parts)]
-    notes = {STRUCTURE: json.dumps(top[0], separators=(",", ":"))}
+    text = json.dumps(top[0], separators=(",", ":"))
+    try:
+        _check(text)
+    except DataLossError as error:
+        raise InvalidArgumentError(
+            "more numbers and texts than a file has room for outside of tensors", got=error.summary,
+            hint="torch.tensor(values) takes a list of numbers",
+        ) from None  # fmt: skip
+    notes = {STRUCTURE: text}
     if not hasattr(f, "write"):
         checkpoint.save(f, tensors, notes)
         return
@@ -81,10 +93,14 @@ def _plain(item: Any, name: str) -> list[Any]:
     """A number, a text, None, a dtype: [kind, value]."""
     if isinstance(item, np.generic):
         item = item.item()
-    if item is None or isinstance(item, (bool, int, str)):
+    if item is None or isinstance(item, (bool, str)):
         return ["", item]
+    if isinstance(item, int):
+        return ["", item] if abs(item) < 10**MAX_DIGITS else ["whole", hex(item)]
     if isinstance(item, float):
-        return ["", item] if math.isfinite(item) else ["float", str(item)]
+        if not math.isfinite(item):
+            return ["float", str(item)]
+        return ["", item] if len(repr(item)) < MAX_DIGITS else ["fraction", item.hex()]
     if isinstance(item, DType):
         return ["dtype", item.name]
     raise DTypeError(
@@ -105,12 +121,17 @@ def load(f: Any, map_location: Any = None, weights_only: bool = True) -> Any:
     if text is None:
         return tensors
     try:
-        durable.check_structure(text.encode(), "the structure", max_depth=2 * MAX_DEPTH + 8, max_nodes=MAX_NODES)
+        _check(text)
         return _built(json.loads(text), tensors)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise DataLossError(
             f"{f}: the text that says how the tensors are nested is broken", got=str(error)[:80]
         ) from None
+
+
+def _check(text: str) -> None:
+    """Raise unless the text is one that a file may hold."""
+    durable.check_structure(text.encode(), "the structure", max_depth=2 * MAX_DEPTH + 8, max_nodes=MAX_NODES)
 
 
 def _of_path(path: Any) -> tuple[dict[str, Any], str | None]:
@@ -166,6 +187,4 @@ def _object(node: Any, parts: list[Any], tensors: dict[str, EagerTensor]) -> Any
 
 def _value(pair: Any) -> Any:
     kind, value = pair
-    if kind == "float":
-        return _SPECIAL[value]
-    return as_dtype(value) if kind == "dtype" else value
+    return _READ[kind](value) if kind else value

@@ -10,6 +10,7 @@ State: each function owns its traces, at most `MAX_TRACES`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import threading
@@ -20,6 +21,7 @@ from typing import Any
 from graphflow.defaults import stacks
 from graphflow.eager import signatures
 from graphflow.eager.notices import Notices, is_tensor_key, place_of
+from graphflow.eager.reading import around
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.trace_session import TraceSession, new_session
 from graphflow.eager.traced import trace_here
@@ -31,6 +33,7 @@ from graphflow.tensor import Tensor
 from graphflow.tensor_shape import as_dims
 
 MAX_TRACES = 64
+MAX_MODES = 3  # traces for one signature that wait until modules are in the mode again that they are for
 _PLAIN = signatures.PLAIN
 
 
@@ -47,6 +50,7 @@ class Function:
         self._options = options
         self._parameters = inspect.signature(python)
         self._traces: dict[Any, Trace] = {}
+        self._resting: dict[Any, list[Trace]] = {}  # made while modules, or the caller, were in another mode
         self._quick: dict[Any, Trace] = {}  # by what the positional arguments are: the quick way to the same traces
         self._modules: list[Any] = []  # weak references: whether these are in training is part of a signature
         self._lock = threading.RLock()
@@ -64,7 +68,7 @@ class Function:
         if graphs and not graphs[-1].computes:
             graph = trace_here()
             if graph is not None:
-                graph.reliance.watch(*signatures.names_around(self._python))
+                graph.reliance.watch(around([self._python]))
             return self._python(*args, **kwargs)
         if not kwargs:
             key: list[Any] = self._training() if self._modules else []
@@ -119,8 +123,7 @@ class Function:
             key = self._key(parts)
             trace = self._traces.get(key)
             if trace is not None and trace.is_outdated():
-                self._forget(key)
-                trace = None
+                trace = self._of_this_mode(key, trace)
             if trace is None:
                 self._look_around()
                 key = self._key(parts)
@@ -132,6 +135,16 @@ class Function:
             self._last = weakref.ref(trace), tuple([x.dims for x in parts.tensors])
             return trace
 
+    def _of_this_mode(self, key: Any, outdated: Trace) -> Trace | None:
+        """The trace that was made when modules were in training as they are now; the other one may be of use again."""
+        known = [t for t in [*self._resting.get(key, ()), outdated] if t.is_of_another_mode()]
+        self._forget(key)
+        found = next((t for t in known if not t.is_outdated()), None)
+        self._resting[key] = [t for t in known if t is not found][-MAX_MODES:]
+        if found is not None:
+            self._traces[key] = found
+        return found
+
     def _key(self, parts: signatures.Parts) -> Any:
         if self._declared is not None:
             return "declared", *self._training(), *[k for k in parts.key if not is_tensor_key(k)]
@@ -142,8 +155,8 @@ class Function:
         found = signatures.modules_around(self._python)
         if [id(module()) for module in found] != [id(module()) for module in self._modules]:
             self._modules = found
-            self._traces.clear()
-            self._quick.clear()
+            for known in (self._traces, self._resting, self._quick):
+                known.clear()
 
     def _forgetting(self, key: Any) -> Callable[[Any], None]:
         """What to do when an object dies that a signature names: its trace can never be used again."""
@@ -151,12 +164,14 @@ class Function:
 
         def forget(_: Any) -> None:
             function = mine()
-            if function is not None:  # this may come at any moment, so it is one step and takes no lock
+            if function is not None:  # this may come at any moment, so it takes no lock
                 function._traces.pop(key, None)
+                function._resting.pop(key, None)
 
         return forget
 
     def _forget(self, key: Any) -> None:
+        self._resting.pop(key, None)
         trace = self._traces.pop(key, None)
         for quick in [k for k, found in self._quick.items() if found is trace]:
             del self._quick[quick]
@@ -173,10 +188,9 @@ class Function:
         session = self._shared or new_session(self._options, self._trains)
         if self._trains:  # slots of optimizers and the like serve all traces
             self._shared = session
-        before = signatures.names_around(self._python)
-        trace = Trace(self.__name__, session).build(call, specs)
-        trace.reliance.watch(*before)
-        self._notices.traced(parts.kinds)
+        before = around([self._python], bound.arguments.values())
+        trace = Trace(self.__name__, session).build(call, specs, before)
+        self._notices.traced(parts.kinds, trace.bound)
         return trace
 
     # -- methods ---------------------------------------------------------------------------------------------------
@@ -200,6 +214,10 @@ class Function:
                 del of[number]
 
         return leave
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        """The same of a copy of what it was made of, such as a module, without traces."""
+        return Function(copy.deepcopy(self._python, memo), self._declared, self._options, self._trains)
 
     # -- looking inside --------------------------------------------------------------------------------------------
 
@@ -299,8 +317,9 @@ def function(
                         updates them inside: `return loss, optimizer.minimize(loss)`
 
     The Python code runs while it is traced, and not again, until something that it went by is another: a tensor,
-    a module or a plain value that a name of its code means, the parts of the modules that it used and whether they are
-    in training, the values that it looked at.  Attributes of other objects are read once.  Tensors from outside that it
+    a module or a plain value that a name means in its code or in functions that this names, plain attributes of objects
+    so named, the parts of the modules that it used and whether they are in training, the values that it looked at,
+    whether its caller records.  What is reached in other ways is read once.  Tensors from outside that it
     changes in place are changed at each call; random numbers are drawn at each call; what is computed under `no_grad`
     has no gradient.  There is no autograph: `if` and `for` over tensors raise, and say what there is instead.
     """

@@ -10,6 +10,7 @@ State: how many recorded changes there were, so that programs without any pay no
 
 from __future__ import annotations
 
+import bisect
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 
 from graphflow import dtypes, source
 from graphflow.eager.engine import EAGER
-from graphflow.eager.tensor import REQUIRED, EagerTensor, Record
+from graphflow.eager.tensor import REQUIRED, EagerTensor, Record, last_record
 from graphflow.errors import FailedPreconditionError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import RegisterGradient
@@ -100,6 +101,8 @@ def as_it_is(x: EagerTensor) -> EagerTensor:
     """Another tensor that stands for what x is now."""
     old = EagerTensor(x.value, x.dtype, x.track)
     old.origin, old.index, old.memory = x.origin, x.index, x.touched()
+    if hasattr(x, "cut"):
+        old.cut = x.cut
     base = base_of(x)
     if base is not None:
         old.base = base
@@ -172,10 +175,32 @@ def _show_again(view: EagerTensor, whole: EagerTensor) -> None:
 def up_to_date(x: EagerTensor) -> None:
     """Derive a view anew, if what it shows was changed since."""
     if _changes[0]:
-        _as_of(x, x.touched()[0], x.origin)
+        _as_of(x, x.touched()[0], x.origin, _Past())
 
 
 # -- asking for gradients afterwards ---------------------------------------------------------------------------------
+
+
+class _Past:
+    """What tensors were before each of their changes, for as long as many records are led there."""
+
+    def __init__(self) -> None:
+        # by id: the tensor, its origin, its changes with the last one first, as negative numbers, what was before each
+        self._steps: dict[int, tuple[EagerTensor, Any, list[int], list[EagerTensor]]] = {}
+
+    def of(self, x: EagerTensor, version: int) -> EagerTensor:
+        """What x was at a version; each of its changes is passed once, however many records ask."""
+        found = self._steps.get(id(x))
+        if found is None or found[1] is not x.origin:
+            found = self._steps[id(x)] = x, x.origin, [], []
+        _, _, changes, before = found
+        last = before[-1] if before else x
+        while isinstance(last.origin, Replacement) and version < last.origin.since:
+            changes.append(-last.origin.since)
+            last = last.origin.before
+            before.append(last)
+        passed = bisect.bisect_left(changes, -version)
+        return before[passed - 1] if passed else x
 
 
 def settle(ys: Sequence[EagerTensor]) -> None:
@@ -192,12 +217,13 @@ def settle(ys: Sequence[EagerTensor]) -> None:
 
 def _settle_once(stack: list[Record]) -> None:
     seen: set[int] = set()
+    past = _Past()
     while stack:
         record = stack.pop()
         if record.id in seen or record.freed:
             continue
         seen.add(record.id)
-        record.inputs = _as_read(record)
+        record.inputs = _as_read(record, past)
         stack += [x.origin for x in record.inputs if x.origin is not None]
 
 
@@ -207,16 +233,17 @@ def lead(record: Record) -> None:
         record.inputs = _as_read(record)
 
 
-def _as_read(record: Record) -> tuple[EagerTensor, ...]:
-    return tuple([_as_of(x, v, record) for x, v in zip(record.inputs, record.versions, strict=True)])
+def _as_read(record: Record, past: _Past | None = None) -> tuple[EagerTensor, ...]:
+    past = past or _Past()
+    return tuple([_as_of(x, v, record, past) for x, v in zip(record.inputs, record.versions, strict=True)])
 
 
-def _as_of(x: EagerTensor, version: int, reader: Record | None) -> EagerTensor:
+def _as_of(x: EagerTensor, version: int, reader: Record | None, past: _Past) -> EagerTensor:
     """What x was at a version of its memory."""
-    while isinstance(x.origin, Replacement) and version < x.origin.since:
-        x = x.origin.before
+    if isinstance(x.origin, Replacement) and version < x.origin.since:
+        x = past.of(x, version)
     if x.origin is None:
-        if version < getattr(x, "cut", 0):
+        if reader is not None and reader.id < getattr(x, "cut", 0):
             raise FailedPreconditionError(
                 "the gradient needs where a tensor came from that was cut off by detach_() after it was used",
                 op=reader,
@@ -226,7 +253,7 @@ def _as_of(x: EagerTensor, version: int, reader: Record | None) -> EagerTensor:
         return x
     base = base_of(x)
     if base is not None:
-        whole = _as_of(base, version, reader)
+        whole = _as_of(base, version, reader, past)
         if isinstance(whole.origin, Replacement) and whole.origin.since > made_at(x.origin, x):
             _show_again(x, whole)
     return x
@@ -254,20 +281,14 @@ def changed_outputs(record: Record) -> list[int]:
 
 def is_changed(x: EagerTensor, version: int) -> bool:
     """Whether values of x were changed after a version of its memory."""
-    memory = x.memory
-    if memory is None or memory[0] == version:
-        return False
-    return memory[0] - version > sum(number > version for number in memory[1:])
+    return x.memory is not None and x.memory[0] != version
 
 
 def cut_off(x: EagerTensor) -> None:
     """Let x be a leaf from now on; its values remain."""
     if x.origin is not None and x.track == REQUIRED and not x.origin.freed:
-        memory = x.touched()
-        memory[0] += 1
-        memory.append(memory[0])  # this one left the values as they were
         _changes[0] += 1
-        x.cut = memory[0]
+        x.cut = last_record()
     x.origin, x.index = None, 0
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphflow import dtypes
 from graphflow.eager.mode import placed
+from graphflow.eager.placement import move
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.traced import made_here, shown_part, trace_here
 from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, SymbolicUseError, shown
@@ -40,7 +41,7 @@ def getitem(x: Any, key: Any) -> Any:
     masks = [k for k in parts if isinstance(k, Tensor) and k.dtype.is_bool]
     if masks:
         return _masked(x, parts, masks)
-    if len(parts) == 1 and parts[0].dtype == bool and parts[0].shape == x.dims:
+    if len(parts) == 1 and parts[0].dtype == bool and parts[0].shape == x.dims != ():
         return index.boolean_mask(x, key if isinstance(key, EagerTensor) else parts[0])
     return _advanced(x, _spread(parts, x.dims))
 
@@ -160,6 +161,11 @@ def _advanced(x: Any, parts: list[Any]) -> Any:
             left += not isinstance(part, (int, Tensor))
             axis += _consumed(part)
             continue
+        if part.dtype == bool and part.shape == ():  # a dimension of one element, or of none
+            basic.append(None)
+            arrays[left] = np.zeros(int(part), np.int64)
+            left += 1
+            continue
         for found in _indices(part, x.dims, axis):
             basic.append(slice(None))
             arrays[left] = found
@@ -232,6 +238,8 @@ def with_elements(x: Any, key: Any, values: Any) -> Any:
     at = getitem(_tensor(numbers), key)  # for each element of x[key] its number in x
     given = core.convert_to_tensor(values, preferred_dtype=x.dtype)
     spread = array.broadcast_to(given if given.dtype is x.dtype else casts.cast(given, x.dtype), array.shape(at))
+    if isinstance(x, EagerTensor) and isinstance(spread, EagerTensor):
+        spread = move(spread, x.device)
     flat = array.reshape(x, [-1])
     changed = index.tensor_scatter_update(flat, array.reshape(at, [-1, 1]), array.reshape(spread, [-1]))
     return array.reshape(changed, list(x.dims))

@@ -19,6 +19,7 @@ from graphflow.defaults import stacks
 from graphflow.eager import history, indexing, pointwise, shaping
 from graphflow.eager.engine import EAGER, here
 from graphflow.eager.mode import placed
+from graphflow.eager.placement import move
 from graphflow.eager.tensor import DEVICES, REQUIRED, UNTRACKED, EagerTensor, Record
 from graphflow.eager.traced import made_here, trace_here
 from graphflow.errors import DTypeError, FailedPreconditionError, OutOfRangeError, ShapeError, shown
@@ -43,6 +44,8 @@ def change(x: EagerTensor, function: Callable[..., Any], *others: Any) -> EagerT
         if not isinstance(new, EagerTensor):
             new = EagerTensor(x.dtype.type(new), x.dtype)
         new = fitting(x, new)
+        if new.device != x.device:
+            new = move(new, x.device)
     _write(x, new.value)
     if recorded:
         history.replaced(x, old, new)
@@ -56,7 +59,7 @@ def _recorded(x: EagerTensor, others: Sequence[Any]) -> bool:
     for other in others:
         if type(other) is EagerTensor and other.track > track:
             track = other.track
-    return bool(track and (here.tapes or track == REQUIRED and here.records))
+    return bool(track and here.records and (here.tapes or track == REQUIRED))
 
 
 def check_changeable(x: EagerTensor, recorded: bool) -> None:
@@ -77,12 +80,23 @@ def check_changeable(x: EagerTensor, recorded: bool) -> None:
                 got=repr(x)[:80],
                 hint="make the view outside of no_grad, or change it inside",
             )
+    if _is_apart(x):
+        raise FailedPreconditionError(
+            f"a view on {x.device} shares no memory, so what it shows would not change with it",
+            got=repr(x)[:80],
+            hint="x[i] = v and x.copy_(y) change x itself; x.clone() is another tensor",
+        )
     if type(x.value) is np.ndarray and not x.value.flags.writeable:
         raise FailedPreconditionError(
             "this memory cannot be written: it is a constant's, or expanded, where one element stands for several",
             got=repr(x)[:80],
             hint="x.clone() has memory of its own",
         )
+
+
+def _is_apart(x: EagerTensor) -> bool:
+    """Whether it is a view on a device, where views are copies, and what it would show is in use."""
+    return type(x.value) in DEVICES and hasattr(x, "apart") and x.apart() is not None
 
 
 def _copy_of(old: EagerTensor) -> EagerTensor:
@@ -194,7 +208,8 @@ def setitem(self: EagerTensor, key: Any, value: Any) -> None:
             else:
                 whole = np.array(self.value)
                 whole[parts] = value if given is None else given._array()
-                self.value = whole[()]
+                place, self.value = self.device, whole[()]
+                self.value = move(self, place).value
     except IndexError as error:
         raise OutOfRangeError("an index is out of range", got=f"shape {list(self.dims)}", hint=str(error)) from None
     except (ValueError, TypeError) as error:
@@ -217,11 +232,14 @@ def _without_ones(x: EagerTensor, rank: int) -> Any:
 
 
 def _operator(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`x += y`: in place, or a new tensor where the memory is a constant's or a graph is being built."""
+    """`x += y`: in place; a new tensor for a constant, for a view on a device, or where a graph is being built."""
 
     def method(self: EagerTensor, other: Any) -> Any:
         if trace_here() is None or isinstance(self, EagerTensor):
             frozen = type(self.value) is np.ndarray and not self.value.flags.writeable
+            if not frozen and _is_apart(self):  # x[i] += y assigns to x afterwards; what was detached has its counter
+                whole = self.apart()
+                frozen = self.memory is None or whole is None or whole.memory is not self.memory
             if frozen or stacks.graphs and not stacks.graphs[-1].computes and trace_here() is None:
                 return function(self, other)
         return change(self, function, other)
@@ -236,6 +254,7 @@ def random_(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: EagerTensor, *parameters: Any, **named: Any) -> EagerTensor:
         return copy_(self, function(self.dims, *parameters, **named))
 
+    method.__doc__ = f"{function.__doc__} In place."
     return method
 
 
@@ -255,7 +274,9 @@ def detach_(self: EagerTensor) -> EagerTensor:
 _NAMES = (
     "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "exp", "log", "sqrt",
     "rsqrt", "square", "reciprocal", "sigmoid", "tanh", "relu", "clamp", "clip", "remainder", "floor_divide", "lerp",
-    "sin", "cos", "erf", "logical_not",
+    "sin", "cos", "erf", "erfc", "log2", "log10", "log1p", "expm1", "logical_not", "logical_and",
+    "logical_or", "logical_xor", "bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift",
+    "bitwise_right_shift",
 )  # fmt: skip
 METHODS: dict[str, Callable[..., Any]] = {
     **{f"{name}_": _method(pointwise.FUNCTIONS[name], f"{name}_") for name in _NAMES},
@@ -263,6 +284,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     **{
         f"__i{short}__": _operator(f"__i{short}__", pointwise.FUNCTIONS[name])
         for short, name in (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div"), ("pow", "pow"),
-                            ("floordiv", "floor_divide"), ("mod", "remainder"))
+                            ("floordiv", "floor_divide"), ("mod", "remainder"), ("and", "bitwise_and"),
+                            ("or", "bitwise_or"), ("xor", "bitwise_xor"), ("lshift", "bitwise_left_shift"),
+                            ("rshift", "bitwise_right_shift"))
     },
 }  # fmt: skip

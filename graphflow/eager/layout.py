@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphflow.eager import rearranging, shaping
+from graphflow.eager import devices, pointwise, rearranging, shaping
 from graphflow.eager.mode import placed
 from graphflow.eager.promotion import countable
 from graphflow.eager.reductions import axis_of
@@ -90,17 +90,40 @@ def _turned(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
+def told(text: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with what `help` says of it."""
+    function.__doc__ = text
+    return function
+
+
+def _fact(text: str, function: Callable[..., Any]) -> property:
+    return property(function, doc=text)
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "stride": stride, "is_contiguous": is_contiguous, "storage_offset": storage_offset, "sum_to_size": sum_to_size,
     **{
         f"{name}_": _turned(shaping.METHODS[name], f"{name}_")
         for name in ("squeeze", "unsqueeze", "t", "transpose", "swapaxes")
     },
-    "get_device": lambda self: -1, "is_pinned": lambda self: False, "is_inference": lambda self: False,
-    "pin_memory": lambda self: self, "is_shared": lambda self: False,
+    "type_as": told("The tensor in the dtype of another.", lambda self, other: devices.to(self, dtype=other.dtype)),
+    "view_as": told("The elements in the shape of another.", lambda self, other: shaping.view(self, other.dims)),
+    "reshape_as": told("The elements in the shape of another.", lambda self, other: shaping.reshape(self, other.dims)),
+    "where": told(
+        "Its elements where the condition holds, the other's elsewhere.",
+        lambda self, condition, other: pointwise.where(condition, self, other),
+    ),
+    "eval": told("The values as an array; a session is not needed.", lambda self, *_: self.numpy()),
+    "data_ptr": told("Where the first element lies.", lambda self: self.value.__array_interface__["data"][0]),
+    "element_size": told("Bytes of an element.", lambda self: self.dtype.size),
+    "get_device": told("-1: it lies on no GPU that has a number.", lambda self: -1),
+    "is_pinned": told("Never.", lambda self: False), "is_inference": told("Never.", lambda self: False),
+    "pin_memory": told("The tensor itself.", lambda self: self), "is_shared": told("Never.", lambda self: False),
 }  # fmt: skip
 PROPERTIES: dict[str, property] = {
     "H": property(rearranging.adjoint), "mH": property(rearranging.adjoint),
-    "is_sparse": property(lambda self: False), "is_quantized": property(lambda self: False),
-    "is_meta": property(lambda self: False),
+    "itemsize": _fact("Bytes of an element.", lambda self: self.dtype.size),
+    "nbytes": _fact("Bytes of all elements.", lambda self: self.dtype.size * shaping.numel(self)),
+    "is_cuda": _fact("Never.", lambda self: False), "is_sparse": _fact("Never.", lambda self: False),
+    "is_quantized": _fact("Never.", lambda self: False), "is_meta": _fact("Never.", lambda self: False),
 }  # fmt: skip

@@ -36,7 +36,7 @@ from graphflow.eager import (
 )
 from graphflow.eager.engine import EAGER
 from graphflow.eager.mode import placed
-from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
+from graphflow.eager.tensor import DEVICES, REQUIRED, UNTRACKED, EagerTensor
 from graphflow.eager.traced import trace_here
 from graphflow.errors import (
     DTypeError,
@@ -144,6 +144,8 @@ def detach(self: EagerTensor) -> EagerTensor:
         return core.stop_gradient(self)  # type: ignore[no-any-return]
     made = EagerTensor(self.shareable(), self.dtype)
     made.memory = self.touched()
+    if type(made.value) in DEVICES:
+        made.is_apart_from(self)
     return made
 
 
@@ -157,7 +159,9 @@ def _data(self: EagerTensor) -> EagerTensor:
     """The same memory, for changes that gradients do not see."""
     if trace_here() is not None:
         return detach(self)
-    return EagerTensor(self.shareable(), self.dtype)
+    made = detach(self)
+    made.memory = None
+    return made
 
 
 def _set_data(self: EagerTensor, other: Any) -> None:
@@ -234,7 +238,7 @@ def deepcopy(self: EagerTensor, memo: Any) -> EagerTensor:
             "only leaves are copied deeply: what was computed belongs to its gradients", hint="x.detach().clone()"
         )
     made = EagerTensor(copy.copy(self.value), self.dtype, self.track if self.track == REQUIRED else UNTRACKED)
-    made.is_parameter = self.is_parameter
+    made.role = self.role
     if self.grad is not None:
         made.grad = deepcopy(self.grad, memo)
     memo[id(self)] = made
@@ -250,7 +254,12 @@ def refuse_pickle(self: EagerTensor, protocol: Any = None) -> Any:
 
 def plain_numpy(self: EagerTensor, *, force: bool = False) -> Any:
     """The value as a NumPy array that shares the memory and cannot be written; `force` detaches first."""
-    return (detach(self) if force else self)._numpy()
+    if self.track == REQUIRED and not force:
+        raise FailedPreconditionError(
+            f"{self.name!r} takes part in gradients, which would not see what NumPy does with it",
+            hint="x.detach().numpy()",
+        )
+    return self._array()
 
 
 def _array_protocol(self: EagerTensor, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -258,11 +267,16 @@ def _array_protocol(self: EagerTensor, dtype: Any = None, copy: bool | None = No
     return np.array(found, dtype, copy=True) if copy or dtype is not None else found
 
 
+def of_ufunc(short: str) -> Callable[..., Any]:
+    """The function behind one of NumPy's: an array on the left is copied where it is to be remembered."""
+    return function_of(OPERATORS.get(short) or _COMPARISONS[short])
+
+
 def array_ufunc(self: EagerTensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """`array + tensor` is a tensor; other functions of NumPy take the values, and give arrays."""
     short = _UFUNCS.get(ufunc.__name__)
     if short is not None and method == "__call__" and not options:
-        return METHODS[f"__{short}__"](creation.as_tensor(inputs[0]), inputs[1])
+        return of_ufunc(short)(*inputs)
     arrays = [x.numpy() if isinstance(x, EagerTensor) else x for x in inputs]
     return getattr(ufunc, method)(*arrays, **options)
 
@@ -278,9 +292,11 @@ def new_like(make: Callable[..., Any]) -> Callable[..., Any]:
     """A method that makes a tensor of the dtype of this one."""
 
     def method(self: EagerTensor, *arguments: Any, **options: Any) -> Any:
-        options.setdefault("dtype", self.dtype)
+        dtype = options.setdefault("dtype", self.dtype)
+        options.setdefault("device", creation.beside(self, as_dtype(dtype)))
         return make(*arguments, **options)
 
+    method.__doc__ = f"{str(make.__doc__).removesuffix('.')}; of this dtype and on this device, unless told otherwise."
     return method
 
 
@@ -305,33 +321,28 @@ METHODS: dict[str, Callable[..., Any]] = {
     "new_zeros": new_like(creation.zeros), "new_ones": new_like(creation.ones),
     "new_empty": new_like(creation.empty), "new_full": new_like(creation.full), "new_tensor": new_like(creation.tensor),
     **{name: inplace.random_(function) for name, function in drawing.IN_PLACE.items()},
-    "random_": lambda self, *bounds, **named: inplace.copy_(self, drawing.whole(self, *bounds, **named)),
-    "type_as": lambda self, other: devices.to(self, dtype=other.dtype),
-    "view_as": lambda self, other: shaping.view(self, other.dims),
-    "reshape_as": lambda self, other: shaping.reshape(self, other.dims),
-    "where": lambda self, condition, other: pointwise.where(condition, self, other),
+    "random_": layout.told(
+        f"{drawing.whole.__doc__} In place.",
+        lambda self, *bounds, **named: inplace.copy_(self, drawing.whole(self, *bounds, **named)),
+    ),
     "multinomial": drawing.multinomial, "bernoulli": drawing.bernoulli,
-    "eval": lambda self, *ignored: self.numpy(), "__array_ufunc__": array_ufunc, "retain_grad": tape.retain_grad,
-    "data_ptr": lambda self: self.value.__array_interface__["data"][0],
-    "element_size": lambda self: self.dtype.size, **layout.METHODS,
+    "__array_ufunc__": array_ufunc, "retain_grad": tape.retain_grad,
+    **layout.METHODS,
     "__invert__": pointwise.FUNCTIONS["bitwise_not"], "ravel": shaping.flatten, "__hash__": object.__hash__,
 }  # fmt: skip
 PROPERTIES: dict[str, property] = {
     **layout.PROPERTIES, "device": property(devices.device_of),
     "data": property(_data, _set_data), "grad_fn": property(nodes.grad_fn),
     "retains_grad": property(tape.retains_grad), "T": property(shaping.swap_all),
-    "mT": property(shaping.last_two), "ndim": property(dim), "itemsize": property(lambda self: self.dtype.size),
+    "mT": property(shaping.last_two), "ndim": property(dim),
     "real": property(pointwise.FUNCTIONS["real"]), "imag": property(pointwise.imag),
-    "is_cuda": property(lambda self: False), "nbytes": property(lambda self: self.dtype.size * shaping.numel(self)),
 }  # fmt: skip
 
 
 def attach() -> None:
     """Give the class its methods."""
-    EagerTensor._numpy = EagerTensor.numpy  # type: ignore[attr-defined]
     for name, method in {**METHODS, **PROPERTIES}.items():
         setattr(EagerTensor, name, method)
 
 
-if not hasattr(EagerTensor, "_numpy"):
-    attach()
+attach()

@@ -35,9 +35,17 @@ class Notices:
         self._place = place_of(python, name)
         self._code = getattr(python, "__code__", None)
         self._seen: list[Kinds] = []
+        self._told = False
 
-    def traced(self, kinds: Kinds) -> None:
-        """There is one trace more."""
+    def traced(self, kinds: Kinds, bound: Sequence[str] = ()) -> None:
+        """There is one trace more; the function has bound these names or attributes anew in it."""
+        if bound and not self._told:
+            self._told = True
+            _log.warning(
+                "%s gives another value to %s.  A traced function does that once for each trace, not at each call; "
+                "a tensor, or a buffer of a module, is changed at each: count += 1.",
+                self._place, ", ".join(bound[:3]),
+            )  # fmt: skip
         if not self._seen and self._code is not None:
             self._first()
         if len(self._seen) > MANY:

@@ -17,7 +17,7 @@ import numpy as np
 from graphflow.eager.engine import EagerGraph
 from graphflow.eager.history import settle
 from graphflow.eager.tape import check_not_freed
-from graphflow.eager.tensor import UNTRACKED, EagerTensor, Record
+from graphflow.eager.tensor import LEARNED, UNTRACKED, EagerTensor, Record
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.graph import Graph
 from graphflow.spec import TensorSpec
@@ -89,7 +89,7 @@ class _Made:
                 kind, attrs, name = "Const", {"value": x.value, "dtype": x.dtype}, None
             else:
                 kind, attrs = "Placeholder", {"dtype": x.dtype, "dims": x.dims}
-                name = "parameter" if x.is_parameter else "leaf"
+                name = "parameter" if x.role == LEARNED else "leaf"
             op = self.graph.add_operation(kind, (), attrs, known, name, reader.user_source)
             found = self.leaves[id(x)] = op.outputs[0]
             self.keep.append(x)

@@ -27,12 +27,18 @@ def move(x: EagerTensor, place: str) -> EagerTensor:
         return x
     value = x.value.numpy() if x.device != "cpu" else x.value
     made = EagerTensor(value if place == "cpu" else _sent(value, x, place), x.dtype)
-    if x.track and (here.tapes or x.track == REQUIRED and here.records):
+    if x.track and here.records and (here.tapes or x.track == REQUIRED):
         record = Record(EAGER, "Identity", EAGER.scope, (x,), {}, None, source.user_frame())
         record.gradient_type = MOVED
         record.made([made])
         made.track = x.track
     return made
+
+
+def next_to(made: Any, x: Any) -> Any:
+    """What a function made of numbers, on the device of the tensor that it goes with."""
+    both = isinstance(made, EagerTensor) and isinstance(x, EagerTensor)
+    return move(made, str(x.device)) if both else made
 
 
 def check_place(place: str) -> None:

@@ -53,6 +53,11 @@ def binary(name: str, op: Function, bools: Function | None = None) -> Function:
     return named(function, name, op)
 
 
+def _atan2(y: Any, x: Any) -> Any:
+    """The angle of the point (x, y), in all four quadrants."""
+    return _angle_of(inexact(y), inexact(x))
+
+
 def _counted(op: Function) -> Function:
     """The op of bools as the numbers 0 and 1."""
     return lambda x, y: op(casts.cast(x, dtypes.uint8), casts.cast(y, dtypes.uint8))
@@ -303,7 +308,7 @@ _BINARY: dict[str, Function] = {
     "floor_divide": arithmetic.floordiv, "remainder": arithmetic.floormod, "fmod": arithmetic.truncatemod,
     "eq": compare.equal, "ne": compare.not_equal, "lt": compare.less, "le": compare.less_equal,
     "gt": compare.greater, "ge": compare.greater_equal,
-    "atan2": lambda y, x: _angle_of(inexact(y), inexact(x)),
+    "atan2": _atan2,
 }  # fmt: skip
 _OF_BOOLS: dict[str, Function] = {
     "mul": compare.logical_and, "maximum": compare.logical_or, "minimum": compare.logical_and,

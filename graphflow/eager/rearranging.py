@@ -17,6 +17,7 @@ import numpy as np
 
 from graphflow import dtypes
 from graphflow.eager import shaping
+from graphflow.eager.calling import checked
 from graphflow.eager.mode import placed
 from graphflow.eager.reductions import axis_of, flip
 from graphflow.eager.tensor import Size
@@ -295,6 +296,7 @@ def adjoint(input: Any) -> Any:
     return arithmetic.conj(shaping.last_two(input) if input.dims else input)
 
 
+@checked
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape to which all of these broadcast."""
     try:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from graphflow.eager.engine import here
+from graphflow.eager.traced import CALLERS, caller_records
 from graphflow.errors import InvalidArgumentError, shown
 
 
@@ -130,7 +131,7 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_Mode):
-    """Inside, nothing is recorded; `inference_mode(False)` changes nothing."""
+    """Inside, nothing is recorded; inside `inference_mode(False)`, everything is."""
 
     def __new__(cls, mode: Any = True) -> Any:
         """The context; or the decorated function, where the decorator has no parentheses."""
@@ -141,14 +142,7 @@ class inference_mode(_Mode):
         return made(mode)
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(False)
-        self._asked = mode
-
-    def __enter__(self) -> Any:
-        super().__enter__()
-        if not self._asked:
-            here.records = self._before[-1]
-        return self
+        super().__init__(not mode)
 
 
 class set_grad_enabled(_Mode):
@@ -175,9 +169,11 @@ class set_grad_enabled(_Mode):
 
 def is_grad_enabled() -> bool:
     """Whether what is computed from tensors that require gradients is recorded."""
+    if here.records is CALLERS:
+        return caller_records()
     return here.records
 
 
 def is_inference_mode_enabled() -> bool:
     """Whether nothing is recorded; to be inside of `inference_mode` or of `no_grad` is the same here."""
-    return not here.records
+    return not is_grad_enabled()

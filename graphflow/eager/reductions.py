@@ -338,11 +338,9 @@ def count_nonzero(input: Any, dim: Any = None) -> Any:
 
 
 @placed
-def flip(input: Any, *axes: Any, dims: Any = ()) -> Any:
+def flip(input: Any, *dims: Any) -> Any:
     """The elements in reverse along dimensions."""
-    several = axes or (dims if isinstance(dims, (list, tuple)) else (dims,))
-    if len(several) == 1 and isinstance(several[0], (list, tuple)):
-        several = several[0]
+    several = dims[0] if len(dims) == 1 and isinstance(dims[0], (list, tuple)) else dims
     return arrange.reverse(input, [axis_of(input, d) for d in several])
 
 

@@ -8,7 +8,9 @@ State: none.
 
 from __future__ import annotations
 
+import itertools
 import math as scalar
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ from graphflow.eager.preferences import preferred
 from graphflow.eager.promotion import as_dtype_of, common_dtype, promotes
 from graphflow.eager.reductions import axis_of
 from graphflow.eager.tensor import EagerTensor, Size
+from graphflow.eager.traced import shown_part
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
 from graphflow.ops import arrange, array, blocks, casts, core, index
 from graphflow.tensor import Tensor
@@ -185,7 +188,13 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
         if size <= 0:
             raise InvalidArgumentError("a piece has a size above 0", got=str(size), hint="x.split(2)")
         size = [min(size, total - at) for at in range(0, total, size)] or [0]
-    return tuple(array.split(tensor, list(size), axis))
+    whole = (slice(None),) * axis
+    parts = array.split(tensor, list(size), axis)
+    starts = [0, *itertools.accumulate(size)]
+    return tuple([
+        shown_part(tensor, (*whole, slice(at, at + long)), part)
+        for at, long, part in zip(starts, size, parts, strict=False)
+    ])  # fmt: skip
 
 
 @placed
@@ -199,13 +208,28 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
 @placed
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along a dimension."""
-    return tuple(array.unstack(input, axis=axis_of(input, dim)))
+    if isinstance(input, EagerTensor) and len(input.dims) == 1:  # each one a view
+        return tuple([input[i] for i in range(axis_of(input, dim), input.dims[0])])
+    axis = axis_of(input, dim)
+    whole, parts = (slice(None),) * axis, array.unstack(input, axis=axis)
+    return tuple([shown_part(input, (*whole, i), part) for i, part in enumerate(parts)])
 
 
 @placed
 def narrow(input: Any, dim: int, start: int, length: int) -> Any:
-    """A part of so many elements along a dimension."""
-    return input[(slice(None),) * axis_of(input, dim) + (slice(start, start + length),)]
+    """A part of so many elements along a dimension, all of them within it."""
+    axis = axis_of(input, dim)
+    total = input.dims[axis]
+    first = operator.index(start)
+    if total is None:  # a graph's, whose sizes come with the values
+        return input[(slice(None),) * axis + (slice(first, first + length or None),)]
+    first += total if first < 0 else 0
+    if not 0 <= first <= first + length <= total:
+        raise OutOfRangeError(
+            "narrow takes a part that is there", expected=f"start and start + length from 0 to {total}",
+            got=f"start {int(start)}, length {length}",
+        )  # fmt: skip
+    return input[(slice(None),) * axis + (slice(first, first + length),)]
 
 
 @placed
@@ -263,13 +287,6 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of what is not zero, one row for each element; or a tuple of one tensor for each dimension."""
     held = input if input.dtype.is_bool else casts.cast(input, dtypes.bool_)
     return pointwise.where(held) if as_tuple else index.where(held)
-
-
-@placed
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """For each number a vector with 1 at its place."""
-    count = num_classes if num_classes != -1 else int(tensor._array().max()) + 1
-    return index.one_hot(tensor, count, dtype=dtypes.int64)
 
 
 @placed

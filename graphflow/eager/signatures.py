@@ -9,9 +9,10 @@ State: none.
 
 from __future__ import annotations
 
+import copy
 import inspect
-import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,8 @@ import numpy as np
 
 from graphflow import spec
 from graphflow.constants import convert_to_tensor
-from graphflow.eager import traced
 from graphflow.eager.engine import EAGER
 from graphflow.eager.tensor import EagerTensor
-from graphflow.eager.traced import contents
 from graphflow.errors import DTypeError, ShapeError
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
@@ -61,9 +60,13 @@ class Parts:
             self.tensors.append(as_eager(value))
             return self.tensors[-1].dtype, self.tensors[-1].dims
         if isinstance(value, Mapping):
-            return kind, tuple([(k, self._key_of(value[k])) for k in value])
-        if isinstance(value, (list, tuple)):
+            return kind, tuple([(type(k), k, self._key_of(value[k])) for k in value])
+        if isinstance(value, (list, tuple, deque)):
             return kind, tuple([self._key_of(v) for v in value])
+        if isinstance(value, (set, frozenset)):
+            return kind, frozenset([(type(v), _itself(v)) for v in value])
+        if kind is bytearray:
+            return kind, bytes(value)
         itself = _itself(value)
         if isinstance(itself, weakref.ref) or type(itself) is _Same and itself.weak:
             self.objects.append(value)
@@ -115,7 +118,16 @@ def symbols_in(value: Any, symbols: Any) -> Any:
         return next(symbols)
     if isinstance(value, Mapping):
         parts = {k: symbols_in(v, symbols) for k, v in value.items()}
-        return parts if type(value) is dict else type(value)(parts)  # type: ignore[call-arg]
+        if type(value) is dict:
+            return parts
+        if not isinstance(value, dict):
+            return type(value)(parts)  # type: ignore[call-arg]
+        made: Any = copy.copy(value)  # with what else it knows, such as its default
+        for k, part in parts.items():
+            made[k] = part
+        return made
+    if isinstance(value, deque):
+        return deque([symbols_in(v, symbols) for v in value], value.maxlen)
     if isinstance(value, (list, tuple)):
         found = [symbols_in(v, symbols) for v in value]
         kind: Any = type(value)
@@ -133,27 +145,6 @@ def modules_around(function: Callable[..., Any]) -> list[Any]:
         found += [plain.__globals__[name] for name in code.co_names if name in plain.__globals__]
     modules = [x for x in found if isinstance(getattr(x, "training", None), bool) and not isinstance(x, type)]
     return [weakref.ref(x) for x in modules]
-
-
-def names_around(function: Callable[..., Any]) -> tuple[list[Any], list[Any]]:
-    """What the function's code takes from around it, tensors, modules and plain values: globals, and cells."""
-    plain = inspect.unwrap(function)
-    code = getattr(plain, "__code__", None)
-    if code is None:
-        return [], []
-    around, said, codes = plain.__globals__, dict.fromkeys(code.co_names), [code]
-    while codes:  # with the functions that it defines inside
-        inside = [c for c in codes.pop().co_consts if isinstance(c, types.CodeType)]
-        said.update(dict.fromkeys(name for c in inside for name in c.co_names))
-        codes += inside
-    names = [(around, n, around[n]) for n in said if n in around and _may_change(around[n])]
-    cells = [(cell, contents(cell)) for cell in getattr(plain, "__closure__", None) or ()]
-    return names, [(cell, x) for cell, x in cells if _may_change(x)]
-
-
-def _may_change(x: Any) -> bool:
-    """Whether a name that means this is watched: it may come to mean another one."""
-    return isinstance(x, EagerTensor) or type(x) in traced.PLAIN or hasattr(type(x), "_version")
 
 
 def _filled(cell: Any) -> bool:

@@ -19,7 +19,7 @@ from graphflow.eager.nn.parameter import Parameter
 from graphflow.eager.recording import enable_grad
 from graphflow.eager.storage import forget_gradients
 from graphflow.eager.tape import differentiate
-from graphflow.eager.tensor import REQUIRED, EagerTensor
+from graphflow.eager.tensor import LEARNED, REQUIRED, EagerTensor
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.ops import array, core, math, reduce
 
@@ -102,7 +102,7 @@ class Propagating:
 
 def _learned(values: Any) -> EagerTensor:
     """A parameter; one that is given may be shared."""
-    return values if isinstance(values, EagerTensor) and values.is_parameter else Parameter(values)
+    return values if isinstance(values, EagerTensor) and values.role == LEARNED else Parameter(values)
 
 
 class LinearModule(Propagating):

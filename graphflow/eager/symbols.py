@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from graphflow.defaults import stacks
 from graphflow.dtypes import DType
-from graphflow.eager import creation, devices, methods, pointwise, promotion, shaping
+from graphflow.eager import devices, methods, pointwise, promotion, shaping
 from graphflow.eager.indexing import getitem
 from graphflow.eager.methods import METHODS, PROPERTIES
 from graphflow.eager.tensor import Size
@@ -42,6 +42,18 @@ _REFUSED = {
     "retain_grad": "return it, and ask what the traced function returns",
     "register_hook": "return it, and ask what the traced function returns",
     "detach_": "x = x.detach()",
+}  # fmt: skip
+# Python's own questions: what is asked, in words, and what there is instead.
+_QUESTIONS = {
+    "__float__": ("converted to a Python number", _RETURN_IT),
+    "__int__": ("converted to a Python number", _RETURN_IT),
+    "__complex__": ("converted to a Python number", _RETURN_IT),
+    "__index__": ("used as a Python index", "pass a Python number, which is a trace of its own; x[i] takes a tensor i"),
+    "__bool__": ("used as a Python bool",
+                 "torch.where(condition, a, b) chooses by element, tf.cond one of two functions; `is None` is fine"),
+    "__iter__": ("iterated over", "for row in x.unbind(0): ... if it has few; tf.while_loop and tf.map_fn for many"),
+    "__format__": ("formatted as a number", _RETURN_IT),
+    "__array__": ("converted to a NumPy array", "torch's own functions, not NumPy's; or " + _RETURN_IT),
 }  # fmt: skip
 _REFUSED_PROPERTIES = {
     "grad": _OF_THE_CALLER, "grad_fn": _OF_THE_CALLER, "is_leaf": _OF_THE_CALLER, "origin": _OF_THE_CALLER,
@@ -122,7 +134,7 @@ class Symbol(Tensor):
         short = _UFUNCS.get(ufunc.__name__)
         if short is None or method != "__call__" or options:
             return super().__array_ufunc__(ufunc, method, *inputs, **options)
-        return METHODS[f"__{short}__"](creation.as_tensor(inputs[0]), inputs[1])
+        return methods.of_ufunc(short)(*inputs)
 
     __hash__ = object.__hash__
 
@@ -136,6 +148,15 @@ def _refused(name: str, hint: str) -> Callable[..., Any]:
         _refuse(self, "a value is asked for" if name == "_array" else f"{name}()", hint)
 
     return method
+
+
+def _question(what: str, hint: str) -> Callable[..., Any]:
+    def ask(self: Any, *arguments: Any, **named: Any) -> Any:
+        if arguments == ("",):
+            return repr(self)  # f"{x}" is to look at
+        raise SymbolicUseError(f"a tensor of a traced function was {what}: it has no value yet", op=self.op, hint=hint)
+
+    return ask
 
 
 def _refused_property(name: str, hint: str) -> property:
@@ -186,6 +207,8 @@ def _attach() -> None:
         setattr(Symbol, name, _in_place(name, method) if changes else method)
     for name, hint in _REFUSED.items():
         setattr(Symbol, name, _refused(name, hint))
+    for name, (what, hint) in _QUESTIONS.items():
+        setattr(Symbol, name, _question(what, hint))
     for name, hint in _REFUSED_PROPERTIES.items():
         setattr(Symbol, name, _refused_property(name, hint))
     for name, function in (("__eq__", "eq"), ("__ne__", "ne")):

@@ -250,7 +250,11 @@ def _stacked(rows: Sequence[Any], y: EagerTensor, x: EagerTensor, strict: bool) 
 
 def hint_for(x: Any) -> str:
     """What helps who gave something else than an eager tensor."""
-    return "tf.gradients, in a graph" if isinstance(x, Tensor) else "torch.tensor(values, requires_grad=True)"
+    return (
+        "gf.gradients(y, x) differentiates in a graph, and in a traced function"
+        if isinstance(x, Tensor)
+        else "torch.tensor(values, requires_grad=True)"
+    )
 
 
 def _check_start(y: Any, gradient: Any) -> None:

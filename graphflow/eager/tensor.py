@@ -27,8 +27,14 @@ from graphflow.tensor import Scope, Tensor
 
 UNTRACKED, TAPED, REQUIRED = 0, 1, 2  # by nobody; by a tape that watches it; as what `backward` is asked for
 LARGEST_HINT = 64
+ANY, LEARNED, KEPT = 0, 1, 2  # what a tensor is: nothing special; a parameter; a buffer of a module
 DEVICES: dict[type, str] = {}  # array type of a device in use -> the device
 _number = itertools.count(1)
+
+
+def last_record() -> int:
+    """A number after that of every record that was made, before that of those to come."""
+    return next(_number)
 
 
 class Size(tuple[int, ...]):
@@ -82,12 +88,13 @@ class EagerTensor(Tensor):
     """A value, where it came from, and whether gradients may be asked of it."""
 
     __slots__ = (
-        "_grad", "base", "cut", "hooks", "is_parameter", "memory", "origin", "track", "value", "views",
+        "_grad", "apart", "base", "cut", "hooks", "memory", "origin", "role", "track", "value", "views",
     )  # fmt: skip
 
-    # These four are there only where they are needed, so that the others do not pay for them:
+    # These five are there only where they are needed, so that the others do not pay for them:
+    apart: weakref.ref[EagerTensor]  # on a device: the tensor whose memory it would show elsewhere
     base: EagerTensor  # for a view: the tensor whose memory it shows
-    cut: int  # at which change of its memory it was detached in place
+    cut: int  # the number of the last record before it was detached in place
     hooks: dict[int, Any]  # what a leaf's gradient goes through: `eager.hooks`
     views: _Views  # those that show its memory
 
@@ -100,7 +107,7 @@ class EagerTensor(Tensor):
         self.origin: Record | None = None
         self.index = 0
         self._grad: EagerTensor | None = None
-        self.is_parameter = False  # whether a module learns it
+        self.role = ANY
         self.memory: list[int] | None = None  # the number of changes in place, shared by all that share the memory
 
     if TYPE_CHECKING:  # the operators, methods and properties that `graphflow.eager.methods` attaches
@@ -155,15 +162,6 @@ class EagerTensor(Tensor):
 
     # -- what a user reads of it ---------------------------------------------------------------------------------
 
-    def numpy(self) -> Any:
-        """The value as a NumPy array that shares the memory and cannot be written."""
-        if self.track == REQUIRED:
-            raise FailedPreconditionError(
-                f"{self.name!r} takes part in gradients, which would not see what NumPy does with it",
-                hint="x.detach().numpy()",
-            )
-        return self._array()
-
     def _array(self) -> Any:
         if stacks.graphs:
             looked_at(self)
@@ -187,13 +185,6 @@ class EagerTensor(Tensor):
         """The elements as nested lists."""
         return self._array().tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        found = self.numpy()
-        return np.array(found, dtype, copy=True) if copy or dtype is not None else found
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
     def __int__(self) -> int:
         return int(self.item())
 
@@ -205,24 +196,10 @@ class EagerTensor(Tensor):
             raise InvalidArgumentError("only a scalar of integers is an index", got=repr(self)[:80], hint="int(x)")
         return int(self.item())
 
-    def __len__(self) -> int:
-        if not self.dims:
-            raise InvalidArgumentError("a scalar has no length")
-        return self.dims[0]
-
     def __iter__(self) -> Iterator[Any]:
         if not self.dims:
             raise InvalidArgumentError("a scalar cannot be iterated over", hint="x.item() is its value")
         return (self[i] for i in range(self.dims[0]))
-
-    def __repr__(self) -> str:
-        text = np.array2string(self._array(), separator=", ", precision=4, threshold=60, prefix="tensor(")
-        told = "" if self.dtype.name in ("float32", "int64", "bool", "int32") else f", dtype={self.dtype.name}"
-        if self.origin is not None:
-            told += f", from={self.origin.type}"
-        elif self.track == REQUIRED:
-            told += ", requires_grad=True"
-        return f"tensor({text}{told})"
 
     __hash__ = object.__hash__
 
@@ -268,7 +245,7 @@ class EagerTensor(Tensor):
         return self.origin is None or self.track != REQUIRED
 
     def touched(self) -> list[int]:
-        """The counter of changes of its memory; behind it, which of them left the values as they were."""
+        """The counter of changes of its memory."""
         if self.memory is None:
             self.memory = [0]
         return self.memory
@@ -284,6 +261,13 @@ class EagerTensor(Tensor):
         self.value, self.memory = value, None
         if hasattr(self, "base"):
             del self.base
+        if hasattr(self, "apart"):
+            del self.apart
+
+    def is_apart_from(self, x: EagerTensor) -> None:
+        """On a device it is a copy of what it would show elsewhere: x, or what x would show."""
+        earlier = getattr(x, "apart", None)
+        self.apart = weakref.ref(x) if earlier is None or earlier() is None else earlier
 
     def shown_by(self, y: EagerTensor) -> None:
         """Tensor y is a view of this one: what is changed in place in one is changed in the other."""

@@ -16,6 +16,13 @@ from graphflow.eager.creation import as_tensor
 from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import InvalidArgumentError
 
+__all__ = ["assert_close"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 # rtol and atol of each dtype; whatever is not here has to be equal.
 _TOLERANCES = {
     "float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7),

@@ -23,10 +23,11 @@ from graphflow.eager.adoption import STORE, variable_of
 from graphflow.eager.engine import here
 from graphflow.eager.storage import plain_array
 from graphflow.eager.symbols import Symbol
-from graphflow.eager.tensor import REQUIRED, EagerTensor
+from graphflow.eager.tensor import ANY, LEARNED, REQUIRED, EagerTensor
 from graphflow.eager.traced import CUT, Reliance, Tracing
 from graphflow.errors import FailedPreconditionError, SymbolicUseError
 from graphflow.graph import FuncGraph, Graph
+from graphflow.keys import GraphKeys
 from graphflow.opdef import OPS, RegisterGradient, gradient_of, is_view
 from graphflow.ops import core, state
 from graphflow.ops.control import TracedGraph
@@ -109,7 +110,7 @@ class TraceGraph(_Speaking, Tracing):
         if now is not None:
             return now[1]  # type: ignore[no-any-return]
         if self._is_variable(tensor):
-            return super().capture(variable_of(self, tensor)._as_tensor())
+            return super().capture(self._variable(tensor)._as_tensor())
         if id(tensor) in self.fresh:
             return self._constant(tensor)
         found = self.captured.get(id(tensor))
@@ -130,7 +131,18 @@ class TraceGraph(_Speaking, Tracing):
 
     def _is_variable(self, tensor: EagerTensor) -> bool:
         """Whether ops of the graph write the tensor."""
-        return self._trains and tensor.is_parameter or id(tensor) in self.store.get(STORE, ())
+        return self._trains and tensor.role != ANY or id(tensor) in self.store.get(STORE, ())
+
+    def _variable(self, tensor: EagerTensor) -> Any:
+        """The variable that ops write in its place, which is learned if the tensor is now."""
+        found = variable_of(self, tensor)
+        if self._trains and tensor.role == LEARNED:
+            self.reliance.learned.append((tensor, tensor.track))
+            learned = self.get_collection_ref(GraphKeys.TRAINABLE_VARIABLES)
+            if found.trainable != tensor.requires_grad:
+                found.trainable = tensor.requires_grad
+                learned[:] = [v for v in learned if v is not found] + ([found] if found.trainable else [])
+        return found
 
     def encloses(self, other: Graph) -> bool:
         """Variables of eager mode are used here, not read once for ever."""
@@ -218,11 +230,12 @@ class TraceGraph(_Speaking, Tracing):
 
     def _change_eager(self, x: EagerTensor, function: Callable[..., Any], others: Sequence[Any]) -> None:
         inplace.check_changeable(x, False)
-        mine = self._trains and x.is_parameter
+        mine = self._trains and x.role != ANY
         if x.track == REQUIRED and (here.records or not mine):
             raise _refusal(
                 "that requires gradients",
-                "an optimizer updates it outside; function(trains=True) and graphflow.train update it inside",
+                "an optimizer updates it outside; function(trains=True) and graphflow.train update it inside; "
+                "requires_grad_(False), outside, for what is not learned, such as an average of parameters",
                 x,
             )
         before = self.capture(x)

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from graphflow.defaults import stacks
+from graphflow.eager.reading import PLAIN, Around, Cells, Names, around, attributes_of, contents, is_module, of_class
 from graphflow.errors import SymbolicUseError
 from graphflow.graph import FuncGraph, Graph
 
 T = TypeVar("T")
-PLAIN = frozenset({int, str, bool, bytes, float, complex, type(None)})
+CALLERS: Any = 1  # stands for True: a trace records, and whether its caller does is another question
 CUT = "NoGradient"  # the name under which ops that were built where nothing is recorded have their derivative: none
 
 
@@ -34,6 +35,7 @@ class Tracing(Graph):
         self.parts: dict[Any, tuple[Any, Any]] = {}  # views -> of which tensor, by which key
         self.constants: dict[int, Any] = {}  # what stands for some of these in the graph
         self.reliance = Reliance()
+        self.caller_records = True  # where the trace is made
 
     def look(self, x: Any) -> None:
         """The Python code takes the value of an eager tensor, which may be another one at the next call."""
@@ -49,42 +51,110 @@ class Tracing(Graph):
 class Reliance:
     """What one trace relies on beyond its arguments and the tensors that it is fed with."""
 
-    __slots__ = ("cells", "modules", "names", "seen", "values")
+    __slots__ = (
+        "_bound",
+        "_first",
+        "cells",
+        "learned",
+        "modules",
+        "names",
+        "objects",
+        "recording",
+        "said",
+        "seen",
+        "values",
+    )
 
     def __init__(self) -> None:
         self.values: dict[int, tuple[Any, Any]] = {}  # tensors the Python code looked at, with their versions
-        self.modules: dict[int, tuple[Any, Any]] = {}  # weak references to modules, and the state they were in
-        self.names: list[tuple[dict[str, Any], str, Any]] = []  # globals that the function names
-        self.cells: list[tuple[Any, Any]] = []  # names of its closure
+        self.modules: dict[int, tuple[Any, Any]] = {}  # weak references to modules, and the state they are in
+        self.names: Names = []  # globals that the function names
+        self.cells: Cells = []  # names of its closure
+        self.objects: list[tuple[Any, dict[str, Any]]] = []  # weak references to others, and plain attributes of theirs
+        self.said: set[str] = set()  # words of its code, which may be attributes of modules
+        self.learned: list[tuple[Any, int]] = []  # parameters, and whether they are learned
+        self.recording: bool | None = None  # what the function was told of whether its caller records
         self.seen = parts_changed[0]
+        self._bound: list[str] = []  # what the function has bound anew
+        self._first: dict[int, Any] = {}  # modules as they were when the function first used them
 
     def use(self, module: Any) -> None:
         """The function takes something of a module."""
-        if id(module) not in self.modules:
-            self.modules[id(module)] = weakref.ref(module), _state(module)
+        if id(module) not in self._first:
+            self._first[id(module)] = module, _state(module)
 
-    def watch(self, names: Sequence[tuple[dict[str, Any], str, Any]], cells: Sequence[tuple[Any, Any]]) -> None:
+    def watch(self, found: Around) -> None:
         """The function takes what these names mean; those that it binds anew itself are its own business."""
-        self.names += [(where, name, x) for where, name, x in names if _same(where.get(name), x)]
-        self.cells += [(cell, x) for cell, x in cells if _same(contents(cell), x)]
+        for where, name, x in found.names:
+            if _same(where.get(name), x):
+                self.names.append((where, name, x))
+            elif type(x) in PLAIN:
+                self._bound.append(f"the global {name}")
+        for cell, x in found.cells:
+            if _same(contents(cell), x):
+                self.cells.append((cell, x))
+            elif type(x) in PLAIN:
+                self._bound.append(f"a name of its closure, {x!r} before")
+        self.said.update(found.said)
+        for x in [x for _, _, x in found.names] + [x for _, x in found.cells]:
+            if is_module(x):
+                self.use(x)
+        for x, before in found.objects:
+            now = attributes_of(x, found.said)
+            self.objects.append((weakref.ref(x), now))
+            self._bound += [f"{type(x).__name__}.{n}" for n, v in now.items() if not _same(v, before.get(n, v))]
+
+    def close(self) -> list[str]:
+        """The trace is made: modules are what they are now.  Returns what the function has bound anew in them."""
+        kinds = self._kinds()
+        self.watch(around([f for _, functions in kinds.values() for f in functions]))
+        kinds = self._kinds()  # more was said, and more modules may be known
+        bound = self._bound
+        for number, (module, first) in self._first.items():
+            words = kinds[type(module)][0] | self.said
+            self.modules[number] = weakref.ref(module), (words, _state(module, words))
+            plain = _state(module)[2]
+            bound += [f"{type(module).__name__}.{n}" for n, v in plain.items() if first[2].get(n, v) != v]
+        self._first, self.seen = {}, parts_changed[0]
+        return bound
+
+    def _kinds(self) -> dict[type, tuple[frozenset[str], Sequence[Any]]]:
+        """The words and functions of the classes of the modules that were used."""
+        return {kind: of_class(kind, self.said) for kind in {type(module) for module, _ in self._first.values()}}
 
     def holds(self) -> bool:
         """Whether all of it is as it was."""
         for x, stamp in self.values.values():
             if _stamp(x) != stamp:
                 return False
+        return self._names_hold() and (self.seen == parts_changed[0] or self._modules_hold())
+
+    def holds_but_for_modes(self) -> bool:
+        """Whether all of it is as it was, whatever is in training now."""
+        same = all(_stamp(x) == stamp for x, stamp in self.values.values())
+        return same and self._names_hold() and self._modules_hold(modes=False)
+
+    def _names_hold(self) -> bool:
         for where, name, value in self.names:
             if where.get(name) is not value and not _same(where.get(name), value):
                 return False
         for cell, value in self.cells:
             if not _same(contents(cell), value):
                 return False
-        if self.seen != parts_changed[0]:
-            before = parts_changed[0]
-            for known, state in self.modules.values():
-                module = known()
-                if module is not None and _state(module) != state:
+        for known, attributes in self.objects:
+            own = getattr(known(), "__dict__", attributes)
+            for name, value in attributes.items():
+                if own.get(name) is not value and not _same(own.get(name), value):
                     return False
+        return True
+
+    def _modules_hold(self, modes: bool = True) -> bool:
+        before, first = parts_changed[0], 0 if modes else 1
+        for known, (words, state) in self.modules.values():
+            module = known()
+            if module is not None and _state(module, words)[first:] != state[first:]:
+                return False
+        if modes:
             self.seen = before
         return True
 
@@ -92,17 +162,15 @@ class Reliance:
 parts_changed = [0]
 
 
-def _state(module: Any) -> tuple[int, Any]:
-    """What of a module Python code goes by: how often its parts were changed, and whether it is in training."""
-    return module._version(), module.__dict__.get("training")
+def _state(module: Any, words: Any = None) -> tuple[Any, int, dict[str, Any]]:
+    """What of a module code goes by: if it is in training, how often its parts were changed, plain attributes.
 
-
-def contents(cell: Any) -> Any:
-    """What a name of a closure means now; None where it means nothing yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
+    Of these there are many; `words` names those that the code takes.
+    """
+    own = module.__dict__
+    plain = {n: (type(v), repr(v)) for n, v in own.items() if type(v) in PLAIN and (words is None or n in words)}
+    mode = plain.pop("training", own.get("training"))
+    return mode, module._parts_version(), plain
 
 
 def _same(found: Any, value: Any) -> bool:
@@ -174,6 +242,15 @@ def used_here(module: Any) -> None:
     graph = trace_here()
     if graph is not None:
         graph.reliance.use(module)
+
+
+def caller_records() -> bool:
+    """Whether the caller of the function that is being traced records, which the function goes by from now on."""
+    graph = trace_here()
+    if graph is None:
+        return True
+    graph.reliance.recording = graph.caller_records
+    return bool(graph.caller_records)
 
 
 def trace_here() -> Any:

@@ -10,9 +10,10 @@ State: each trace owns its graph, its session and its compiled stages.
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,21 @@ from graphflow.backend import Run
 from graphflow.collector import CollectorPaused
 from graphflow.compile.lower import needed_ops
 from graphflow.eager.engine import EAGER, here
+from graphflow.eager.reading import Around
 from graphflow.eager.recording import enable_grad
-from graphflow.eager.tensor import REQUIRED, TAPED, EagerTensor, Record
+from graphflow.eager.symbols import Symbol
+from graphflow.eager.tensor import REQUIRED, EagerTensor, Record
 from graphflow.eager.trace_graph import has_gradient
 from graphflow.eager.trace_session import Caller, TraceSession, new_run
-from graphflow.eager.traced import Reliance, parts_changed
-from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError
+from graphflow.eager.traced import CALLERS, Reliance, parts_changed
+from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, SymbolicUseError
 from graphflow.gradients import gradients
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import OPS, RegisterGradient
 from graphflow.spec import TensorSpec, is_concrete
 from graphflow.tensor import Operation, Tensor
 
+_value_of = operator.attrgetter("value")
 GRADIENT = "TracedFunction"  # the name under which the derivative of a call is registered
 
 
@@ -48,7 +52,7 @@ class Stage:
         self.changes: frozenset[int] = frozenset()  # numbers of inputs whose memory is written
         self.written: tuple[Tensor, ...] = ()  # what tensors from outside are changed to
         self._plain: Caller | None = None
-        self._saving: _Saving | None = None
+        self._saving: dict[tuple[int, ...], _Saving] = {}  # by the inputs that gradients are asked of
         self._derived: dict[Any, tuple[Stage, tuple[int, ...]]] = {}
 
     def __call__(self, inputs: Sequence[EagerTensor], run: Run | None = None) -> list[EagerTensor]:
@@ -58,7 +62,7 @@ class Stage:
             values.append(x.value)
             if x.track > track:
                 track = x.track
-        if track and (here.tapes or track == REQUIRED and here.records):
+        if track and here.records and (here.tapes or track == REQUIRED):
             return self._recorded(inputs, values, track, run)
         call = self._plain or self._compiled()
         return [EagerTensor(v, dtype) for v, dtype in zip(call(values, run), self.dtypes)]  # noqa: B905 - as many
@@ -70,19 +74,23 @@ class Stage:
     def _recorded(
         self, inputs: Sequence[EagerTensor], values: Sequence[Any], track: int, run: Run | None
     ) -> list[EagerTensor]:
-        saving = self._saving or self._with_saved(inputs)
+        wanted = _differentiable(inputs)
+        saving = self._saving.get(wanted) or self._with_saved(wanted)
         if self.changes:  # the derivative is to see what they were
             inputs, values = self._kept(inputs, values)
         run = run or new_run()  # random numbers that a derivative draws again must be the same
         found = saving.forward(values, run)
         made = [EagerTensor(v, dtype) for v, dtype in zip(found, saving.dtypes, strict=True)]
-        attrs = {"stage": self, "run": run}
+        attrs = {"stage": self, "run": run, "saving": saving}
         place = source.user_frame()
         record = Record(EAGER, "CustomGradient", EAGER.scope, tuple(inputs), attrs, self.trace.name, place)
         record.gradient_type = GRADIENT
         record.made(made)
-        for i in saving.given:
-            made[i].track = track if track == REQUIRED and here.records else TAPED
+        for i, y in enumerate(made[: len(self.outputs)]):
+            if i in saving.given:
+                y.track = track
+            else:  # no gradient comes through, so it needs not keep what the call kept
+                y.origin = None
         return made[: len(self.outputs)]
 
     def _kept(self, inputs: Sequence[EagerTensor], values: Sequence[Any]) -> tuple[list[EagerTensor], list[Any]]:
@@ -98,18 +106,17 @@ class Stage:
                  for i, (x, v) in enumerate(zip(inputs, values, strict=True))]  # fmt: skip
         return found, [x.value for x in found]
 
-    def _with_saved(self, inputs: Sequence[EagerTensor]) -> _Saving:
-        """How to compute the outputs together with what the derivative needs of the way to them."""
+    def _with_saved(self, wanted: tuple[int, ...]) -> _Saving:
+        """How to compute the outputs together with what the derivative by these inputs needs of the way to them."""
         with self.trace.lock:
-            if self._saving is None:
-                wanted = _differentiable(inputs)
+            if wanted not in self._saving:
                 given = self._connected(wanted)
                 try:
                     saved = self._needed_later(given, wanted)
                 except Error:  # there is no derivative: who asks for it is told so
                     saved = []
-                self._saving = _Saving(self, saved, given)
-            return self._saving
+                self._saving[wanted] = _Saving(self, saved, given)
+            return self._saving[wanted]
 
     def _connected(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
         """Which outputs depend on these inputs by ops that have gradients."""
@@ -164,11 +171,10 @@ class Stage:
         wanted = _differentiable(record.inputs)
         stage, there = self.derivative(given, wanted)
         run = record.attrs["run"]
-        if here.tapes or here.records:
+        if here.records:
             found = stage([*record.inputs, *seeds], run) if there else []
         else:
-            assert self._saving is not None
-            found = self._saving.backward(stage, record, seeds, run) if there else []
+            found = record.attrs["saving"].backward(stage, record, seeds, run) if there else []
         out: list[Any] = [None] * len(record.inputs)
         for i, g in zip(there, found, strict=True):
             out[i] = g
@@ -185,23 +191,49 @@ class _Saving:
         outputs = [*stage.outputs, *self.saved]
         self.dtypes = [x.dtype for x in outputs]
         self.forward = stage.trace.session.caller([*outputs, *stage.extra], stage.inputs)
-        self._backward: dict[Stage, tuple[Caller, list[int]]] = {}
+        self._backward: dict[Stage, tuple[Caller, list[tuple[Tensor, int]]]] = {}
         known = {x: i for i, x in enumerate(outputs)}
-        self._kept = [(x, i) for x, i in known.items() if x not in stage.inputs]
+        self._kept = {x: i for x, i in known.items() if x not in stage.inputs}
 
     def backward(self, derived: Stage, record: Any, seeds: Sequence[EagerTensor], run: Run) -> list[EagerTensor]:
         """The outputs of the derivative, from what was kept."""
         found = self._backward.get(derived)
         if found is None:
-            feeds = [*derived.inputs, *[x for x, _ in self._kept]]
-            found = derived.trace.session.caller(derived.outputs, feeds), [i for _, i in self._kept]
+            read = self._read_by(derived)
+            found = derived.trace.session.caller(derived.outputs, [*derived.inputs, *[x for x, _ in read]]), read
             self._backward[derived] = found
-        call, places = found
-        kept = [record.values[i] for i in places]
+        call, read = found
+        if not isinstance(record, Record):  # some outputs were changed in place: these have no value there
+            for x in [record.outputs[i] for _, i in read if i < len(self.stage.outputs)]:
+                if x.value is None:
+                    _ = x.hint  # says so
+        kept = [record.values[i] for _, i in read]
         if any(value is None for value in kept):
-            kept = [_unread(x) if value is None else value for (x, _), value in zip(self._kept, kept, strict=True)]
+            kept = [_unread(x) if value is None else value for (x, _), value in zip(read, kept, strict=True)]
         values = [x.value for x in record.inputs] + [x.value for x in seeds] + kept
         return [EagerTensor(v, dtype) for v, dtype in zip(call(values, run), derived.dtypes, strict=True)]
+
+    def _read_by(self, derived: Stage) -> list[tuple[Tensor, int]]:
+        """Which of what was kept a derivative reads, with the places where it is."""
+        ops = needed_ops([x.op for x in derived.outputs if x not in self._kept], self._kept)
+        reads = {*derived.outputs, *[x for op in ops for x in op.inputs]}
+        return [(x, i) for x, i in self._kept.items() if x in reads]
+
+
+def _check_open(leaf: Any) -> None:
+    """Raise if a part of what a traced function returns hides tensors, which would never get a value."""
+    if isinstance(leaf, Iterator):
+        inside, what = True, "an iterator"
+    else:
+        parts = leaf if isinstance(leaf, (set, frozenset)) else getattr(leaf, "__dict__", {}).values()
+        inside, what = any(isinstance(x, Symbol) for x in parts), f"{type(leaf).__name__} that holds tensors"
+    if inside and not isinstance(leaf, Tensor):
+        raise SymbolicUseError(
+            "a traced function returns what it cannot fill in at its later calls",
+            expected="tensors, and tuples, lists, dicts and named tuples of them",
+            got=what,
+            hint="return list(...) of an iterator; return the tensors, and make the object outside",
+        )
 
 
 def _unread(x: Tensor) -> Any:
@@ -256,14 +288,20 @@ class Trace:
         self._leaves: list[Any] = []
         self._places: list[int | None] = []
         self.reliance = Reliance()
+        self.bound: list[str] = []  # names and attributes that the function has bound anew while it was traced
         self._kinds: list[tuple[EagerTensor, Any, Any]] = []  # of what is captured
+        self._values: list[Any] = []  # the arrays of what is captured, when its kinds were last looked at
         self.simple = False  # one tensor is returned, and no structure
 
-    def build(self, function: Callable[[Sequence[Tensor]], Any], specs: Sequence[TensorSpec]) -> Trace:
-        """Trace the function of as many tensors as there are specs."""
+    def build(
+        self, function: Callable[[Sequence[Tensor]], Any], specs: Sequence[TensorSpec], around: Around | None = None
+    ) -> Trace:
+        """Trace the function of as many tensors as there are specs; `around` it were these names."""
         started = time.perf_counter()
         self.graph.begin()
+        self.graph.caller_records = bool(here.records)
         with self.graph.as_default(), CollectorPaused(), enable_grad():
+            here.records = CALLERS
             self.arguments = [self.graph.argument(s.dtype, s.dims, "argument") for s in specs]
             self.result = function(list(self.arguments))
             if not here.records:
@@ -283,6 +321,8 @@ class Trace:
         changed = {id(x) for x, _ in written}
         self.stage.changes = frozenset([i for i, (x, _) in enumerate(pairs, len(specs)) if id(x) in changed])
         self.reliance = self.graph.reliance
+        self.reliance.watch(around or Around())
+        self.bound = self.reliance.close()
         self.session.state.look(self.graph)
         self.seconds = time.perf_counter() - started
         return self
@@ -301,6 +341,7 @@ class Trace:
                 extra.append(leaf)
                 leaf = None
             place = None
+            _check_open(leaf)
             if isinstance(leaf, Tensor):
                 place = found.setdefault(self.graph.capture(leaf), len(found))
             self._leaves.append(leaf)
@@ -329,9 +370,30 @@ class Trace:
     def is_outdated(self) -> bool:
         """Whether what it was made of is no longer so, which asks for another trace."""
         known = self.reliance
-        if (known.names or known.cells or known.values or known.seen != parts_changed[0]) and not known.holds():
+        if (
+            known.names or known.cells or known.values or known.objects or known.seen != parts_changed[0]
+        ) and not known.holds():
             return True
-        return any(x.dtype is not dtype or x.dims != dims for x, dtype, dims in self._kinds)
+        if known.recording is not None and known.recording is not bool(here.records):
+            return True
+        if known.learned and any(x.track != track for x, track in known.learned):
+            return True
+        return not self._kinds_hold()
+
+    def _kinds_hold(self) -> bool:
+        """Whether what is captured has the dtypes and shapes that it had: surely if these are the arrays of before."""
+        values = list(map(_value_of, self.captured))
+        if len(values) == len(self._values) and all(map(operator.is_, values, self._values)):
+            return True
+        if any(x.dtype is not dtype or x.dims != dims for x, dtype, dims in self._kinds):
+            return False
+        # Memory of a device is replaced at each change: to hold the one of before would be to hold it twice.
+        self._values = values if all(type(v) is np.ndarray for v in values) else []
+        return True
+
+    def is_of_another_mode(self) -> bool:
+        """Whether it can be of use again: nothing but what modules and callers switch to and fro keeps it from it."""
+        return self._kinds_hold() and not self.reliance.learned and self.reliance.holds_but_for_modes()
 
     def explain(self, shapes: Sequence[tuple[int, ...]]) -> Any:
         """What the compiler made of it, for arguments of these shapes."""

@@ -14,8 +14,10 @@ import numpy as np
 
 from graphflow import spec
 from graphflow.eager.mode import placed
+from graphflow.eager.nn.noise import dropped
+from graphflow.eager.placement import next_to
 from graphflow.errors import InvalidArgumentError, ShapeError
-from graphflow.ops import array, casts, compare, core, index, linalg, nn
+from graphflow.ops import array, casts, compare, core, index, linalg
 from graphflow.ops.softmax import softmax
 
 
@@ -75,10 +77,10 @@ def attend(
             raise InvalidArgumentError("is_causal is a mask of its own", expected="attn_mask=None")
         if None in (q.dims[-2], k.dims[-2]):
             raise ShapeError("is_causal needs to know the lengths", got=spec.describe(q.dims))
-        mask = causal_mask(q.dims[-2], k.dims[-2])
+        scores = scores + next_to(as_scores(causal_mask(q.dims[-2], k.dims[-2]), scores.dtype, True), scores)
     if mask is not None:
         scores = scores + as_scores(mask, scores.dtype, True)
     weights = softmax(scores, -1)
     if dropout:
-        weights = nn.dropout(weights, rate=float(dropout))
+        weights = dropped(weights, float(dropout))
     return linalg.matmul(weights, v), weights

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.dtypes import float32
+from graphflow.eager.calling import checked
 from graphflow.eager.storage import overwrite, plain_array
 from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import NumericsError
@@ -24,6 +25,7 @@ def _with_gradients(parameters: Any) -> list[Any]:
     return [p for p in given if p.grad is not None]
 
 
+@checked
 def clip_grad_norm_(
     parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> EagerTensor:
@@ -40,6 +42,7 @@ def clip_grad_norm_(
     return EagerTensor(np.asarray(total, kind.np), kind)
 
 
+@checked
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     """Hold every element of every gradient between -clip_value and clip_value."""
     for p in _with_gradients(parameters):

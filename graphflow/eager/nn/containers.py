@@ -12,6 +12,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from graphflow.eager.calling import checked
 from graphflow.eager.nn.module import Module
 from graphflow.eager.traced import used_here
 from graphflow.errors import InvalidArgumentError, OutOfRangeError, shown
@@ -107,6 +108,7 @@ class Sequential(_Numbered):
 class ModuleList(_Numbered):
     """A list of modules, whose parameters are those of the module that holds it."""
 
+    @checked
     def __init__(self, modules: Iterable[Any] = ()) -> None:
         super().__init__()
         self.extend(modules)
@@ -114,7 +116,7 @@ class ModuleList(_Numbered):
     def _as_arguments(self, modules: list[Any]) -> list[Any]:
         return [modules]
 
-    def _listed(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _printed_parts(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Modules of one form that follow one another are told once: (0-3): 4 x Linear(...)."""
         found: list[tuple[str, str]] = []
         for told, group in itertools.groupby(inside, key=lambda entry: entry[1]):
@@ -143,7 +145,7 @@ class ModuleDict(_Holding):
         for key, module in modules.items() if hasattr(modules, "items") else modules:
             self[key] = module
 
-    def _check_name(self, name: str) -> None:
+    def _check_part_name(self, name: str) -> None:
         """A key may be the name of a method: it is asked for in brackets."""
         if not isinstance(name, str) or not name or "." in name:
             raise InvalidArgumentError("a key is a word without dots", got=shown(name))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from graphflow.eager.calling import checked
 from graphflow.eager.nn import init, windows
 from graphflow.eager.nn.margins import pad
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import empty_parameter
-from graphflow.errors import InvalidArgumentError, shown
+from graphflow.errors import DTypeError, InvalidArgumentError, shown
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -37,6 +38,7 @@ class _Convolution(Module):
     _rank = 2
     _transposed = False
 
+    @checked
     def __init__(
         self,
         in_channels: int,
@@ -52,6 +54,11 @@ class _Convolution(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        if not all(hasattr(n, "__index__") for n in (in_channels, out_channels, groups)):
+            raise DTypeError(
+                "numbers of channels and groups are integers",
+                got=", ".join(map(shown, (in_channels, out_channels, groups))),
+            )
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise InvalidArgumentError(
                 "groups divide the channels", expected=f"multiples of {groups}", got=f"{in_channels}, {out_channels}"

@@ -11,7 +11,7 @@ import math as scalar
 from typing import Any
 
 from graphflow.eager.mode import placed
-from graphflow.eager.nn.losses import reduced
+from graphflow.eager.nn.losses import class_numbers, picked, reduced
 from graphflow.eager.reductions import norm
 from graphflow.errors import InvalidArgumentError, shown
 from graphflow.ops import activations, array, casts, compare, core, index, math, reduce
@@ -138,10 +138,10 @@ def multi_margin_loss(
     """The mean over the other classes of max(0, margin - right class + other class)**p."""
     if p not in (1, 2):
         raise InvalidArgumentError("p is 1 or 2", got=shown(p))
-    x, t = core.convert_to_tensor(input), core.convert_to_tensor(target)
-    classes = x.dims[-1] if x.dims is not None else None
-    right = index.one_hot(t, classes, dtype=x.dtype)
-    losses = activations.relu(float(margin) - reduce.reduce_sum(x * right, -1, keepdims=True) + x) * (1.0 - right)
+    x: Any = core.convert_to_tensor(input)
+    t = class_numbers(target, x)
+    wrong = 1.0 - index.one_hot(t, x.dims[-1], dtype=x.dtype)
+    losses = activations.relu(float(margin) - array.expand_dims(picked(x, t), -1) + x) * wrong
     losses = math.square(losses) if p == 2 else losses
     losses = losses if weight is None else losses * array.expand_dims(index.gather(weight, t), -1)
     return reduced(reduce.reduce_mean(losses, -1), reduction)

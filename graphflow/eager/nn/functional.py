@@ -53,7 +53,7 @@ from graphflow.eager.nn.losses import (
     smooth_l1_loss,
 )
 from graphflow.eager.nn.margins import pad
-from graphflow.eager.nn.noise import dropout1d, dropout2d, dropout3d, gumbel_softmax
+from graphflow.eager.nn.noise import dropout1d, dropout2d, dropout3d, dropped, gumbel_softmax, probability
 from graphflow.eager.nn.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -67,8 +67,10 @@ from graphflow.eager.nn.pooling import (
 from graphflow.eager.nn.resampling import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 from graphflow.eager.nn.windows import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from graphflow.eager.promotion import inexact
-from graphflow.errors import InvalidArgumentError, ShapeError, shown
-from graphflow.ops import activations, array, casts, compare, core, index, linalg, math, nn
+from graphflow.eager.storage import plain_array
+from graphflow.eager.tensor import EagerTensor
+from graphflow.errors import InvalidArgumentError, OutOfRangeError, ShapeError, shown
+from graphflow.ops import activations, array, casts, compare, core, index, linalg, math
 from graphflow.ops import normalize as normalization
 from graphflow.ops import softmax as soft
 
@@ -86,6 +88,10 @@ __all__ = [
     "softmin", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "triplet_margin_loss",
     "unfold",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 @placed
@@ -241,12 +247,11 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Any:
 @placed
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """While training each element becomes 0 with probability p; the others are divided by 1 - p."""
-    if not 0.0 <= p <= 1.0:
-        raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
+    p = probability(p)
     x = core.convert_to_tensor(input)
     if not training or p == 0:
         return x
-    return x * 0.0 if p == 1 else nn.dropout(x, rate=float(p))
+    return x * 0.0 if p == 1 else dropped(x, p)
 
 
 @placed
@@ -265,11 +270,18 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """For each number a vector with 1 at its place; -1: as many classes as the largest number asks for."""
     numbers = core.convert_to_tensor(tensor)
-    if num_classes == -1:
-        values = getattr(numbers, "value", None)
-        if values is None:
-            raise InvalidArgumentError("one_hot in a graph needs num_classes", hint="one_hot(x, num_classes=10)")
-        num_classes = int(values.max()) + 1
+    if isinstance(numbers, EagerTensor):
+        values = plain_array(numbers)
+        least, largest = values.min(initial=0), values.max(initial=-1)
+        if num_classes == -1 and values.size:
+            num_classes = int(largest) + 1
+        if least < 0 or largest >= num_classes or num_classes < 0:
+            raise OutOfRangeError(
+                "one_hot takes numbers of classes", expected=f"0 to num_classes - 1, of {num_classes} classes",
+                got=f"{largest if least >= 0 else least}" if values.size else "no numbers, which tell no num_classes",
+            )  # fmt: skip
+    elif num_classes == -1:
+        raise InvalidArgumentError("one_hot in a graph needs num_classes", hint="one_hot(x, num_classes=10)")
     return index.one_hot(numbers, num_classes, dtype=numbers.dtype)
 
 

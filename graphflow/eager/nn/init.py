@@ -14,12 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from graphflow.eager.calling import checked
 from graphflow.eager.engine import EAGER
 from graphflow.eager.storage import overwrite, plain_array
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.traced import trace_here
 from graphflow.errors import InvalidArgumentError, ShapeError, SymbolicUseError, shown
 from graphflow.ops import random
+
+__all__ = [
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
 
 _GAINS = {
     "linear": 1.0, "identity": 1.0, "sigmoid": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0,
@@ -39,6 +50,7 @@ def _drawing() -> AbstractContextManager[Any]:
     return EAGER.as_default()
 
 
+@checked
 def uniform_(tensor: EagerTensor, a: float = 0.0, b: float = 1.0) -> EagerTensor:
     """Uniform between a and b."""
     with _drawing():
@@ -46,6 +58,7 @@ def uniform_(tensor: EagerTensor, a: float = 0.0, b: float = 1.0) -> EagerTensor
     return tensor
 
 
+@checked
 def normal_(tensor: EagerTensor, mean: float = 0.0, std: float = 1.0) -> EagerTensor:
     """Normal with that mean and standard deviation."""
     with _drawing():
@@ -53,6 +66,7 @@ def normal_(tensor: EagerTensor, mean: float = 0.0, std: float = 1.0) -> EagerTe
     return tensor
 
 
+@checked
 def trunc_normal_(
     tensor: EagerTensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> EagerTensor:
@@ -70,6 +84,7 @@ def trunc_normal_(
     return tensor
 
 
+@checked
 def dirac_(tensor: EagerTensor, groups: int = 1) -> EagerTensor:
     """Filters of a convolution that let every channel pass as it is."""
     rows, _ = _matrix(tensor)
@@ -86,22 +101,26 @@ def dirac_(tensor: EagerTensor, groups: int = 1) -> EagerTensor:
     return tensor
 
 
+@checked
 def constant_(tensor: EagerTensor, val: float) -> EagerTensor:
     """One value everywhere."""
     overwrite(tensor, np.full(tensor.dims, val, tensor.dtype.np))
     return tensor
 
 
+@checked
 def zeros_(tensor: EagerTensor) -> EagerTensor:
     """Zeros."""
     return constant_(tensor, 0)
 
 
+@checked
 def ones_(tensor: EagerTensor) -> EagerTensor:
     """Ones."""
     return constant_(tensor, 1)
 
 
+@checked
 def eye_(tensor: EagerTensor) -> EagerTensor:
     """The identity matrix."""
     rows, columns = _matrix(tensor)
@@ -109,6 +128,7 @@ def eye_(tensor: EagerTensor) -> EagerTensor:
     return tensor
 
 
+@checked
 def orthogonal_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
     """Rows, or columns, that are orthonormal; further axes are taken as columns."""
     rows, columns = _matrix(tensor)
@@ -139,12 +159,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return _GAINS[nonlinearity]
 
 
+@checked
 def xavier_uniform_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
     """Uniform, with a variance of 2 / (inputs + outputs)."""
     bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound)
 
 
+@checked
 def xavier_normal_(tensor: EagerTensor, gain: float = 1.0) -> EagerTensor:
     """Normal, with a variance of 2 / (inputs + outputs)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))))
@@ -157,6 +179,7 @@ def _kaiming(tensor: EagerTensor, a: float, mode: str, nonlinearity: str) -> flo
     return calculate_gain(nonlinearity, a) / math.sqrt(_fans(tensor)[mode == "fan_out"])
 
 
+@checked
 def kaiming_uniform_(
     tensor: EagerTensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> EagerTensor:
@@ -165,6 +188,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound)
 
 
+@checked
 def kaiming_normal_(
     tensor: EagerTensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> EagerTensor:

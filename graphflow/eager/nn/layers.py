@@ -14,6 +14,7 @@ import numpy as np
 from graphflow import spec
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
+from graphflow.eager.nn.noise import probability
 from graphflow.eager.nn.parameter import Parameter, empty_parameter
 from graphflow.eager.nn.symbolic import flattened
 from graphflow.eager.storage import overwrite, plain_array
@@ -152,8 +153,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
+        probability(p)
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Any) -> Any:

@@ -166,7 +166,7 @@ def _known_classes(target: Any, ignore_index: int, dtype: Any) -> tuple[Any, Any
     return target * casts.cast(counts, target.dtype), counts
 
 
-def _picked(x: Any, target: Any) -> Any:
+def picked(x: Any, target: Any) -> Any:
     """The element of the last axis that each class number names; a number that names none is refused."""
     numbers = array.reshape(target, [-1])
     rows = array.range_(0, array.size(numbers, out_type=target.dtype), dtype=target.dtype)
@@ -199,7 +199,7 @@ def _shares(weight: Any, target: Any, counts: Any) -> Any:
     return mine if counts is None else mine * counts
 
 
-def _class_numbers(target: Any, scores: Any) -> Any:
+def class_numbers(target: Any, scores: Any) -> Any:
     """The target, a class number for each vector of scores along the last axis."""
     found = core.convert_to_tensor(target)
     if not found.dtype.is_integer:
@@ -229,7 +229,7 @@ def _likelihood(log_p: Any, target: Any, weight: Any, ignore: int, reduction: st
     _check_weight(weight, classes)
     safe, counts = _known_classes(target, ignore, log_p.dtype)
     shares = _shares(weight, safe, counts)
-    losses = _counted(_weighted(-_picked(log_p, safe), shares), counts)
+    losses = _counted(_weighted(-picked(log_p, safe), shares), counts)
     if smoothing:
         spread = -reduce.reduce_sum(_weighted(log_p, weight), -1)
         losses = losses * (1.0 - smoothing) + _counted(spread, counts) * (smoothing / classes)
@@ -240,7 +240,7 @@ def _likelihood(log_p: Any, target: Any, weight: Any, ignore: int, reduction: st
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-input at the target's class: the input holds log-probabilities, classes along axis 1."""
     log_p = _classes_last(core.convert_to_tensor(input))
-    return _likelihood(log_p, _class_numbers(target, log_p), weight, ignore_index, reduction)
+    return _likelihood(log_p, class_numbers(target, log_p), weight, ignore_index, reduction)
 
 
 @placed
@@ -259,7 +259,7 @@ def cross_entropy(
     if labels.dtype.is_floating:
         return _against_probabilities(logits, labels, weight, reduction, label_smoothing)
     logits = _classes_last(logits)
-    labels = _class_numbers(labels, logits)
+    labels = class_numbers(labels, logits)
     if weight is not None or label_smoothing:
         log_p = log_softmax(logits)
         return _likelihood(log_p, labels, weight, ignore_index, reduction, float(label_smoothing))

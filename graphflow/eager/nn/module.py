@@ -22,6 +22,7 @@ from graphflow.eager.nn import symbolic
 from graphflow.eager.nn.crossing import Crossing
 from graphflow.eager.nn.parameter import is_device, place_of
 from graphflow.eager.nn.tree import Tree
+from graphflow.eager.placement import check_place
 from graphflow.eager.storage import check_writable, convert, forget_gradients, overwrite, plain_array, relocate
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
 from graphflow.eager.traced import used_here
@@ -52,10 +53,10 @@ class Module(Tree):
         super().__init__()
         own = self.__dict__
         own["training"] = True
-        own["_hooks"] = {}
-        own["_early_hooks"] = {}
-        own["_crossing_hooks"] = {}  # called when gradients have passed the module
-        own["_early_crossing_hooks"] = {}
+        own["_forward_hooks"] = {}
+        own["_forward_pre_hooks"] = {}
+        own["_backward_hooks"] = {}  # called when gradients have passed the module
+        own["_backward_pre_hooks"] = {}
 
     # -- calling -------------------------------------------------------------------------------------------------
 
@@ -69,34 +70,34 @@ class Module(Tree):
         """`forward`, and the hooks."""
         first = arguments[0] if arguments else next(iter(named.values()), None)
         if type(first) is Tensor:
-            return symbolic.inside(self, lambda: self._called_at(first, arguments, named))
-        return self._called_at(first, arguments, named)
+            return symbolic.inside(self, lambda: self._call_at_home(first, arguments, named))
+        return self._call_at_home(first, arguments, named)
 
-    def _called_at(self, first: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _call_at_home(self, first: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         graphs = stacks.graphs
         if graphs:
             used_here(self)
-            return self._called(arguments, named)
+            return self._call_with_hooks(arguments, named)
         graphs.append(home_of(first))
         try:
-            return self._called(arguments, named)
+            return self._call_with_hooks(arguments, named)
         finally:
             graphs.pop()
 
-    def _called(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        crossed = self._crossing_hooks or self._early_crossing_hooks
-        if not (self._hooks or self._early_hooks or crossed):
+    def _call_with_hooks(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        crossed = self._backward_hooks or self._backward_pre_hooks
+        if not (self._forward_hooks or self._forward_pre_hooks or crossed):
             return self.forward(*arguments, **named)
-        for early in tuple(self._early_hooks.values()):
+        for early in tuple(self._forward_pre_hooks.values()):
             changed = early(self, arguments, named)
             if changed is not None:
                 arguments, named = changed
         if crossed:
-            way = Crossing(self, tuple(self._early_crossing_hooks.values()), tuple(self._crossing_hooks.values()))
+            way = Crossing(self, tuple(self._backward_pre_hooks.values()), tuple(self._backward_hooks.values()))
             made = way.left(self.forward(*way.entered(arguments), **named))
         else:
             made = self.forward(*arguments, **named)
-        for hook in tuple(self._hooks.values()):
+        for hook in tuple(self._forward_hooks.values()):
             changed = hook(self, arguments, named, made)
             made = made if changed is None else changed
         return made
@@ -109,7 +110,7 @@ class Module(Tree):
         `with_kwargs` calls `hook(module, inputs, named, output)`.
         """
         return _hooked(
-            self._hooks, hook if with_kwargs else lambda m, given, named, made: hook(m, given, made), prepend
+            self._forward_hooks, hook if with_kwargs else lambda m, given, named, made: hook(m, given, made), prepend
         )
 
     def register_forward_pre_hook(
@@ -120,21 +121,21 @@ class Module(Tree):
         `with_kwargs` calls `hook(module, inputs, named)`, which returns both.
         """
         if with_kwargs:
-            return _hooked(self._early_hooks, hook, prepend)
+            return _hooked(self._forward_pre_hooks, hook, prepend)
 
         def positional(module: Any, given: Any, named: Any) -> Any:
             changed = hook(module, given)
             return None if changed is None else (changed if isinstance(changed, tuple) else (changed,), named)
 
-        return _hooked(self._early_hooks, positional, prepend)
+        return _hooked(self._forward_pre_hooks, positional, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` after the gradients; what it returns replaces grad_input."""
-        return _hooked(self._crossing_hooks, hook, prepend)
+        return _hooked(self._backward_hooks, hook, prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` before the gradients pass; what it returns replaces grad_output."""
-        return _hooked(self._early_crossing_hooks, hook, prepend)
+        return _hooked(self._backward_pre_hooks, hook, prepend)
 
     # -- training or not -----------------------------------------------------------------------------------------
 
@@ -177,6 +178,8 @@ class Module(Tree):
                 dtype = given
         wanted = None if dtype is None else _dtype_or_refusal(dtype)
         place = None if device is None else place_of(device)
+        if place is not None:
+            check_place(place)  # also for a module that has nothing to move
         for x in (*self.parameters(), *self.buffers()):
             for t in (x, x.grad):
                 if t is not None and wanted is not None and t.dtype.is_floating:
@@ -188,6 +191,10 @@ class Module(Tree):
     def cpu(self: M) -> M:
         """Parameters and buffers in the memory of the CPU."""
         return self.to("cpu")
+
+    def cuda(self: M, device: Any = None) -> M:
+        """Refused: there is no CUDA here."""
+        return self.to("cuda")
 
     def float(self: M) -> M:
         """Parameters and buffers in 32 bits."""
@@ -211,21 +218,23 @@ class Module(Tree):
 
     # -- states --------------------------------------------------------------------------------------------------
 
-    def _state(self) -> Iterator[tuple[str, EagerTensor]]:
-        yield from self._named("_parameters", "", True)
-        yield from self._named("_buffers", "", True, persistent=True)
+    def _named_state(self) -> Iterator[tuple[str, EagerTensor]]:
+        yield from self._named_members("_parameters", "", True)
+        yield from self._named_members("_buffers", "", True, persistent=True)
 
     def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, EagerTensor]:
         """Parameters and buffers under their paths; the values share the module's memory."""
         found = {}
-        for name, x in self._state():
+        for name, x in self._named_state():
             found[prefix + name] = seen = x if keep_vars else EagerTensor(x.value, x.dtype)
             seen.memory = x.touched()
         return found
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
         """Copy a state into the parameters and buffers; `strict` refuses one that has other names."""
-        own = dict(self._state())
+        if not isinstance(state_dict, Mapping):
+            raise DTypeError("a state is a dict of names and tensors", got=shown(state_dict), hint="model.state_dict()")
+        own = dict(self._named_state())
         keys = LoadedKeys([n for n in own if n not in state_dict], [n for n in state_dict if n not in own])
         if strict and any(keys):
             raise InvalidArgumentError(
@@ -243,7 +252,7 @@ class Module(Tree):
 
     def save(self, path: Any) -> None:
         """Write the state to a file, in the format of safetensors."""
-        checkpoint.save(path, {name: plain_array(x) for name, x in self._state()})
+        checkpoint.save(path, {name: plain_array(x) for name, x in self._named_state()})
 
     def load(self, path: Any, strict: bool = True) -> LoadedKeys:
         """Read a state from a file in the format of safetensors, whoever wrote it."""
@@ -255,17 +264,15 @@ class Module(Tree):
     def variables_in(self, graph: Any) -> dict[str, Any]:
         """The variables that stand for parameters and buffers in a graph, under the paths of those."""
         known = graph.store.get(adoption.STORE, {})
-        return {name: known[id(x)][1] for name, x in self._state() if id(x) in known}
+        return {name: known[id(x)][1] for name, x in self._named_state() if id(x) in known}
 
     def load_from_session(self, session: Any) -> list[str]:
         """Take the values that parameters and buffers have in a session; returns the paths of those it knew."""
         found = self.variables_in(session.graph)
+        own = dict(self._named_state())
         for name, values in session.run(found).items():
-            overwrite(self._tensor(name), values)
+            overwrite(own[name], values)
         return list(found)
-
-    def _tensor(self, path: str) -> EagerTensor:
-        return dict(self._state())[path]
 
     # -- printing ------------------------------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Module(Tree):
         """What the printed form tells in brackets."""
         return ""
 
-    def _listed(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _printed_parts(self, inside: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Names and printed forms of what is inside, as they are to be printed."""
         return inside
 
@@ -281,7 +288,7 @@ class Module(Tree):
         text: dict[int, str] = {}
         for module in _inside_first(self):
             inside = [(n, "None" if m is None else text[id(m)]) for n, m in module._modules.items()]
-            lines = [line for n, told in module._listed(inside) for line in f"({n}): {told}".split("\n")]
+            lines = [line for n, told in module._printed_parts(inside) for line in f"({n}): {told}".split("\n")]
             told = module.extra_repr()
             inner = f"\n  {told}\n  " if told and lines else told
             body = "\n  ".join(lines)

@@ -15,9 +15,26 @@ import numpy as np
 
 from graphflow import spec
 from graphflow.eager.mode import placed
+from graphflow.eager.placement import next_to
+from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import InvalidArgumentError, ShapeError, shown
 from graphflow.ops import array, core, index, math, nn, random, reduce
 from graphflow.ops.softmax import softmax
+
+
+def probability(p: Any) -> float:
+    """A probability, as a number."""
+    if not isinstance(p, (int, float, np.floating)) or not 0.0 <= p <= 1.0:
+        raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
+    return float(p)
+
+
+def dropped(x: Any, p: float, noise_shape: Any = None) -> Any:
+    """Dropout; on another device by what is drawn on the CPU, so that the same elements are dropped."""
+    if not isinstance(x, EagerTensor) or x.device == "cpu":
+        return nn.dropout(x, rate=p, noise_shape=noise_shape)
+    ones = EagerTensor(np.ones(x.dims, x.dtype.np), x.dtype)
+    return x * next_to(nn.dropout(ones, rate=p, noise_shape=noise_shape), x)
 
 
 def _dropped_channels(name: str, ranks: tuple[int, int]) -> Callable[..., Any]:
@@ -25,8 +42,7 @@ def _dropped_channels(name: str, ranks: tuple[int, int]) -> Callable[..., Any]:
 
     @placed
     def function(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-        if not 0.0 <= p <= 1.0:
-            raise InvalidArgumentError("p is a probability", expected="0 <= p <= 1", got=shown(p))
+        p = probability(p)
         x: Any = core.convert_to_tensor(input)
         if len(x.dims) not in ranks:
             raise ShapeError(name, expected=" or ".join(f"rank {r}" for r in ranks), got=spec.describe(x.dims))
@@ -36,7 +52,7 @@ def _dropped_channels(name: str, ranks: tuple[int, int]) -> Callable[..., Any]:
             return x * 0.0
         kept = len(x.dims) - (ranks[1] - 2)
         sizes = [array.shape(x)[i] if d is None else d for i, d in enumerate(x.dims[:kept])]
-        return nn.dropout(x, rate=float(p), noise_shape=[*sizes, *[1] * (len(x.dims) - kept)])
+        return dropped(x, p, [*sizes, *[1] * (len(x.dims) - kept)])
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = "While training each channel becomes 0 with probability p; the others are divided by 1 - p."

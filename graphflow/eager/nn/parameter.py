@@ -16,9 +16,9 @@ from graphflow.dtypes import DType, as_dtype
 from graphflow.eager.engine import EAGER
 from graphflow.eager.preferences import preferred
 from graphflow.eager.storage import plain_array, relocate
-from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor
+from graphflow.eager.tensor import LEARNED, REQUIRED, UNTRACKED, EagerTensor
 from graphflow.eager.traced import made_here, trace_here
-from graphflow.errors import DTypeError, InvalidArgumentError, SymbolicUseError
+from graphflow.errors import DTypeError, InvalidArgumentError, SymbolicUseError, shown
 from graphflow.ops import core
 from graphflow.tensor import Tensor
 
@@ -27,7 +27,7 @@ class _Parameters(type):
     """Makes `isinstance(x, Parameter)` tell whether a module learns the tensor."""
 
     def __instancecheck__(cls, x: Any) -> bool:
-        return isinstance(x, EagerTensor) and x.is_parameter
+        return isinstance(x, EagerTensor) and x.role == LEARNED
 
 
 class Parameter(metaclass=_Parameters):
@@ -50,7 +50,7 @@ class Parameter(metaclass=_Parameters):
             )
         values = np.array(plain_array(given))
         made = made_here(EagerTensor(values, given.dtype, REQUIRED if requires_grad else UNTRACKED))
-        made.is_parameter = True
+        made.role = LEARNED
         if given.device != "cpu":
             relocate(made, given.device)
         return made
@@ -73,6 +73,8 @@ def is_device(given: Any) -> bool:
 def empty_parameter(dims: tuple[int, ...], dtype: Any = None, device: Any = None) -> EagerTensor:
     """A parameter whose values are still to be drawn."""
     wanted = preferred.floats if dtype is None else as_dtype(dtype)
+    if not all(hasattr(n, "__index__") for n in dims):
+        raise DTypeError("a size is an integer", got=shown(dims))
     sizes = [operator.index(n) for n in dims]
     if min(sizes, default=0) < 0:
         raise InvalidArgumentError("a size is negative", expected="sizes >= 0", got=str(sizes))

@@ -25,7 +25,7 @@ class _Parameters(Module):
         """Refused: these hold parameters, and compute nothing."""
         raise UnimplementedError(f"{type(self).__name__} holds parameters and computes nothing", hint="p[0] @ x")
 
-    def _check_name(self, name: str) -> None:
+    def _check_part_name(self, name: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise InvalidArgumentError("a key is a word without dots", got=shown(name))
 

@@ -16,6 +16,7 @@ from graphflow import spec
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.parameter import empty_parameter
+from graphflow.eager.placement import next_to
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.ops import activations, arrange, array, core, math
 
@@ -153,7 +154,7 @@ class _Recurrent(Module):
         if hx is None:
             batch = x.dims[1] if x.dims[1] is not None else array.shape(x)[1]
             zeros = array.zeros(array.stack([batch, self.hidden_size]), x.dtype)
-            return [[zeros] * count] * number
+            return [[next_to(zeros, x)] * count] * number
         given = tuple(hx) if number > 1 else (hx,)
         if len(given) != number:
             raise InvalidArgumentError(type(self).__name__, expected=f"{number} states", got=str(len(given)))

@@ -19,6 +19,7 @@ from graphflow.eager.mode import placed
 from graphflow.eager.nn.margins import pad
 from graphflow.eager.nn.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from graphflow.eager.nn.windows import LAYOUT, batched, pair
+from graphflow.eager.placement import next_to
 from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError, shown
 from graphflow.ops import arrange, array, conv, core, index
 
@@ -127,7 +128,8 @@ def _along(x: Any, axis: int, wanted: int, scale: float | None, mode: str, corne
     found = None
     for where, share in kind.taps(at, size):
         part = index.gather(x, where, axis=axis)
-        part = part if share is None else part * share.astype(x.dtype.np).reshape(shape)
+        if share is not None:
+            part = part * next_to(core.convert_to_tensor(share.astype(x.dtype.np).reshape(shape)), x)
         found = part if found is None else found + part
     return found
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from graphflow.defaults import stacks
 from graphflow.eager.nn.parameter import Parameter
-from graphflow.eager.tensor import UNTRACKED, EagerTensor
+from graphflow.eager.reading import PLAIN
+from graphflow.eager.tensor import KEPT, UNTRACKED, EagerTensor
 from graphflow.eager.traced import parts_changed, trace_here, used_here
 from graphflow.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError, MissingNameError, shown
 from graphflow.tensor import Tensor
@@ -66,16 +67,16 @@ class Tree:
     _parameters: Parts
     _buffers: Parts
     _modules: Parts
-    _passing: set[str]  # names of buffers that no state holds
+    _non_persistent_buffers_set: set[str]  # names of buffers that no state holds
 
     def __init__(self) -> None:
         own = self.__dict__
         own["_parameters"] = Parts()
         own["_buffers"] = Parts()
         own["_modules"] = Parts()
-        own["_passing"] = set()
+        own["_non_persistent_buffers_set"] = set()
 
-    def _version(self) -> int:
+    def _parts_version(self) -> int:
         """How often parameters, buffers and modules were put in or taken out."""
         own = self.__dict__
         return sum([own[kind].version for kind in ("_parameters", "_buffers", "_modules")])
@@ -90,7 +91,7 @@ class Tree:
             )
         for kind in ("_parameters", "_modules", "_buffers"):
             if name in own.get(kind, ()):
-                self._replace(own[kind], name, value)
+                self._replace_part(own[kind], name, value)
                 return
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
@@ -98,10 +99,10 @@ class Tree:
             self.add_module(name, value)
         else:
             object.__setattr__(self, name, value)
-            if name == "training":
+            if type(value) in PLAIN:  # whether it is in training, or what else its code goes by
                 parts_changed[0] += 1
 
-    def _replace(self, kind: dict[str, Any], name: str, value: Any) -> None:
+    def _replace_part(self, kind: dict[str, Any], name: str, value: Any) -> None:
         """Give a registered name another value of its kind, or None."""
         if kind is self._buffers and kind[name] is not None and _has_no_value(value):
             kind[name].copy_(value)  # a traced function computes it, at each call
@@ -138,7 +139,7 @@ class Tree:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
 
-    def _check_name(self, name: str) -> None:
+    def _check_part_name(self, name: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise InvalidArgumentError("a name within a module is a word without dots", got=shown(name))
         if name in self.__dict__ or hasattr(type(self), name):
@@ -146,25 +147,25 @@ class Tree:
 
     def register_parameter(self, name: str, param: Any) -> None:
         """A parameter, or None for one that is absent, under a name."""
-        self._check_name(name)
+        self._check_part_name(name)
         if param is not None and not isinstance(param, Parameter):
             raise InvalidArgumentError("register_parameter takes an nn.Parameter", got=shown(param))
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """A tensor that belongs to the state and is not learned; in a graph it is a variable as well."""
-        self._check_name(name)
+        self._check_part_name(name)
         if tensor is not None:
             if not isinstance(tensor, EagerTensor):
                 raise InvalidArgumentError("register_buffer takes an eager tensor", got=shown(tensor))
             tensor = _as_buffer(tensor)
         self._buffers[name] = tensor
         if not persistent:
-            self._passing.add(name)
+            self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Any) -> None:
         """A module, or None, under a name."""
-        self._check_name(name)
+        self._check_part_name(name)
         if module is not None and not isinstance(module, Tree):
             raise InvalidArgumentError("add_module takes an nn.Module", got=shown(module))
         if module is not None and any(m is self for m in module.modules()):
@@ -208,18 +209,20 @@ class Tree:
         """The modules right below this one."""
         return (m for _, m in self.named_children())
 
-    def _named(self, kind: str, prefix: str, recurse: bool, persistent: bool = False) -> Iterator[tuple[str, Any]]:
+    def _named_members(
+        self, kind: str, prefix: str, recurse: bool, persistent: bool = False
+    ) -> Iterator[tuple[str, Any]]:
         """The tensors of a kind, under all of their paths."""
         for path, module in self.named_modules(prefix, False) if recurse else ((prefix, self),):
             for name, x in module.__dict__[kind].items():
-                if x is not None and not (persistent and name in module._passing):
+                if x is not None and not (persistent and name in module._non_persistent_buffers_set):
                     yield f"{path}.{name}" if path else name, x
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, EagerTensor]]:
         """All parameters, each once, or under all of their paths."""
-        found = self._named("_parameters", prefix, recurse)
+        found = self._named_members("_parameters", prefix, recurse)
         return _distinct(found) if remove_duplicate else found
 
     def parameters(self, recurse: bool = True) -> Iterator[EagerTensor]:
@@ -230,7 +233,7 @@ class Tree:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, EagerTensor]]:
         """All buffers, each once, or under all of their paths."""
-        found = self._named("_buffers", prefix, recurse)
+        found = self._named_members("_buffers", prefix, recurse)
         return _distinct(found) if remove_duplicate else found
 
     def buffers(self, recurse: bool = True) -> Iterator[EagerTensor]:
@@ -271,7 +274,7 @@ def _as_buffer(x: EagerTensor) -> EagerTensor:
     """The tensor, marked: a graph may make a variable of it."""
     if x.origin is not None or x.track != UNTRACKED:
         raise InvalidArgumentError("a buffer is not part of gradients", hint="x.detach()", got=shown(x))
-    x.is_parameter = True
+    x.role = x.role or KEPT
     return x
 
 

@@ -25,3 +25,7 @@ __all__ = [
     "Rprop",
     "lr_scheduler",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

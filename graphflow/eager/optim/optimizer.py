@@ -9,7 +9,7 @@ State: each optimiser the groups, the state of each parameter, and spare memory 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Optimizer:
     """Parameters in groups that share their settings; `defaults` are the settings of a group that names none."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if isinstance(params, EagerTensor):
+        if isinstance(params, EagerTensor) or not hasattr(params, "__iter__"):
             raise InvalidArgumentError("params is an iterable of tensors, or of groups", hint="[x]", got=shown(params))
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
@@ -134,23 +134,28 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state of an optimiser of the same parameters."""
+        """Take over a state of an optimiser of the same parameters, from memory or from a file."""
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise InvalidArgumentError(
+                "not the state of an optimiser", expected='what state_dict() gave: "state", "param_groups"',
+                got=shown(state_dict), hint='torch.save({"optimizer": optimizer.state_dict()}, path)',
+            )  # fmt: skip
         sizes = [len(g["params"]) for g in self.param_groups]
         given = [len(g["params"]) for g in state_dict["param_groups"]]
         if sizes != given:
             raise InvalidArgumentError(
                 "the state is of other groups of parameters", expected=f"sizes {sizes}", got=f"sizes {given}"
             )
-        parameters = self._all()
-        for n, state in state_dict["state"].items():
+        parameters = dict(enumerate(self._all()))
+        found = {n: {k: _copied(v) for k, v in state.items()} for n, state in state_dict["state"].items()}
+        for n, state in found.items():
+            require(n in parameters, f"the state is of {len(parameters)} parameters, and numbers another one", n)
             for key, value in state.items():
                 if isinstance(value, np.ndarray) and not self._fits(value, parameters[n]):
                     raise ShapeError(
                         f"{key!r} of parameter {n}", expected=str(list(parameters[n].dims)), got=str(list(value.shape))
                     )
-        self.state = defaultdict(dict)
-        for n, state in state_dict["state"].items():
-            self.state[parameters[n]] = {k: _copied(v) for k, v in state.items()}
+        self.state = defaultdict(dict, {parameters[n]: state for n, state in found.items()})
         for group, other in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update({k: v for k, v in other.items() if k != "params"})
 
@@ -170,9 +175,10 @@ class Optimizer:
 
 
 def _copied(value: Any) -> Any:
+    """A copy of what a state holds under a key; tensors, as files give them, become arrays."""
     if isinstance(value, list):
         return [_copied(v) for v in value]
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return np.array(plain_array(value)) if isinstance(value, (np.ndarray, EagerTensor)) else value
 
 
 def _matching(p: EagerTensor) -> Array:

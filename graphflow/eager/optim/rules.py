@@ -28,6 +28,14 @@ def _not_negative(value: Any) -> bool:
     return bool(value >= 0)
 
 
+def _is_so(holds: Callable[[Any], bool], value: Any) -> bool:
+    """Whether the value is as it must be, which one of another kind is not."""
+    try:
+        return holds(value)
+    except (TypeError, ValueError):
+        return False
+
+
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "betas": (lambda v: len(v) == 2 and all(0.0 <= b < 1.0 for b in v), "betas are two numbers in [0, 1)"),
     "etas": (lambda v: len(v) == 2 and 0.0 < v[0] < 1.0 < v[1], "etas are two numbers, one below 1 and one above it"),
@@ -70,7 +78,7 @@ class Rule(Optimizer):
         for name, value in {**self.defaults, **param_group}.items():
             if name in _CHECKS:
                 holds, text = _CHECKS[name]
-                require(holds(value), text, value)
+                require(_is_so(holds, value), text, value)
         super().add_param_group(param_group)
 
 

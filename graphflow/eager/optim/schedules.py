@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from graphflow.eager.calling import checked
 from graphflow.eager.optim.optimizer import Optimizer, require
 from graphflow.errors import InvalidArgumentError, UnimplementedError, shown
 
@@ -167,6 +168,7 @@ class PolynomialLR(LRScheduler):
 class StepLR(LRScheduler):
     """Times gamma after each `step_size` epochs."""
 
+    @checked
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         require(step_size >= 1, "step_size is positive", step_size)
         self.step_size, self.gamma = step_size, gamma
@@ -189,7 +191,7 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         """The rates of this epoch."""
-        times = self.milestones[self.last_epoch]
+        times = self.milestones.get(self.last_epoch, 0)  # a plain dict, if it comes from a file
         return [rate * self.gamma**times if times else rate for rate in self._rates()]
 
 

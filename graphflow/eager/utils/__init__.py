@@ -8,3 +8,7 @@ State: none.
 from graphflow.eager.utils import data
 
 __all__ = ["data"]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

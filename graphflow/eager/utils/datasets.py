@@ -74,21 +74,37 @@ class Subset(Dataset):
         return len(self.indices)
 
 
+def _without_subsets(dataset: Any, rows: Sequence[int]) -> tuple[Any, Sequence[int]]:
+    """The data set that subsets are parts of, and the numbers of examples there."""
+    while isinstance(dataset, Subset) and type(dataset).__getitem__ is Subset.__getitem__ and not _several(dataset):
+        dataset, rows = dataset.dataset, [dataset.indices[r] for r in rows]
+    return dataset, rows
+
+
+def _several(dataset: Any) -> Callable[[Sequence[int]], Any] | None:
+    """A data set's own way to give several examples, `__getitems__`."""
+    found: Callable[[Sequence[int]], Any] | None = getattr(dataset, "__getitems__", None)
+    return found
+
+
+def examples_of(dataset: Any, rows: Sequence[int]) -> Any:
+    """The examples of a batch."""
+    dataset, rows = _without_subsets(dataset, rows)
+    several = _several(dataset)
+    return [dataset[row] for row in rows] if several is None else several(list(rows))
+
+
 def batches_at_once(dataset: Any) -> Callable[[Sequence[int]], list[EagerTensor]] | None:
     """What takes several examples out of tensors at once; None if the data set has a way of its own."""
-    places: list[Any] = []
-    while isinstance(dataset, Subset) and type(dataset).__getitem__ is Subset.__getitem__:
-        places.append(dataset.indices)
-        dataset = dataset.dataset
-    if not isinstance(dataset, TensorDataset) or type(dataset).__getitem__ is not TensorDataset.__getitem__:
+    source, _ = _without_subsets(dataset, ())
+    own = not isinstance(source, TensorDataset) or type(source).__getitem__ is not TensorDataset.__getitem__
+    if own or _several(source):
         return None
 
     def take(rows: Sequence[int]) -> list[EagerTensor]:
-        for indices in places:
-            rows = [indices[r] for r in rows]
-        at = np.asarray(rows, np.int64)
-        found = [EagerTensor(plain_array(x)[at], x.dtype) for x in dataset.tensors]
-        for x, made in zip(dataset.tensors, found, strict=True):
+        at = np.asarray(_without_subsets(dataset, rows)[1], np.int64)
+        found = [EagerTensor(plain_array(x)[at], x.dtype) for x in source.tensors]
+        for x, made in zip(source.tensors, found, strict=True):
             if x.device != "cpu":
                 relocate(made, x.device)
         return found

@@ -12,9 +12,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from graphflow.eager.calling import checked
 from graphflow.eager.generator import Generator, random_order
-from graphflow.eager.utils.datasets import IterableDataset, batches_at_once, default_collate
-from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
+from graphflow.eager.utils.datasets import IterableDataset, batches_at_once, default_collate, examples_of
+from graphflow.errors import DTypeError, FailedPreconditionError, InvalidArgumentError, shown
 
 _OF_WORKERS = (
     "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor", "persistent_workers",
@@ -29,6 +30,7 @@ class NoLengthError(FailedPreconditionError, TypeError):
 class DataLoader:
     """Iterate over a data set in mini-batches; `shuffle` draws a new order for every pass."""
 
+    @checked
     def __init__(
         self,
         dataset: Any,
@@ -44,6 +46,8 @@ class DataLoader:
         generator: Any = None,
         **of_workers: Any,
     ) -> None:
+        if not hasattr(dataset, "__getitem__") and not hasattr(dataset, "__iter__"):
+            raise DTypeError("a dataset has examples, by number or one after the other", got=shown(dataset))
         if batch_size is not None and batch_size < 1:
             raise InvalidArgumentError("batch_size is positive", got=shown(batch_size))
         if not isinstance(num_workers, int) or num_workers < 0:
@@ -101,7 +105,7 @@ class DataLoader:
                     yield rows
         else:
             for numbers in self._batches():
-                yield [self.dataset[row] for row in numbers]
+                yield examples_of(self.dataset, numbers)
 
     def __iter__(self) -> Iterator[Any]:
         if self.batch_size is None and self.batch_sampler is None:  # examples as they are
