@@ -57,6 +57,8 @@ def matmul(
 def _own_batch(grad: Any, x: Any, other: Any) -> Any:
     """The gradient summed over the batch axes along which `x` was repeated."""
     if x.dims is not None and other.dims is not None and len(x.dims) >= len(other.dims):
+        if len(x.dims) == 2:  # no batch
+            return grad
         batch, others = x.dims[:-2], other.dims[:-2]
         stretched = any(
             d != e and e != 1 or d is None and e is None
