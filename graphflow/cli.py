@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"commands:\n{lines}\n\n`python -m graphflow COMMAND -h` tells the options of one.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"graphflow {graphflow.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS, parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", help=argparse.SUPPRESS, parser_class=_Parser, prog=parser.prog
+    )
     for name, command in COMMANDS.items():
         own = commands.add_parser(name, description=command.summary, allow_abbrev=False)
         command.add_arguments(own)

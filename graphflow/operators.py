@@ -154,7 +154,11 @@ class Operators:
         )
 
     def __len__(self) -> int:
-        _refuse(self, "asked for its len()", "x.get_shape().as_list()[0] where it is known, tf.shape(x)[0] otherwise")
+        _refuse(
+            self,
+            "asked for its len()",
+            "x.get_shape()[0].value where it is known, tf.shape(x)[0] otherwise (in a forward x.size(0); x.flatten(1))",
+        )
 
     def __float__(self) -> float:
         _refuse(self, "converted to a Python number", "run it: sess.run(x, feed_dict={...})")

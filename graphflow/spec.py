@@ -21,6 +21,8 @@ Hint: TypeAlias = Any  # an int (or None) for a scalar, a tuple of these for a v
 class TensorSpec(NamedTuple):
     """What is known about a tensor before it is computed.
 
+    In the signature of a function TensorFlow's order, (shape, dtype), is understood as well.
+
     `hint` is what is known of the *value* of a small integer tensor: an int for a scalar, a tuple of ints and Nones
     for a vector, None where nothing is known.  It lets `reshape(x, [tf.shape(x)[0], 10])` have the shape [?, 10].
     """

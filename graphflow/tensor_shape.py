@@ -27,7 +27,8 @@ class Dimension:
     def __int__(self) -> int:
         if self.value is None:
             raise SymbolicUseError(
-                "the dimension is unknown while the graph is built", hint="tf.shape(x)[i] is a tensor"
+                "the dimension is unknown while the graph is built",
+                hint="tf.shape(x)[i] is a tensor; in a forward or a traced function: x.size(i)",
             )
         return self.value
 

@@ -5,6 +5,9 @@ in branches and loops its constructor is called.  Its ops are `W` (the handle), 
 initializer) and `W/read`; its value lives in the session.  An initial value may use other variables: initializers run
 in the order in which they were built, so they see those values.
 
+Where a use of a variable is computed at once it has a value to show: Python's and NumPy's questions are then answered
+by that value, and refused as those of any tensor of a graph otherwise.
+
 State: the graph's collections, and what `graphflow.ops.state` keeps per graph.
 """
 
@@ -24,6 +27,18 @@ from graphflow.operators import Operators
 from graphflow.ops import core, state
 from graphflow.tensor import Operation, Tensor
 from graphflow.tensor_shape import TensorShape, as_dims
+
+
+def _of_the_value(question: str) -> Any:
+    """One of Python's questions, asked of the value where there is one."""
+    refuse = getattr(Operators, question)
+
+    def ask(self: Variable, *args: Any, **named: Any) -> Any:
+        value = self._present()
+        return refuse(self, *args, **named) if value is None else getattr(value, question)(*args, **named)
+
+    ask.__name__ = question
+    return ask
 
 
 class Variable(Operators):
@@ -115,7 +130,9 @@ class Variable(Operators):
         return self._initial_value
 
     def __repr__(self) -> str:
-        return f"<tf.Variable {self.name!r} shape={self.shape} dtype={self.dtype.name}>"
+        value = self._present()
+        known = "" if value is None else f", numpy={_text(value.detach().numpy())}"
+        return f"<tf.Variable {self.name!r} shape={self.shape} dtype={self.dtype.name}{known}>"
 
     def __copy__(self) -> Variable:
         return self
@@ -127,6 +144,11 @@ class Variable(Operators):
 
     def _as_tensor(self) -> Tensor:
         return state.value_in(self, state.home_of(self))
+
+    def _present(self) -> Any:
+        """The value as an eager tensor; None where a use of the variable is built and not computed."""
+        home = state.home_of(self)
+        return state.value_in(self, home) if home.computes else None
 
     def _as_graph_element(self) -> Tensor:
         return self._snapshot
@@ -150,6 +172,26 @@ class Variable(Operators):
     def eval(self, session: Any = None, feed_dict: Any = None) -> Any:
         """The value in `session` or in the default session."""
         return session_for(self, session).run(self, feed_dict)
+
+    def numpy(self) -> Any:
+        """The value as a NumPy array of its own, under eager execution."""
+        return self.__array__(copy=True)
+
+    def __array__(self, *args: Any, **named: Any) -> Any:
+        value = self._present()
+        return super().__array__() if value is None else value.detach().__array__(*args, **named)
+
+    __bool__: Any = _of_the_value("__bool__")
+    __iter__: Any = _of_the_value("__iter__")
+    __len__: Any = _of_the_value("__len__")
+    __float__: Any = _of_the_value("__float__")
+    __int__: Any = _of_the_value("__int__")
+    __index__: Any = _of_the_value("__index__")
+    __contains__: Any = _of_the_value("__contains__")
+
+    def __format__(self, form: str) -> str:
+        value = self._present() if form else None
+        return super().__format__(form) if value is None else format(value, form)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -206,6 +248,10 @@ class Variable(Operators):
     def count_up_to(self, limit: int) -> Any:
         """Add one; the result is the value before, and OutOfRangeError the end."""
         return state.count_up_to(self, limit)
+
+
+def _text(array: Any) -> str:
+    return repr(array if array.ndim else array.item())
 
 
 def _collection_names(collections: Any, trainable: bool) -> list[str]:

@@ -61,6 +61,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert (code, err) == (0, "") and cli.COMMANDS[name].summary.split()[0] in out
 
 
+def test_the_usage_of_a_command_begins_with_its_call(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = called(capsys, "compare", "--help")
+    assert code == 0 and out.startswith("usage: python -m graphflow compare [-h]")
+
+
 EVERY = f"there are {', '.join(cli.COMMANDS)}"
 
 

@@ -161,6 +161,18 @@ def test_nan_and_infinity_agree_with_themselves_alone() -> None:
     assert not measure.agreement([t(1.0)], [t(1.0), t(1.0)], False, ["y"]).within
 
 
+def loss_and_right_answers(x: Any) -> Any:
+    return (x * x).sum(), (x > 0).sum(), (x > 9.0).any()
+
+
+def test_counts_beside_a_loss() -> None:
+    """Scalars that are no floating-point numbers are compared bit by bit and differentiated by nobody."""
+    x = np.array([1.0, -2.0, 3.0], np.float32)
+    report = compare(loss_and_right_answers, torch.tensor(x), **QUICK)
+    assert report.agrees and report.conditions["sources"] == 1
+    assert measure.floors([torch.tensor(7), torch.tensor(2.0)], [torch.tensor([0.5])], [torch.tensor([4.0])]) == [0.005]
+
+
 def test_a_gradient_that_is_0_but_for_rounding_is_judged_beside_the_others() -> None:
     def leaves(*values: float) -> list[Any]:
         return [torch.tensor(np.array(value, np.float32)) for value in values]
@@ -423,6 +435,37 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
     assert call(f"{script}:loss", "--no-grad", "--json", "-", "--levels", "1") == 0
     assert json.loads(capsys.readouterr().out)["conditions"]["grad"] is False
+
+
+def test_the_command_names_the_line_that_failed(tmp_path: Path) -> None:
+    script = tmp_path / "model.py"
+    script.write_text(
+        "import numpy as np\nimport graphflow.eager as torch\n\n"
+        "def boom(x):\n    return x / {}['no']\n\n"
+        "def deep(x):\n    return (lambda: np.zeros(3).reshape(2, 2))()\n\n"
+        "def arguments():\n    return torch.ones(2)\n\n"
+        "def bad():\n    return 1 / 0\n"
+    )
+    for words, text, line in (
+        ([f"{script}:boom"], "boom raised KeyError while it was traced to a graph", f"{script}:5, in boom"),
+        ([f"{script}:deep"], "deep raised ValueError while it was traced to a graph", f"{script}:8, in <lambda>"),
+        (
+            [f"{script}:boom", "--arguments", "bad"],
+            "bad of the script raised ZeroDivisionError",
+            f"{script}:14, in bad",
+        ),
+    ):
+        with pytest.raises(FailedPreconditionError) as caught:
+            call(*words)
+        assert (caught.value.summary, caught.value.source) == (text, line)
+
+
+def test_a_module_is_no_function_of_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "model.py"
+    script.write_text(f"import graphflow.eager as torch\n{SCRIPT}")
+    with pytest.raises(InvalidArgumentError, match="'torch' is a module that the script imports") as caught:
+        call(f"{script}:torch")
+    assert (caught.value.expected, caught.value.got) == ("arguments, loss, other", "'graphflow.eager'")
 
 
 def test_the_command_tells_what_is_wrong(tmp_path: Path) -> None:

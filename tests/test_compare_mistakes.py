@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
+import threading
+import time
+from collections import deque
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -163,6 +168,95 @@ def test_nothing_is_left_behind() -> None:
     assert all(module.training for module in model.modules()) and told == []
     pending.backward()
     assert told == [1]
+
+
+class Slotted:
+    __slots__ = ("inner", "made_later", "n")
+
+    def __init__(self) -> None:
+        self.n, self.inner = 0, [0]
+
+
+def test_containers_slots_and_streams_of_numpy_and_python_are_put_back() -> None:
+    kept, bounded, raw, slotted = deque([1]), deque([1, 2], maxlen=2), bytearray(b"ab"), Slotted()
+    drawn, old, python = np.random.default_rng(3), np.random.RandomState(3), random.Random(3)
+    calls = [0]
+
+    def f(x: Any) -> Any:
+        calls[0] += 1
+        kept.append(2)
+        bounded.append(3)
+        raw.extend(b"c")
+        slotted.n += 1
+        slotted.inner.append(1)
+        slotted.made_later = 1
+        return x * float(drawn.random()) + float(old.rand()) + python.random()
+
+    found = compare(f, X, **QUICK)
+    assert found.agrees and all(row.same_bits for row in found.lazy if row.level != 2)  # each way draws the same
+    assert (list(kept), list(bounded), bounded.maxlen, bytes(raw)) == ([1], [1, 2], 2, b"ab")
+    assert (slotted.n, slotted.inner, hasattr(slotted, "made_later"), calls) == (0, [0], False, [0])
+    assert drawn.random() == np.random.default_rng(3).random()
+    assert old.rand() == np.random.RandomState(3).rand()
+    assert python.random() == random.Random(3).random()
+
+
+class Attic:
+    """What a comparison does not put back: attributes of classes."""
+
+    found: Any = None
+    order: tuple[int, ...] = ()
+
+
+def test_what_is_put_back_counts_as_a_change() -> None:
+    weights, p = torch.ones(3), torch.ones(3, requires_grad=True)
+
+    def f(x: Any) -> Any:
+        if computes():
+            weights.fill_(2.0)
+            Attic.found = (weights * p).sum()
+        return x * 2.0
+
+    compare(f, X[:, :3], **QUICK)
+    assert weights.tolist() == [1.0, 1.0, 1.0] and Attic.found.item() == 6.0
+    with pytest.raises(FailedPreconditionError, match="changed in place"):
+        Attic.found.backward()  # by p it is 2, and the weights are 1 again
+
+
+def test_comparisons_in_threads_take_turns() -> None:
+    Attic.order = ()
+    told: list[Any] = []
+    start = threading.Barrier(3)
+
+    def work(number: int) -> None:
+        def f(x: Any) -> Any:
+            Attic.order = (*Attic.order, number)
+            time.sleep(0.01)  # the others could begin here
+            return x * 2.0
+
+        start.wait()
+        try:
+            told.append(compare(f, X, **QUICK).agrees)
+        except Exception as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [True, True, True] and "compute" not in vars(EAGER)
+    assert len([number for number, _ in groupby(Attic.order)]) == 3
+
+
+def test_a_compared_function_may_compare() -> None:
+    def outer(x: Any) -> Any:
+        if computes():
+            assert compare(chain, X, **QUICK).agrees
+        return x * 2.0
+
+    found = compare(outer, X, grad=False, **QUICK)
+    assert found.agrees and "compute" not in vars(EAGER) and "Mul" in found.executed["eager"][-1].types
 
 
 def test_random_numbers_go_on_where_they_were() -> None:

@@ -21,6 +21,7 @@ import graphflow as gf
 from graphflow import eager as torch
 from graphflow.backend import load_backend
 from graphflow.collector import CollectorPaused
+from graphflow.eager.engine import EAGER, MAX_OF_VARIABLE
 from graphflow.errors import Error, FailedPreconditionError, GraphError, InvalidArgumentError, UnavailableError
 from tests.eager_programs import ANSWERS, EXPRESSIONS, PROGRAMS, report, value
 
@@ -362,3 +363,23 @@ def test_a_tape_of_100000_ops_does_not_recurse() -> None:
     finally:
         sys.setrecursionlimit(before)
     assert x.grad.item() == 1.0
+
+
+def test_attributes_that_are_equal_and_not_the_same_have_kernels_of_their_own() -> None:
+    x = torch.ones(2)
+    for zero in (0.0, -0.0, 0.0):
+        padded = torch.nn.functional.pad(x, (1, 0), value=zero)
+        assert np.signbit(padded.numpy()[0]) == np.signbit(zero)
+
+
+def test_programs_of_a_variable_are_bounded_and_go_with_it() -> None:
+    with gf.eager():
+        v = gf.Variable(np.zeros(3, np.float32))
+        for count in range(1, MAX_OF_VARIABLE + 10):
+            gf.scatter_add(v, [0] * count, np.ones(count, np.float32))
+        assert v.read_value().numpy()[0] == sum(range(1, MAX_OF_VARIABLE + 10))
+        assert 0 < len(EAGER._of_variables[v.handle]) <= MAX_OF_VARIABLE
+        before = len(EAGER._of_variables)
+        del v
+        gc.collect()
+        assert len(EAGER._of_variables) == before - 1

@@ -14,6 +14,7 @@ import pytest
 
 import graphflow as gf
 from graphflow import eager as torch
+from graphflow.eager import hooks
 from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, NumericsError, UnimplementedError
 from tests.eager_programs import report
 from tests.gradient_answers import ANSWERS, PROGRAMS
@@ -363,6 +364,20 @@ def test_a_tape_inside_of_no_grad_records_all_the_same() -> None:
     assert torch.is_grad_enabled()
 
 
+def test_tensors_may_come_from_a_generator() -> None:
+    model = torch.nn.Linear(2, 1)
+    loss = model(torch.tensor([[3.0, 5.0]])).sum()
+    weight, bias = torch.autograd.grad(loss, model.parameters(), retain_graph=True)
+    assert weight.tolist() == [[3.0, 5.0]] and bias.tolist() == [1.0]
+    loss.backward(inputs=(p for p in [model.bias]))
+    assert model.weight.grad is None and model.bias.grad.tolist() == [1.0]
+    x = torch.ones(2, requires_grad=True)
+    (g,) = torch.autograd.grad((x * n for n in (2, 3)), iter([x]), (torch.ones(2) for _ in range(2)))
+    assert g.tolist() == [5.0, 5.0]
+    torch.autograd.backward(x.sum() * n for n in (2, 3))
+    assert x.grad.tolist() == [5.0, 5.0]
+
+
 def test_inference_mode_of_false_records() -> None:
     @torch.inference_mode(False)
     def recorded() -> bool:
@@ -383,3 +398,160 @@ def test_what_is_stopped_requires_no_gradient() -> None:
     assert not y.requires_grad
     (x * y).sum().backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+# -- what a derivative returns may be what a user has ----------------------------------------------------------------
+
+
+@pytest.fixture
+def no_hooks_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program without hooks, which goes another way."""
+    monkeypatch.setattr(hooks, "used", [False])
+
+
+def _by_function(x: Any, w: Any) -> Any:
+    class Weighted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, w: Any) -> Any:
+            ctx.save_for_backward(w)
+            return (x * w).sum()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return ctx.saved_tensors[0], None
+
+    return Weighted.apply(x, w)
+
+
+def _by_hook(x: Any, w: Any) -> Any:
+    y = x * 1
+    y.register_hook(lambda gradient: w)
+    return (y + 0).sum()
+
+
+def _by_hook_of_a_leaf(x: Any, w: Any) -> Any:
+    x.register_hook(lambda gradient: w)
+    return (x * 1).sum()
+
+
+def _by_custom_gradient(x: Any, w: Any) -> Any:
+    with gf.eager():
+        return gf.custom_gradient(lambda x: (gf.reduce_sum(x * w), lambda dy: w))(x)
+
+
+@pytest.mark.usefixtures("no_hooks_yet")
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("compute", [_by_function, _by_hook, _by_hook_of_a_leaf, _by_custom_gradient])
+def test_what_a_derivative_returns_is_not_added_to(compute: Any, tracked: bool, create_graph: bool) -> None:
+    x = torch.zeros(2, requires_grad=True)
+    w = torch.tensor([1.0, 2.0], requires_grad=tracked)
+    compute(x, w).backward(create_graph=create_graph)
+    assert x.grad is not w
+    assert x.grad.tolist() == [1.0, 2.0]
+    compute(x, w).backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    with torch.no_grad():
+        x.grad.zero_()
+    assert w.tolist() == [1.0, 2.0]
+
+
+@gf.RegisterGradient("HandsItsInputOn")
+def _its_input(op: Any, gradient: Any) -> Any:
+    return op.inputs[0]
+
+
+@pytest.mark.usefixtures("no_hooks_yet")
+def test_an_input_that_a_derivative_returns_is_not_added_to() -> None:
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(2):
+        with gf.eager(), gf.get_default_graph().gradient_override_map({"Exp": "HandsItsInputOn"}):
+            y = gf.exp(w)
+        y.sum().backward()
+    assert w.tolist() == [1.0, 2.0]
+    assert w.grad.tolist() == [2.0, 4.0]
+
+
+def test_a_gradient_that_a_hook_kept_is_not_added_to() -> None:
+    x = torch.ones(2, requires_grad=True)
+    seen: list[Any] = []
+    x.register_hook(seen.append)
+    (x * 3).sum().backward()
+    (x * 4).sum().backward()
+    assert [g.tolist() for g in seen] == [[3.0, 3.0], [4.0, 4.0]]
+    assert x.grad.tolist() == [7.0, 7.0]
+
+
+@pytest.mark.usefixtures("no_hooks_yet")
+def test_leaves_of_one_gradient_do_not_share_it() -> None:
+    x, z, seed = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True), torch.ones(2)
+    (x + z).backward(seed)
+    (x * 2).sum().backward()
+    assert (x.grad.tolist(), z.grad.tolist(), seed.tolist()) == ([3.0, 3.0], [1.0, 1.0], [1.0, 1.0])
+
+
+def test_with_create_graph_the_gradient_of_the_gradient_passes_the_copy() -> None:
+    x = torch.tensor([2.0, 3.0], requires_grad=True)
+    (x**3).sum().backward(create_graph=True)
+    (second,) = torch.autograd.grad(x.grad.sum(), [x])
+    assert second.tolist() == [12.0, 18.0]
+
+
+def test_outputs_without_gradients_hold_nothing() -> None:
+    class WithNumbers(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 1, x.long()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any, of_numbers: Any) -> Any:
+            return gradient
+
+    x = torch.ones(2, requires_grad=True)
+    for numbers_of in (lambda h: WithNumbers.apply(h)[1], lambda h: h.long(), lambda h: h.argmax(), lambda h: h > 0):
+        h = x * 2
+        held = weakref.ref(h)
+        numbers = numbers_of(h)
+        del h
+        gc.collect()
+        assert held() is None
+        assert numbers.is_leaf
+
+
+def test_an_output_marked_as_non_differentiable_is_a_leaf() -> None:
+    class Tripled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            y = x * 3
+            ctx.mark_non_differentiable(y)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return gradient * 100
+
+    x = torch.ones(2, requires_grad=True)
+    y = Tripled.apply(x).requires_grad_()
+    (y * 2).sum().backward()
+    assert y.grad.tolist() == [2.0, 2.0]
+    assert x.grad is None
+
+
+def test_a_view_from_forward_is_refused_when_what_it_shows_changed() -> None:
+    class First(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x[0:1]
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return torch.cat([10 * gradient, torch.zeros(1)])
+
+    x = torch.ones(2, requires_grad=True)
+    First.apply(x * 1).sum().backward()
+    assert x.grad.tolist() == [10.0, 0.0]
+    h = x * 1
+    y = First.apply(h)
+    h.mul_(3.0)
+    with pytest.raises(FailedPreconditionError, match="a derivative of its own"):
+        y.sum().backward()

@@ -14,7 +14,7 @@ from graphflow import eager as torch
 from graphflow.backend import load_backend
 from graphflow.collector import CollectorPaused
 from graphflow.eager.storage import convert
-from graphflow.errors import DTypeError, Error, FailedPreconditionError
+from graphflow.errors import DTypeError, Error, FailedPreconditionError, OutOfRangeError, ShapeError
 
 
 def leaf(*values: float) -> Any:
@@ -341,3 +341,36 @@ def test_scalars_are_exported_and_tensors_of_devices_are_not(there: Any) -> None
     assert np.from_dlpack(s).item() == torch.from_dlpack(s).item() == 2.0
     with pytest.raises(FailedPreconditionError, match="only the memory of the CPU is exported"):
         np.from_dlpack(there)
+
+
+# -- values that do not fit ------------------------------------------------------------------------------------------
+
+TOO_LARGE = [
+    ("uint8", 300), ("uint8", -1), ("uint8", float("inf")), ("uint8", 10**400),
+    ("int32", 2**31), ("int64", 2**70), ("int64", float("-inf")), ("float32", 10**400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "value"), TOO_LARGE)
+def test_numbers_out_of_range_are_refused(dtype: str, value: float) -> None:
+    x = torch.ones(2, dtype=getattr(torch, dtype))
+    for change in (lambda: x.__setitem__(0, value), lambda: x.fill_(value)):
+        with pytest.raises(OutOfRangeError, match="a number is out of range"):
+            change()
+    assert x.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("value", ["a", [[1.0], [2.0, 3.0]], 1j])
+def test_what_is_no_number_is_not_assigned(value: Any, recorded: bool) -> None:
+    x = leaf(1.0, 2.0) * 1 if recorded else torch.tensor([1.0, 2.0])
+    with pytest.raises(ShapeError, match="does not fit what is assigned to"):
+        x[0] = value
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_a_recorded_assignment_refuses_numbers_out_of_range() -> None:
+    x = leaf(1.0, 2.0) * 1
+    with pytest.raises(OutOfRangeError, match="a number is out of range"):
+        x[0] = 10**400
+    assert x.tolist() == [1.0, 2.0]

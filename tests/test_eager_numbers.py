@@ -417,3 +417,11 @@ def test_such_an_error_says_what_came_and_what_is_wanted() -> None:
     assert error.expected == "unsqueeze(input, dim)"
     assert error.got == "a tensor float32[2], 'a'"
     assert isinstance(error.__cause__, TypeError)
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "rand", "zeros_like"])
+def test_such_an_error_calls_a_function_by_its_own_name(name: str) -> None:
+    first = torch.ones(3) if name == "zeros_like" else 3
+    with pytest.raises(DTypeError) as caught:
+        getattr(torch, name)(first, dtyp=torch.float64)
+    assert f"{name}: {name}() got an unexpected keyword argument 'dtyp'" in str(caught.value)

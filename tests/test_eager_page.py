@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import pickle
 import re
 import sys
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphflow as gf
@@ -18,7 +20,7 @@ from graphflow import eager as torch
 from graphflow.compare import command
 from graphflow.compare.figures import TIMES, WORK
 from graphflow.eager import nn
-from graphflow.errors import DTypeError, ShapeError, SymbolicUseError, UnavailableError
+from graphflow.errors import DTypeError, FailedPreconditionError, ShapeError, SymbolicUseError, UnavailableError
 from tests.documents import blocks, commands, run, text_of
 
 PAGE = text_of("docs/eager.md")
@@ -69,8 +71,9 @@ def test_the_names_are_there_or_not_as_told() -> None:
     told, _, differs = PAGE.partition("## Which names there are")[2].partition("## Where it differs from PyTorch")
     here = re.findall(r"`((?:torch|nn|optim|utils)(?:\.\w+)+)`", told)
     assert len(here) > 35 and [name for name in here if find(name) is None] == []
-    absent = re.findall(r"`(torch\.\w+)`", differs.splitlines()[-1])
-    assert len(absent) == 8 and [name for name in absent if find(name) is not None] == []
+    rows = [row for row in differs.splitlines() if row.endswith("| not there |")]
+    absent = re.findall(r"`((?:torch|nn)(?:\.\w+)+)`", "".join(rows))
+    assert len(rows) == 2 and len(absent) == 20 and [name for name in absent if find(name) is not None] == []
 
 
 def test_the_differences_are_true(tmp_path: Path) -> None:
@@ -88,6 +91,41 @@ def test_the_differences_are_true(tmp_path: Path) -> None:
         assert lstm(gf.placeholder(gf.float32, [5, None, 3]))[0].shape.as_list() == [5, None, 4]
         with pytest.raises(ShapeError):
             lstm(gf.placeholder(gf.float32, [None, 2, 3]))
+
+
+def scaled_by(held: Any, key: Any) -> Any:
+    return gf.function(lambda x: x * float(held[key]))
+
+
+def test_what_makes_a_trace_anew() -> None:
+    cases: list[Any] = [({"by": 2.0}, "by", 3.0), ([2.0] * 1000, 0, 2.0), (np.array([2.0]), 0, 2.0)]
+    for held, key, expected in cases:
+        traced = scaled_by(held, key)
+        assert traced(torch.ones(1)).item() == 2.0
+        held[key] = 3.0
+        assert traced(torch.ones(1)).item() == expected
+
+
+def test_the_differences_of_values_are_true() -> None:
+    x = torch.ones(2, 3)
+    assert not x.numpy().flags.writeable and x.numpy().copy().flags.writeable
+    assert (repr(x.dtype), str(x.dtype)) == ("tf.float32", "<dtype: 'float32'>")
+    with pytest.raises(ShapeError, match="different shapes"):
+        nn.functional.mse_loss(x, torch.ones(3))
+    for shown in (torch.ones(1, 3).expand(2, 3), x.unfold(1, 2, 1)):
+        with pytest.raises(FailedPreconditionError, match="cannot be written"):
+            shown[0, 0] = 5.0
+    model = nn.Linear(3, 1)
+    for refused in (x, model):
+        with pytest.raises(FailedPreconditionError, match="not pickled"):
+            pickle.dumps(refused)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(x).sum().backward()
+    optimizer.step()
+    assert isinstance(optimizer.state_dict()["state"][0]["exp_avg"], np.ndarray)
+    with gf.Graph().as_default():
+        place = gf.placeholder(gf.float32, [None, 3])
+        assert nn.Sequential(nn.Flatten())(place) is not None and not hasattr(place, "unsqueeze")
 
 
 def find(name: str) -> Any:

@@ -19,7 +19,7 @@ from graphflow.eager import nn
 from graphflow.eager.function import MAX_TRACES, Function, function
 from graphflow.eager.notices import MANY
 from graphflow.eager.recording import no_grad
-from graphflow.errors import FailedPreconditionError, GradientLookupError, InvalidArgumentError, SymbolicUseError
+from graphflow.errors import FailedPreconditionError, InvalidArgumentError, SymbolicUseError
 
 RNG = np.random.default_rng(7)
 
@@ -270,6 +270,19 @@ def test_training_or_not_of_a_module_and_of_a_method_of_one() -> None:
     assert [len(way.traces) for way in ways] == [2, 2, 2]
 
 
+def test_a_spec_in_the_order_of_tensorflow() -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    for spec in (
+        gf.TensorSpec([None, 2], gf.float32), gf.TensorSpec(gf.TensorShape([None, 2]), "float32"),
+        gf.TensorSpec((None, 2), gf.float32), gf.TensorSpec(gf.float32, (None, 2)),
+    ):  # fmt: skip
+        f = function(lambda x: x.sum(1), input_signature=[spec])
+        assert f(x).tolist() == [3.0, 7.0, 11.0] and f(x[:1]).tolist() == [3.0] and len(f.traces) == 1
+    with pytest.raises(gf.errors.DTypeError) as caught:
+        function(lambda x: x, input_signature=[gf.TensorSpec(gf.float32, gf.float32)])
+    assert caught.value.hint == "a spec is TensorSpec(dtype, dims)"
+
+
 def test_a_declared_signature_leaves_sizes_open() -> None:
     runs = []
 
@@ -331,149 +344,130 @@ def test_many_threads_one_trace() -> None:
     assert runs == [1] and len(found) == 200 and len(set(found)) == 1
 
 
-# -- derivatives -----------------------------------------------------------------------------------------------------
+def test_updates_need_not_be_returned() -> None:
+    """Each step of w * w by 0.25 halves w, and the other variable counts; first values are given once."""
+    w, count = nn.Parameter(torch.tensor(2.0)), gf.Variable(0)
+    adam = gf.train.AdamOptimizer(0.5)
+
+    @function(trains=True)
+    def step(returned: bool) -> Any:
+        loss = w * w
+        update = gf.train.GradientDescentOptimizer(0.25).minimize(loss)
+        count.assign_add(1)
+        return (loss, update) if returned else loss
+
+    assert [step(False).item() for _ in range(3)] == [4.0, 1.0, 0.25] and w.item() == 0.25
+    assert step(True)[0].item() == 0.0625 and w.item() == 0.125 and int(count.numpy()) == 4
+
+    @function(trains=True)
+    def with_slots() -> Any:
+        loss = w * w
+        adam.minimize(loss)
+        return loss
+
+    with no_grad():
+        w.fill_(10.0)
+    for _ in range(3):  # each of the first steps is about as long as the rate, if the slots are kept between them
+        with_slots()
+    assert w.item() == pytest.approx(8.5, abs=0.02)
 
 
-def mlp(x: Any, w: Any, b: Any) -> Any:
-    return gf.reduce_mean(gf.square(gf.tanh(gf.matmul(x, w) + b)))
+def test_results_and_gradients_lie_where_their_tensors_lie() -> None:
+    pytest.importorskip("pyopencl")
+    model = nn.Linear(4, 1)
+    with no_grad():
+        model.weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+        model.bias.zero_()
+    model.to("opencl")
+    x = torch.ones(2, 4).to("opencl")
+    assert str(function(lambda x: model(x).detach())(x).device) == "opencl"
+    function(lambda x: (model(x) ** 2).mean())(x).backward()
+    assert str(model.weight.grad.device) == "opencl" and str(model(x).device) == "opencl"
+    np.testing.assert_array_equal(model.weight.grad.cpu().numpy(), [[20.0, 20.0, 20.0, 20.0]])
+    (model(x) ** 2).mean().backward()  # adds to it there
+    np.testing.assert_array_equal(model.weight.grad.cpu().numpy(), [[40.0, 40.0, 40.0, 40.0]])
+    made = function(model)(x)
+    assert str(made.device) == "opencl"
+    made.backward(torch.ones(2, 1).to("opencl"))
+    np.testing.assert_array_equal(model.bias.grad.cpu().numpy(), [42.0])
 
 
-def test_gradients_are_those_of_the_eager_code_bit_for_bit() -> None:
-    found = []
-    for f in (mlp, function(mlp)):
-        rng = np.random.default_rng(5)
-        xs = [torch.tensor(rng.standard_normal(s).astype(np.float32), requires_grad=True) for s in ([6, 4], [4, 3], 3)]
-        for _ in range(2):  # accumulates
-            f(*xs).backward()
-        found.append([x.grad for x in xs])
-    for a, b in zip(*found, strict=True):
+TABLE = {"k": 2.0}
+
+
+def test_small_containers_count_by_what_they_hold() -> None:
+    closed, nested, kinds = [1.0, 2.0], {"a": [1.0]}, {1.0, 5.0}
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factors = {"a": 2.0}
+
+        def forward(self, x: Any) -> Any:
+            return x * self.factors["a"] * TABLE["k"]
+
+    module = Scaled()
+    cases: list[tuple[Any, Callable[[], Any], float, float]] = [
+        (lambda x: x * TABLE["k"], lambda: TABLE.update(k=3.0), 2.0, 3.0),
+        (lambda x: x * closed[1], lambda: closed.__setitem__(1, 7.0), 2.0, 7.0),
+        (lambda x: x * nested["a"][0], lambda: nested["a"].append(0.0), 1.0, 1.0),
+        (lambda x: x * nested["a"][-1], lambda: nested["a"].append(4.0), 0.0, 4.0),
+        (lambda x: x * max(kinds), lambda: kinds.add(9.0), 5.0, 9.0),
+        (lambda x: module(x) + 0, lambda: module.factors.update(a=5.0), 6.0, 15.0),
+        (module, lambda: TABLE.update(k=2.0), 15.0, 10.0),
+    ]
+    x = torch.ones(1)
+    try:
+        for python, change, before, after in cases:
+            f = function(python)
+            assert [f(x).item(), f(x).item()] == [before, before]
+            change()
+            assert [f(x).item(), f(x).item()] == [after, after]
+    finally:
+        TABLE["k"] = 2.0
+
+
+def test_a_container_that_the_function_fills_itself_asks_for_no_trace() -> None:
+    """Neither the function's own, nor that of one that it calls, nor that of a module."""
+    made: list[int] = []
+
+    class Noting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        def forward(self, x: Any) -> Any:
+            self.sizes.append(x.shape[0])
+            return x
+
+    module = Noting()
+
+    @function
+    def inner(x: Any) -> Any:
+        made.append(x.shape[0])
+        return module(x)
+
+    outer = function(lambda x: inner(x) + 1)
+    for n in (1, 2, 1, 2):
+        outer(torch.ones(n))
+    assert made == [1, 2] and module.sizes == [1, 2]
+
+
+def test_a_tensor_of_a_trace_says_what_it_is() -> None:
+    words = []
+    f = function(lambda x: (words.append((str(x), repr(x > 0), f"{x}")), x)[1], [gf.TensorSpec(gf.float32, [None, 3])])
+    f(torch.ones(2, 3))
+    known = "tensor(..., shape=[?, 3], dtype=float32, traced)"
+    assert words == [(known, known.replace("float32", "bool"), known)]
+
+
+def test_dtypes_meet_as_in_eager_code() -> None:
+    def body(x: Any, i: Any) -> Any:
+        return x + i, i / 2, i * 2.5, 3 - i, (i > 1).float(), x == i, 2 * x
+
+    x, i = tensor(3), torch.tensor([0, 1, 2])
+    for a, b in zip(function(body)(x, i), body(x, i), strict=True):
         same(a, b)
-
-
-def test_one_record_and_nothing_is_computed_twice() -> None:
-    @function
-    def f(x: Any) -> Any:
-        return gf.reduce_sum(gf.exp(gf.sin(x)))
-
-    x = tensor(5, grad=True)
-    y = f(x)
-    assert y.origin.inputs == (x,)
-    y.backward()
-    np.testing.assert_allclose(x.grad.numpy(), (x.sin().exp() * x.cos()).detach().numpy(), rtol=1e-6)
-    trace = f.traces[0]
-    (saving,) = trace.stage._saving.values()
-    ((call, _),) = saving._backward.values()
-    assert call is not None
-    derived, _ = trace.stage.derivative((0,), (0,))
-    feeds = [*derived.inputs, *saving._kept]
-    types = {i.type for i in trace.session.program(list(derived.outputs), {t: np.zeros(t.dims, "f4") for t in feeds})
-             .instructions}  # fmt: skip
-    assert "Exp" not in types and "Sin" not in types and "Cos" in types
-
-
-def test_derivatives_of_second_and_third_order() -> None:
-    cube = function(lambda x: x * x * x * x)
-    x = torch.tensor(2.0, requires_grad=True)
-    with gf.GradientTape() as outermost:
-        outermost.watch(x)
-        with gf.GradientTape() as outer:
-            outer.watch(x)
-            with gf.GradientTape() as inner:
-                inner.watch(x)
-                y = cube(x)
-            first = inner.gradient(y, x)
-        second = outer.gradient(first, x)
-    third = outermost.gradient(second, x)
-    assert [v.item() for v in (first, second, third)] == [32.0, 48.0, 48.0]
-
-
-def test_outputs_that_have_no_derivative_take_no_part() -> None:
-    @function
-    def f(x: Any, y: Any) -> Any:
-        return (x.argmax(0) == y).float(), (x * 2.0).sum(), x.detach()
-
-    x = tensor(3, grad=True)
-    right, loss, cut = f(x, torch.tensor(1))
-    assert [t.requires_grad for t in (right, loss, cut)] == [False, True, False]
-    loss.backward()
-    np.testing.assert_array_equal(x.grad.numpy(), [2.0, 2.0, 2.0])
-
-
-def test_random_numbers_of_a_derivative_are_those_of_the_call() -> None:
-    @function
-    def f(x: Any) -> Any:
-        return x * gf.random_normal([64])
-
-    x = torch.tensor(np.ones(64, np.float32), requires_grad=True)
-    y = f(x)
-    y.sum().backward()
-    np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
-
-
-def test_control_flow_of_the_graph_has_gradients() -> None:
-    @function
-    def f(x: Any) -> Any:
-        x = gf.cond(gf.reduce_sum(x) > 0.0, lambda: x * 2.0, lambda: x * 3.0)
-        return gf.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v * v), [gf.constant(0), x])[1]
-
-    for sign, factor in ((1.0, 2.0), (-1.0, 3.0)):
-        x = torch.tensor([sign * 0.5], requires_grad=True)
-        y = f(x)
-        y.sum().backward()
-        z = 0.5 * factor
-        np.testing.assert_allclose(y.detach().numpy(), [z**8], rtol=1e-5)
-        np.testing.assert_allclose(x.grad.numpy(), [sign * 8 * z**7 * factor], rtol=1e-5)
-
-
-def test_what_changed_in_place_is_refused() -> None:
-    w = tensor(3)
-    f = function(lambda x: (x * w).sum())
-    x = tensor(3, grad=True)
-    y = f(x)
-    w += 1.0
-    with pytest.raises(FailedPreconditionError, match="changed in place"):
-        y.backward()
-
-
-def test_a_second_backward_is_refused() -> None:
-    x = tensor(3, grad=True)
-    y = function(lambda x: (x * x).sum())(x)
-    y.backward()
-    with pytest.raises(FailedPreconditionError, match="computed already"):
-        y.backward()
-
-
-def test_a_missing_gradient_is_told_when_it_is_asked_for() -> None:
-    @gf.RegisterGradient("TestFunctionHasOne")
-    def _(op: Any, dy: Any) -> Any:
-        return dy
-
-    x = tensor(3, grad=True)
-
-    @function
-    def f(x: Any) -> Any:
-        with gf.get_default_graph().gradient_override_map({"Exp": "NobodyRegisteredThis"}):
-            return gf.reduce_sum(gf.exp(x) + x)
-
-    y = f(x)
-    with pytest.raises(GradientLookupError, match="NobodyRegisteredThis"):
-        y.backward()
-
-
-def test_training_goes_on_through_a_traced_loss() -> None:
-    rng = np.random.default_rng(2)
-    x = torch.tensor(rng.standard_normal((64, 3)).astype(np.float32))
-    true = torch.tensor(np.array([1.0, -2.0, 0.5], np.float32))
-    w = torch.tensor(np.zeros(3, np.float32), requires_grad=True)
-    loss = function(lambda x, y: gf.reduce_mean(gf.square(gf.reduce_sum(x * w, 1) - y)))
-    y = gf.reduce_sum(x * true, 1)
-    for _ in range(100):
-        w.grad = None
-        loss(x, y).backward()
-        with no_grad():
-            w -= 0.2 * w.grad
-    np.testing.assert_allclose(w.detach().numpy(), true.numpy(), atol=1e-3)
-    assert len(loss.traces) == 1
 
 
 # -- misuse and notices ----------------------------------------------------------------------------------------------
@@ -594,141 +588,3 @@ def test_graph_explanation_and_picture(tmp_path: Any) -> None:
     layer.render(tmp_path / "layer.dot")
     assert "Tanh" in (tmp_path / "layer.dot").read_text()
     assert "layer" in repr(layer) and layer.__name__ == "layer"
-
-
-# -- what a trace writes ---------------------------------------------------------------------------------------------
-
-
-def test_variables_of_eager_mode_are_read_and_written_where_they_are() -> None:
-    v = gf.Variable([1.0, 2.0])
-    read, add = function(lambda x: x * v), function(v.assign_add)
-    x = torch.tensor([1.0, 1.0])
-    assert read(x).tolist() == [1.0, 2.0]
-    v.assign([5.0, 6.0])
-    assert read(x).tolist() == [5.0, 6.0]
-    assert add(x).tolist() == [6.0, 7.0] and v.value().tolist() == [6.0, 7.0]
-
-
-def test_running_statistics_are_written_back() -> None:
-    mine, wanted = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
-    f, x = function(mine), tensor(6, 3)
-    for _ in range(3):
-        y, z = f(x), wanted(x)
-        np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=1e-5, atol=1e-6)
-        for loss in (y, z):
-            (loss * loss * x).sum().backward()  # computes nothing of the forward graph again: no second update
-    np.testing.assert_allclose(mine.weight.grad.numpy(), wanted.weight.grad.numpy(), rtol=1e-4, atol=1e-5)
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        np.testing.assert_allclose(getattr(mine, name).numpy(), getattr(wanted, name).numpy(), rtol=1e-5)
-    mine.eval()
-    before = mine.running_mean.numpy().copy()
-    f(x)
-    np.testing.assert_array_equal(mine.running_mean.numpy(), before)
-
-
-def network() -> Any:
-    torch.manual_seed(4)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
-
-
-def test_a_whole_training_step_is_traced() -> None:
-    """Parameters are updated inside, as the same steps of a graph have it; slots serve traces of all sizes."""
-    sizes = [4, 4, 2, 4, 2]
-    batches = [(array(n, 3), RNG.integers(0, 2, n)) for n in sizes]
-    model, optimizer = network(), gf.train.AdamOptimizer(0.05)
-
-    @function(trains=True)
-    def step(x: Any, y: Any) -> Any:
-        loss = gf.reduce_mean(gf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=model(x)))
-        return loss, optimizer.minimize(loss)
-
-    found = [step(torch.tensor(x), torch.tensor(y))[0].item() for x, y in batches]
-    assert len(step.traces) == 2
-
-    with gf.Graph().as_default(), gf.Session() as session:
-        x, y = gf.placeholder(gf.float32, [None, 3]), gf.placeholder(gf.int64, [None])
-        other = network()
-        loss = gf.reduce_mean(gf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=other(x)))
-        update = gf.train.AdamOptimizer(0.05).minimize(loss)
-        session.run(gf.global_variables_initializer())
-        wanted = [session.run([loss, update], {x: a, y: b})[0] for a, b in batches]
-        weights = session.run(gf.trainable_variables())
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    for mine, theirs in zip(model.parameters(), weights, strict=True):
-        np.testing.assert_allclose(mine.detach().numpy(), theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_a_training_trace_sees_changes_from_outside() -> None:
-    model, optimizer = network(), gf.train.GradientDescentOptimizer(0.0)
-
-    @function(trains=True)
-    def step(x: Any) -> Any:
-        loss = gf.reduce_sum(model(x))
-        return loss, optimizer.minimize(loss)
-
-    x = tensor(2, 3)
-    view = model[2].bias.detach()
-    before = step(x)[0].item()
-    with no_grad():
-        model[2].bias += 1.0
-    assert step(x)[0].item() == pytest.approx(before + 4.0, rel=1e-5)
-    np.testing.assert_array_equal(view.numpy(), model[2].bias.detach().numpy())  # the memory is still the same
-
-
-def test_what_a_training_trace_only_reads_may_change_between_traces() -> None:
-    scale, model, optimizer = tensor(1), network(), gf.train.GradientDescentOptimizer(0.0)
-
-    @function(trains=True)
-    def step(x: Any) -> Any:
-        loss = gf.reduce_sum(model(x) * scale)
-        return loss, optimizer.minimize(loss)
-
-    for n in (2, 3, 2):
-        scale.add_(1.0)
-        x = tensor(n, 3)
-        np.testing.assert_allclose(step(x)[0].item(), (model(x) * scale).sum().item(), rtol=1e-5)
-    assert len(step.traces) == 2
-
-
-def test_parameters_without_axes_are_trained_too() -> None:
-    s, optimizer = nn.Parameter(torch.tensor(2.0)), gf.train.GradientDescentOptimizer(0.25)
-
-    @function(trains=True)
-    def step() -> Any:
-        loss = s * s
-        return loss, optimizer.minimize(loss)
-
-    assert [step()[0].item() for _ in range(3)] == [4.0, 1.0, 0.25] and s.item() == 0.25
-
-
-def test_dtypes_meet_as_in_eager_code() -> None:
-    def body(x: Any, i: Any) -> Any:
-        return x + i, i / 2, i * 2.5, 3 - i, (i > 1).float(), x == i, 2 * x
-
-    x, i = tensor(3), torch.tensor([0, 1, 2])
-    for a, b in zip(function(body)(x, i), body(x, i), strict=True):
-        same(a, b)
-
-
-def test_second_derivatives_through_an_output_that_nobody_holds() -> None:
-    """The gradient of the cross-entropy reads its second output; both modes must differentiate that again."""
-    labels = torch.tensor([1])
-
-    def loss(z: Any) -> Any:
-        return gf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=z)
-
-    logits = np.array([[1.0, 2.0, 0.5]])
-    p = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    g = p - np.eye(3)[1]
-    for f in (loss, function(loss)):
-        z = torch.tensor(logits, requires_grad=True)
-        with gf.GradientTape() as outer:
-            outer.watch(z)
-            with gf.GradientTape() as inner:
-                inner.watch(z)
-                y = f(z)
-            first = inner.gradient(y, z)
-            square = (first * first).sum()
-        np.testing.assert_allclose(first.detach().numpy(), [g], rtol=1e-12)
-        second = outer.gradient(square, z).detach().numpy()
-        np.testing.assert_allclose(second, [2 * (np.diag(p) - np.outer(p, p)) @ g], rtol=1e-9)

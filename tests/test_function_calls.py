@@ -422,6 +422,51 @@ def test_values_that_a_function_binds_anew_are_told_once(caplog: pytest.LogCaptu
     assert count == module.seen == 2 and len(f.traces) == 2
 
 
+CFG: Any = None
+SCALE: Any = None
+
+
+class Settings:
+    """An object with a default of its class."""
+
+    factor: Any = 2.0
+
+    @function
+    def scaled(self, x: Any) -> Any:
+        return x * self.factor
+
+
+def by_settings(x: Any) -> Any:
+    return x * CFG.factor
+
+
+def by_function(x: Any) -> Any:
+    return SCALE(x)
+
+
+def test_attributes_are_seen_whatever_they_come_to_mean() -> None:
+    one = Settings()
+    f, x = function(lambda x: x * one.factor), torch.ones(2)
+    assert f(x).tolist() == one.scaled(x).tolist() == [2.0, 2.0]
+    for factor in (3.0, np.float32(4.0), np.float32(5.0), torch.tensor(6.0), torch.tensor(7.0), 8.0):
+        one.factor = factor
+        assert f(x).tolist() == one.scaled(x).tolist() == [float(factor)] * 2
+    del one.factor
+    assert f(x).tolist() == one.scaled(x).tolist() == [2.0, 2.0]
+
+
+def test_names_that_come_to_mean_other_objects_are_seen() -> None:
+    global CFG, SCALE
+    factor: Any = np.float32(2.0)
+    f, g, h, x = function(by_settings), function(by_function), function(lambda x: x * factor), torch.ones(1)
+    for value in (2.0, 3.0):
+        CFG, SCALE, factor = Settings(), (lambda y, k=value: y * k), np.float32(value)
+        CFG.factor = value
+        assert f(x).tolist() == g(x).tolist() == h(x).tolist() == [value]
+        assert f(x).tolist() == g(x).tolist() == h(x).tolist() == [value]
+    assert len(f.traces) == len(g.traces) == len(h.traces) == 1
+
+
 # -- arguments and results -------------------------------------------------------------------------------------------
 
 
@@ -434,6 +479,24 @@ def test_containers_that_change_are_other_arguments() -> None:
     kinds = function(lambda x, d: x * (2.0 if type(next(iter(d))) is bool else 1.0))
     for key, factor in ((1, 1.0), (True, 2.0)):
         same(kinds(x, {key: 0}), x * factor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Equal for numbers that are equal, though of other types."""
+
+    by: Any
+    plus: float = dataclasses.field(default=0.0, compare=False)
+
+
+def test_equal_objects_are_other_arguments() -> None:
+    f, x = function(lambda x, s: x * s.by + s.plus), torch.tensor([3])
+    scales = [Scale(2), Scale(2.0), Scale(2, 1.0)]
+    found = [f(x, s) for s in scales]
+    assert [(y.dtype.name, y.tolist()) for y in found] == [("float32", [6.0]), ("float32", [6.0]), ("float32", [7.0])]
+    assert [y.tolist() for y in (f(x, s) for s in scales)] == [[6.0], [6.0], [7.0]] and len(f.traces) == 3
+    g = function(lambda x, s: x * next(iter(s))[0])
+    assert [g(x, {(k,)}).dtype.name for k in (2, 2.0)] == ["int64", "float32"]
 
 
 def test_containers_of_many_kinds_keep_what_they_are() -> None:
@@ -498,3 +561,68 @@ def test_pieces_are_changed_in_place_side_by_side() -> None:
             found.append((y, a, x.grad))
         for mine, wanted in zip(found[1], found[0], strict=True):
             np.testing.assert_allclose(mine.detach().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_view_that_is_used_under_no_grad_after_a_change_keeps_its_gradient() -> None:
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        v = y[0:1]
+        y[-1:] *= 2.0
+        with torch.no_grad():
+            v * 1.0
+        return (v * v).sum()
+
+    for does in (f, function(f)):
+        x = torch.tensor([1.0, 2.0], requires_grad=True)
+        does(x).backward()
+        assert x.grad.tolist() == [8.0, 0.0]
+
+
+def test_a_change_under_no_grad_of_what_has_gradients_is_refused() -> None:
+    w, mean = torch.ones(2, requires_grad=True), torch.tensor([1.0, 2.0])
+
+    def f(x: Any) -> Any:
+        y = torch.zeros(2)
+        y += w
+        with torch.no_grad():
+            y.mul_(0.5)
+        return (y * y).sum()
+
+    with pytest.raises(SymbolicUseError, match="under no_grad, which may have gradients"):
+        function(f)(torch.ones(2))
+
+    @function
+    def averaged(x: Any) -> Any:
+        mean.mul_(0.5)
+        z = torch.zeros(2)
+        z += 1.0
+        with torch.no_grad():
+            mean.add_(x)
+            z.add_(mean)
+        return z
+
+    assert averaged(torch.ones(2)).tolist() == [2.5, 3.0] and mean.tolist() == [1.5, 2.0]
+    assert averaged(torch.ones(2)).tolist() == [2.75, 3.0] and mean.tolist() == [1.75, 2.0]
+
+
+def test_what_is_overwritten_has_a_gradient_of_zeros() -> None:
+    def whole(x: Any, w: Any) -> Any:
+        return (x * w).zero_().sum()
+
+    def part(x: Any, w: Any) -> Any:
+        y = x * w
+        y[0:1].zero_()
+        return (y * y).sum()
+
+    def made_inside(x: Any, w: Any) -> Any:
+        y = torch.zeros(2)
+        y += x * w
+        y.copy_(x)
+        return (y * y).sum()
+
+    for f, value, gradient in ((whole, 0.0, [0.0, 0.0]), (part, 16.0, [0.0, 8.0]), (made_inside, 2.0, [0.0, 0.0])):
+        for does in (f, function(f)):
+            w = torch.tensor([3.0, 4.0], requires_grad=True)
+            y = does(torch.ones(2), w)
+            y.backward()
+            assert (y.item(), w.grad.tolist()) == (value, gradient)

@@ -121,6 +121,13 @@ def test_dropout_of_channels_drops_all_of_a_channel() -> None:
         (lambda: F.pixel_shuffle(torch.ones(1, 3, 2, 2), 2), "multiple of 4"),
         (lambda: F.unfold(torch.ones(1, 1, 2, 2), 3), "larger than the images"),
         (lambda: F.gumbel_softmax(torch.ones(2), tau=0), "tau is positive"),
+        (lambda: F.binary_cross_entropy(torch.tensor([1.5]), torch.tensor([1.0])), "elements of input should be betw"),
+        (lambda: F.binary_cross_entropy(torch.tensor([-0.1]), torch.tensor([1.0])), "elements of input should be betw"),
+        (lambda: F.binary_cross_entropy(torch.tensor([np.nan]), torch.tensor([1.0])), "elements of input should be be"),
+        (
+            lambda: nn.BCELoss()(torch.tensor([0.5]), torch.tensor([2.0])),
+            "elements of target should be between 0 and 1",
+        ),
         (lambda: F.glu(torch.ones(3)), "halves an axis"),
         (lambda: F.max_pool2d(torch.ones(1, 1, 4, 4), 2, return_indices=True), "no indices"),
         (lambda: F.scaled_dot_product_attention(torch.ones(2, 3), torch.ones(2, 4), torch.ones(2, 3)), "one size"),

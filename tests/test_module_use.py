@@ -308,3 +308,79 @@ def test_noise_of_a_forward_is_drawn_in_each_run() -> None:
         with tf.Session(graph=graph) as session:
             first, second = (session.run(y, {places: np.zeros(4)}) for _ in range(2))
     assert (first != second).any()
+
+
+# -- sizes that come with the values ---------------------------------------------------------------------------------
+
+WITHOUT_SIZES = {
+    "std": (lambda x: x.std(0), [[2.0, 1.0, 0.0]]),
+    "std of all": (lambda x: torch.std(x - x.mean(0), dim=(0, 1, 2), correction=0).reshape(1), [(10 / 9) ** 0.5]),
+    "var": (lambda x: torch.var(x, (0, 1)), [4.0, 1.0, 0.0]),
+    "expand": (lambda x: x[:, :, :1].expand(-1, 1, 2), [[[1.0, 1.0]], [[3.0, 3.0]], [[5.0, 5.0]]]),
+    "expand to a size": (lambda x: x[:1, 0, :1].expand(x.size(0), 2), [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]),
+    "expand_as": (lambda x: x[:1, :, :1].expand_as(x[..., :1]), [[[1.0]], [[1.0]], [[1.0]]]),
+    "flatten": (lambda x: x.flatten(1), [[1.0, 1.0, 3.0], [3.0, 2.0, 3.0], [5.0, 3.0, 3.0]]),
+    "flatten all": (torch.flatten, [1.0, 1.0, 3.0, 3.0, 2.0, 3.0, 5.0, 3.0, 3.0]),
+    "flatten in front": (lambda x: x.flatten(0, 1), [[1.0, 1.0, 3.0], [3.0, 2.0, 3.0], [5.0, 3.0, 3.0]]),
+    "view": (lambda x: x.view(x.numel())[:4], [1.0, 1.0, 3.0, 3.0]),
+    "reshape": (lambda x: torch.reshape(x, (-1, 9)), [[1.0, 1.0, 3.0, 3.0, 2.0, 3.0, 5.0, 3.0, 3.0]]),
+    "indices": (lambda x: x[:, 0, torch.arange(2)], [[1.0, 1.0], [3.0, 2.0], [5.0, 3.0]]),
+    "indices in front": (lambda x: x[[0, -1], 0, 0], [1.0, 5.0]),
+    "pairs of indices": (lambda x: x[torch.tensor([-1, 1]), :, [0, 1]], [[5.0], [2.0]]),
+    "an index alone": (lambda x: x[-1], [[5.0, 3.0, 3.0]]),
+    "index_select": (lambda x: x.index_select(0, torch.tensor([2])), [[[5.0, 3.0, 3.0]]]),
+    "a mask": (lambda x: x[x > 2.0], [3.0, 3.0, 3.0, 5.0, 3.0, 3.0]),
+    "new_zeros": (lambda x: x.new_ones(1) + x[0, 0] - x.new_zeros(3), [2.0, 2.0, 4.0]),
+    "topk": (lambda x: x.topk(1, 0).values, [[[5.0, 3.0, 3.0]]]),
+    "roll": (lambda x: x.roll(1)[0], [[3.0, 1.0, 1.0]]),
+}
+
+
+class Doing(nn.Module):
+    """A module that does what it is given."""
+
+    def __init__(self, does: Any) -> None:
+        super().__init__()
+        self.does = does
+
+    def forward(self, x: Any) -> Any:
+        return self.does(x)
+
+
+@pytest.mark.parametrize("name", WITHOUT_SIZES)
+def test_sizes_that_come_with_the_values(name: str) -> None:
+    does, expected = WITHOUT_SIZES[name]
+    values = np.array([[[1, 1, 3]], [[3, 2, 3]], [[5, 3, 3]]], np.float32)
+    traced = tf.function(does, input_signature=[tf.TensorSpec(tf.float32, [None, 1, 3])])
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 1, 3])
+        y = Doing(does)(x)
+        with tf.Session(graph=graph) as session:
+            in_a_graph = session.run(y, {x: values})
+    for found in (does(torch.tensor(values)).numpy(), traced(torch.tensor(values)).numpy(), in_a_graph):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "does", [lambda x: x.split(1), lambda x: x.chunk(2), lambda x: x.unbind(), lambda x: x.median(0)]
+)
+def test_how_many_parts_there_are_must_be_known(does: Any) -> None:
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [None, 3])
+        with pytest.raises(tf.errors.ShapeError, match="must know the size of dimension 0"):
+            Doing(does)(x)
+        with pytest.raises(tf.errors.SymbolicUseError, match=r"x\.size"):
+            Doing(lambda x: x / x.shape[0])(x)
+        with pytest.raises(tf.errors.SymbolicUseError, match=r"x\.flatten\(1\)"):
+            Doing(lambda x: x.view(len(x), -1))(x)
+        with pytest.raises(tf.errors.ShapeError, match="how many dimensions"):
+            Doing(torch.flatten)(tf.placeholder(tf.float32))
+        with pytest.raises(tf.errors.DTypeError, match="an index is"):
+            x[:, [0, 1]]  # outside of the call it is TensorFlow's
+
+
+def test_a_parameter_says_that_it_is_one() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    assert repr(weight) == str(weight) == "Parameter containing:\ntensor([1., 2.], requires_grad=True)"
+    assert repr(weight.detach()) == "tensor([1., 2.])"
+    assert repr([nn.Parameter(torch.tensor([1]), requires_grad=False)]) == "[Parameter containing:\ntensor([1])]"

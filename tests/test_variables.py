@@ -61,6 +61,42 @@ class TestHandles:
             with pytest.raises(tf.errors.SymbolicUseError):
                 use(v)  # type: ignore[operator]
 
+    def test_under_eager_execution_a_variable_shows_its_value(self) -> None:
+        with tf.eager():
+            v, count, weight = Variable([1.0, 2.0], name="W"), Variable(2), Variable(0.5)
+            before = v.numpy()
+            v.assign_add([1.0, 1.0])
+            assert before.tolist() == [1.0, 2.0] and before.flags.writeable
+            assert np.asarray(v).tolist() == [2.0, 3.0] and np.array(v, np.float64).dtype == np.float64
+            assert repr(v) == "<tf.Variable 'W:0' shape=(2,) dtype=float32, numpy=array([2., 3.], dtype=float32)>"
+            assert repr(count) == "<tf.Variable 'Variable:0' shape=() dtype=int32, numpy=2>"
+            assert [float(x) for x in v] == [2.0, 3.0] and len(v) == 2 and 3.0 in v and 4.0 not in v
+            assert (float(weight), int(count), bool(count), "abc"[count], f"{weight:.2f}") == (
+                0.5,
+                2,
+                True,
+                "c",
+                "0.50",
+            )
+            with tf.GradientTape() as tape:
+                y = sum(x * x for x in v)
+                assert v.numpy().tolist() == [2.0, 3.0]
+            assert tape.gradient(y, v).numpy().tolist() == [4.0, 6.0]
+
+    def test_where_a_variable_is_not_computed_it_has_no_value_to_show(self) -> None:
+        v = Variable([1.0], name="W")
+        count = len(tf.get_default_graph())
+        for use in (Variable.numpy, np.asarray, lambda v: f"{v:.1f}"):
+            with pytest.raises(tf.errors.SymbolicUseError):
+                use(v)
+        with tf.eager():
+            assert repr(v) == "<tf.Variable 'W:0' shape=(1,) dtype=float32>"
+            seen = Variable([1.0])
+        traced: list[str] = []
+        tf.function(lambda: traced.append(repr(seen)) or seen * 2.0)()
+        assert traced == ["<tf.Variable 'Variable:0' shape=(1,) dtype=float32>"]
+        assert len(tf.get_default_graph()) == count
+
     def test_augmented_assignment_rebinds_to_a_tensor(self) -> None:
         v: Any = Variable(1.0)
         w = v

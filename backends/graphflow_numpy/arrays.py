@@ -346,7 +346,8 @@ def _pad(x: Any, *rest: Any, paddings: Any, constant: Any) -> Any:
     pairs = _margins(x, paddings, rest)
     shape = [d + a + b for d, (a, b) in zip(np.shape(x), pairs, strict=True)]
     value = rest[1] if constant is None else constant
-    out = np.full(shape, value, x.dtype) if type(value) is bytes or value != 0 else np.zeros(shape, x.dtype)
+    plain = type(value) is not bytes and value == 0 and not (x.dtype.kind == "f" and np.signbit(value))
+    out = np.zeros(shape, x.dtype) if plain else np.full(shape, value, x.dtype)
     out[tuple([slice(a, a + d) for d, (a, _) in zip(np.shape(x), pairs, strict=True)])] = x
     return out
 

@@ -8,6 +8,7 @@ State: none; while ops are counted the eager engine of the process reports them,
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -69,19 +70,24 @@ class Listener:
         self.draws = False  # whether random numbers were drawn
         self._thread = threading.get_ident()
         self._alive: list[Any] = []  # so that no key comes twice
+        self._outer: Callable[..., Any] | None = None  # of a listener around this one
 
     def __enter__(self) -> Listener:
+        self._outer = EAGER.__dict__.get("compute")
         EAGER.__dict__["compute"] = self._compute
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        del EAGER.__dict__["compute"]
+        if self._outer is None:
+            del EAGER.__dict__["compute"]
+        else:
+            EAGER.__dict__["compute"] = self._outer
 
     def _compute(self, definition: Any, inputs: Any, name: Any, attrs: Any, raw: bool = False) -> Any:
-        compute: Callable[..., Any] = type(EAGER).compute
+        compute = self._outer or functools.partial(type(EAGER).compute, EAGER)
+        found = compute(definition, inputs, name, attrs, raw)
         if threading.get_ident() != self._thread:
-            return compute(EAGER, definition, inputs, name, attrs, raw)
-        found = compute(EAGER, definition, inputs, name, attrs, raw)
+            return found
         made = [x for x in nest.flatten(found) if isinstance(x, EagerTensor)]  # an op without results gives none
         self._alive += [made, inputs]
         self.draws = self.draws or SEED in attrs

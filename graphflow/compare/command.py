@@ -14,12 +14,14 @@ import importlib.util
 import inspect
 import os
 import sys
+from types import ModuleType
 from typing import Any
 
 from graphflow import durable
 from graphflow.compare.comparing import compare
 from graphflow.compare.measure import ROUNDS, WARM_SECONDS
 from graphflow.compare.report import FORMATS, Report
+from graphflow.compare.subject import users_line
 from graphflow.compare.ways import LEVELS
 from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, NotFoundError, shown
 from graphflow.render.picture import check_writable, kind_of
@@ -84,9 +86,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _compared(path: str, name: str, options: argparse.Namespace) -> Report:
     found = _script(path)
+    known = ", ".join(sorted(n for n, x in found.items() if _is_own(x))) or "a function"
     if not callable(found.get(name)):
-        known = ", ".join(sorted(n for n, x in found.items() if _is_own(x)))
-        raise NotFoundError(f"the script has no function {shown(name)}", expected=known or "a function")
+        raise NotFoundError(f"the script has no function {shown(name)}", expected=known)
+    if isinstance(found[name], ModuleType):
+        raise InvalidArgumentError(
+            f"{shown(name)} is a module that the script imports, not a function of it",
+            expected=known, got=shown(found[name].__name__),
+        )  # fmt: skip
     return compare(
         found[name],
         *_arguments(found, options.arguments),
@@ -125,6 +132,7 @@ def _script(path: str) -> dict[str, Any]:
             raise
         raise FailedPreconditionError(
             f"the script {path!r} failed before anything was compared", got=shown(error),
+            source=users_line(error),
             hint='what a script does belongs below `if __name__ == "__main__":`, which is not done here',
         ) from error  # fmt: skip
     return module.__dict__
@@ -135,5 +143,13 @@ def _arguments(found: dict[str, Any], name: str | None) -> list[Any]:
     if name is not None and name not in found:
         raise NotFoundError(f"the script has no {shown(name)}")
     given = found.get(name or ARGUMENTS, ())
-    given = given() if callable(given) else given
+    try:
+        given = given() if callable(given) else given
+    except Exception as error:
+        if isinstance(error, Error):
+            raise
+        raise FailedPreconditionError(
+            f"{name or ARGUMENTS} of the script raised {type(error).__name__}", got=shown(error),
+            source=users_line(error),
+        ) from error  # fmt: skip
     return list(given) if isinstance(given, (list, tuple)) else [given]

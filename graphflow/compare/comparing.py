@@ -2,15 +2,17 @@
 
 Policy: every way computes the same results and the same gradients; if not all agree, the report says so in its table
 and in `agrees`.  Nothing of what was measured is left out.  Each way begins where the first began, and
-afterwards everything is as it was.
+afterwards everything is as it was.  Comparisons in several threads take turns, since memory and calls are counted for
+the whole process, and a time that is taken beside another says little.
 
-State: none.
+State: the lock under which a comparison runs.
 """
 
 from __future__ import annotations
 
 import math
 import platform
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -28,6 +30,7 @@ from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentErro
 from graphflow.runtime.workers import usable_cores
 
 Way: TypeAlias = "Eager | Lazy"
+_turn = threading.RLock()  # a compared function may itself compare
 
 
 def compare(
@@ -54,11 +57,19 @@ def compare(
     levels   optimization levels on NumPy
     devices  backends to use; default: all that are here
 
-    Arguments, parameters, running statistics, gradients, optimizers and random seeds are afterwards as before.
+    Arguments, parameters, running statistics, gradients, optimizers and random seeds are afterwards as before, and so
+    are containers and attributes that the function can reach; attributes of classes and NumPy arrays are not put back.
     """
     _check_numbers(steps, rounds, warm)
-    chosen, missing = settings(levels, devices)
-    subject = Subject(function, args, bool(grad))
+    with _turn:
+        chosen, missing = settings(levels, devices)
+        return _measured(Subject(function, args, bool(grad)), chosen, missing, steps, rounds, warm)
+
+
+def _measured(
+    subject: Subject, chosen: Sequence[Setting], missing: list[str], steps: int | None, rounds: int, warm: float
+) -> Report:
+    """Every way in turn; afterwards all is put back."""
     try:
         ways, judged = _built(subject, chosen, missing)
         executed = {b.way.setting.name: tuple(b.calls) for b in ways}

@@ -1,9 +1,12 @@
 """What a compared function may change, kept and put back: tensors, gradients, modules, optimizers, random numbers.
 
 Policy: whatever can be reached from the function and its arguments is looked at before anything runs, by what its code
-names and its closures hold; the insides of libraries are not.  Containers and attributes are put back as they were,
+names and its closures hold; the insides of libraries are not.  Dictionaries, lists, sets, deques, bytearrays, the
+attributes and slots of objects, and streams of random numbers (ours, NumPy's and Python's) are put back as they were,
 memory of tensors by content, and only where it was changed: a derivative that was recorded earlier stays good.  What
-is put back counts as a change, so that nobody who watches the memory believes what came between.
+is put back counts as a change, so that nobody who watches the memory believes what came between.  Not put back are
+attributes of classes and of modules of Python, arrays of NumPy that are no tensors, iterators, and what is outside of
+the process.
 
 State: each `Kept` holds copies of the memory, and the objects, for as long as the comparison takes.
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 import functools
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
@@ -33,6 +37,16 @@ LEARNING = ("graphflow.eager.nn", "graphflow.eager.optim", "graphflow.eager.util
 _SLOTS = {name for kind in EagerTensor.__mro__ for name in getattr(kind, "__slots__", ())} - {"views"}  # who looks on
 FIELDS = tuple(name for name in sorted(_SLOTS) if isinstance(getattr(EagerTensor, name, None), MemberDescriptorType))
 MOST = 200_000  # objects: what lies behind more of them is no argument of a function
+CONTAINERS: dict[type, Callable[[Any], Any]] = {  # and how the content of one is copied
+    dict: dict, list: list, set: set, deque: list, bytearray: bytes,
+}  # fmt: skip
+STREAMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {  # of random numbers: how to keep one
+    generator.Generator: (lambda x: x.get_state(), lambda x, state: x.set_state(state)),
+    np.random.Generator: (lambda x: x.bit_generator.state, lambda x, state: setattr(x.bit_generator, "state", state)),
+    np.random.RandomState: (lambda x: x.get_state(), lambda x, state: x.set_state(state)),
+    random.SystemRandom: (lambda x: None, lambda x, state: None),  # has no state
+    random.Random: (lambda x: x.getstate(), lambda x, state: x.setstate(state)),
+}
 _PLAIN = (int, float, complex, str, bytes, type(None), type, np.ndarray, np.generic)
 
 
@@ -45,7 +59,8 @@ class Kept:
         self._containers: list[tuple[Any, Any]] = []
         self._names: list[tuple[FunctionType, dict[str, Any]]] = []  # what the globals of functions were
         self._cells: list[tuple[Any, Any]] = []
-        self._streams: list[tuple[generator.Generator, Any]] = []
+        self._slots: list[tuple[Any, MemberDescriptorType, Any]] = []
+        self._streams: list[tuple[Any, Callable[[Any, Any], None], Any]] = []
         self.add(roots)
         self._random = random.getstate()
         self._numpy: Any = np.random.get_state()
@@ -70,6 +85,8 @@ class Kept:
         for container, content in self._containers:
             if not _is_same(container, content):
                 _refill(container, content)
+        for item, slot, content in self._slots:
+            _fill_slot(item, slot, content)
         for function, known in self._names:
             function.__globals__.update({n: x for n, x in known.items() if function.__globals__.get(n) is not x})
         for cell, content in self._cells:
@@ -78,8 +95,8 @@ class Kept:
         random.setstate(self._random)
         np.random.set_state(self._numpy)
         generator.restore(EAGER, self._drawn)
-        for stream, state in self._streams:
-            stream.set_state(state)
+        for stream, put, state in self._streams:
+            put(stream, state)
         here.records = self._records
         preferred.floats, preferred.device = self._preferred
 
@@ -97,9 +114,10 @@ class Kept:
         if isinstance(item, EagerTensor):
             self._tensors.append(_Tensor(item))
             return [item.grad, getattr(item, "hooks", None)]
-        if isinstance(item, (dict, list, set)):
-            self._containers.append((item, _copy(item)))
-            return [*item, *item.values()] if isinstance(item, dict) else list(item)
+        content = _copy(item)
+        if content is not None:
+            self._containers.append((item, content))
+            return [*content, *content.values()] if isinstance(content, dict) else list(content)
         if isinstance(item, (tuple, frozenset)):
             return list(item)
         if isinstance(item, Function):
@@ -114,7 +132,7 @@ class Kept:
 
     def _behind_function(self, function: FunctionType) -> list[Any]:
         """What a function of the user can see: closures, defaults, and what its code names."""
-        if _library(function.__module__):
+        if is_library(function.__module__):
             return []
         cells = [cell for cell in function.__closure__ or () if _content(cell) is not _NOTHING]
         self._cells += [(cell, cell.cell_contents) for cell in cells]
@@ -122,7 +140,7 @@ class Kept:
         named = {n: function.__globals__[n] for n in words if n in function.__globals__}
         self._names.append((function, named))
         inside = [
-            x for m in named.values() if isinstance(m, ModuleType) and not _library(m.__name__)
+            x for m in named.values() if isinstance(m, ModuleType) and not is_library(m.__name__)
             for n, x in vars(m).items() if n in words
         ]  # fmt: skip
         held = [cell.cell_contents for cell in cells]
@@ -130,19 +148,24 @@ class Kept:
 
     def _behind_object(self, item: Any) -> list[Any]:
         """The attributes of what is not a library's, and of what learns."""
-        if isinstance(item, generator.Generator):
-            self._streams.append((item, item.get_state()))
-            return []
+        for kind, (get, put) in STREAMS.items():
+            if isinstance(item, kind):
+                self._streams.append((item, put, get(item)))
+                return []
         if isinstance(item, Variable):
             return [item.handle]
-        home = str(type(item).__module__)
-        if isinstance(item, ModuleType) or _library(home) and not home.startswith(LEARNING):
+        if isinstance(item, ModuleType) or _closed(type(item)):
             return []
         methods = [
-            f for c in type(item).__mro__ if not _library(c.__module__)
+            f for c in type(item).__mro__ if not is_library(c.__module__)
             for f in vars(c).values() if isinstance(f, FunctionType)
         ]  # fmt: skip
-        return [getattr(item, "__dict__", None), *methods]
+        slots = [
+            (item, slot, _in_slot(item, slot)) for c in type(item).__mro__ if not _closed(c)
+            for slot in vars(c).values() if isinstance(slot, MemberDescriptorType)
+        ]  # fmt: skip
+        self._slots += slots
+        return [getattr(item, "__dict__", None), *[content for _, _, content in slots], *methods]
 
 
 class _Tensor:
@@ -190,7 +213,30 @@ def _content(cell: Any) -> Any:
         return _NOTHING
 
 
-def _library(module: Any) -> bool:
+def _in_slot(item: Any, slot: MemberDescriptorType) -> Any:
+    try:
+        return slot.__get__(item)
+    except AttributeError:  # it has no value yet
+        return _NOTHING
+
+
+def _fill_slot(item: Any, slot: MemberDescriptorType, content: Any) -> None:
+    """By the slot itself, since a frozen class refuses what comes by name."""
+    if _in_slot(item, slot) is content:
+        return
+    if content is _NOTHING:
+        slot.__delete__(item)
+    else:
+        slot.__set__(item, content)
+
+
+def _closed(kind: type) -> bool:
+    """Whether the attributes of its objects are a library's own affair: what learns is looked into."""
+    return is_library(kind.__module__) and not str(kind.__module__).startswith(LEARNING)
+
+
+def is_library(module: Any) -> bool:
+    """Whether a module of this name is Python's, NumPy's or this package's."""
     return str(module).partition(".")[0] in LIBRARIES
 
 
@@ -203,8 +249,9 @@ def _words(code: CodeType) -> Iterator[str]:
         stack += [c for c in found.co_consts if isinstance(c, CodeType)]
 
 
-def _copy(container: Any) -> Any:
-    return next(kind(container) for kind in (dict, list, set) if isinstance(container, kind))
+def _copy(item: Any) -> Any:
+    """The content of a container; None of what is none."""
+    return next((copied(item) for kind, copied in CONTAINERS.items() if isinstance(item, kind)), None)
 
 
 def _is_same(container: Any, content: Any) -> bool:
@@ -213,11 +260,14 @@ def _is_same(container: Any, content: Any) -> bool:
         return False
     if isinstance(container, Mapping):
         return all(a is b and container[a] is content[b] for a, b in zip(container, content, strict=True))
-    if isinstance(container, set):
+    if isinstance(container, (set, bytearray)):
         return bool(container == content)
     return all(a is b for a, b in zip(container, content, strict=True))
 
 
 def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, bytearray):
+        container[:] = content  # which is allowed while somebody looks at the memory
+        return
     container.clear()
-    container.extend(content) if isinstance(container, list) else container.update(content)
+    container.update(content) if isinstance(container, (dict, set)) else container.extend(content)

@@ -195,6 +195,8 @@ def _distance(x: Any, y: Any, floor: float) -> float:
 
 
 def _largest(x: Any) -> float:
-    """The largest finite magnitude."""
-    found = x[np.isfinite(x)] if x.dtype.kind in "fc" else x[:0]
+    """The largest finite magnitude; 0 for what is no floating-point number, which nothing is differentiated by."""
+    if x.dtype.kind not in "fc":
+        return 0.0
+    found = x[np.isfinite(x)]
     return float(np.abs(found.astype(np.complex128)).max()) if found.size else 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 from graphflow import nest
 from graphflow.compare.calls import PHASES, Listener, draws
-from graphflow.compare.keeping import Kept
+from graphflow.compare.keeping import Kept, is_library
 from graphflow.eager import signatures
 from graphflow.eager.engine import EAGER
 from graphflow.eager.gradient_tape import GradientTape
@@ -29,6 +29,7 @@ from graphflow.gradients import gradients
 from graphflow.graph import get_default_graph
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.ops import array
+from graphflow.source import Source
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
@@ -117,8 +118,9 @@ class Subject:
             raise
         except Exception as error:
             raise FailedPreconditionError(
-                f"{self.name} raised {type(error).__name__} while it was {how}", got=shown(error)
-            ) from error
+                f"{self.name} raised {type(error).__name__} while it was {how}", got=shown(error),
+                source=users_line(error),
+            ) from error  # fmt: skip
 
     # -- after a run -------------------------------------------------------------------------------------------------
 
@@ -153,6 +155,17 @@ class Subject:
             own = repr(paths[id(x)]) if id(x) in paths else f"source {i}"
             names.append(f"the gradient by {place.get(id(x)) or parts.get(id(x)) or own}")
         return names
+
+
+def users_line(error: BaseException) -> str | None:
+    """The innermost line of the user's own code that an error came through; None where there is none."""
+    found, step = None, error.__traceback__
+    while step is not None:
+        frame = step.tb_frame
+        if not is_library(frame.f_globals.get("__name__")):
+            found = str(Source(frame.f_code, step.tb_lasti))
+        step = step.tb_next
+    return found
 
 
 def _check_function(function: Any, args: Sequence[Any]) -> None:

@@ -28,7 +28,6 @@ from graphflow.errors import (
     UnimplementedError,
     shown,
 )
-from graphflow.gradients import listed
 
 
 def grad(
@@ -49,8 +48,8 @@ def grad(
         raise InvalidArgumentError(
             "materialize_grads gives zeros for what allow_unused=False refuses", hint="leave allow_unused out"
         )
-    ys, xs = listed(outputs), listed(inputs)
-    given = [None] * len(ys) if grad_outputs is None else listed(grad_outputs)
+    ys, xs = tape.each_of(outputs), tape.each_of(inputs)
+    given = [None] * len(ys) if grad_outputs is None else tape.each_of(grad_outputs)
     _check(ys, xs, given)
     tape.check_not_freed(ys)
     found, passed = tape.differentiate(ys, xs, given if grad_outputs is not None else None, create_graph)
@@ -93,8 +92,8 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """`backward` of several tensors at once."""
-    several = listed(tensors)
-    given = [None] * len(several) if grad_tensors is None else listed(grad_tensors)
+    several = tape.each_of(tensors)
+    given = [None] * len(several) if grad_tensors is None else tape.each_of(grad_tensors)
     if len(given) != len(several):
         raise InvalidArgumentError(
             "grad_tensors needs one entry for each tensor", expected=str(len(several)), got=str(len(given))

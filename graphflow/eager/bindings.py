@@ -72,9 +72,11 @@ def signature_of(
             key.append(x.hint)
         if x.track > track:
             track = x.track
-    if attrs:
-        key += attrs.items()
-        key += map(type, attrs.values())
+    for name, setting in attrs.items():
+        kind = type(setting)
+        key += name, setting, kind
+        if kind is float and not setting:
+            key.append(str(setting))  # 0.0 equals -0.0, and they are not the same
     return tuple(key), values, track
 
 

@@ -92,6 +92,17 @@ _INSTEAD: dict[type[Exception], type[Error]] = {
     ArithmeticError: InvalidArgumentError, LookupError: OutOfRangeError,
 }  # fmt: skip
 PYTHONS = tuple(_INSTEAD)
+# Hints of ops, which speak as TensorFlow does, to who has asked in PyTorch's words.
+IN_TORCH: dict[str | None, str] = {
+    "tf.cast changes the dtype": "x.to(dtype) changes the dtype",
+    "tf.cast(x, tf.int32)": "x.long()",
+    "tf.gather(x, indices)": "x[indices]",
+    "tf.not_equal(x, 0)": "x != 0",
+    "tf.stack makes a vector of scalars": "torch.stack makes a vector of scalars",
+    "tf.expand_dims makes a matrix of a vector": "x.unsqueeze(0) makes a matrix of a vector",
+    "tf.expand_dims adds a batch or channel axis, tf.reshape makes images of vectors":
+        "x.unsqueeze(0) adds a batch or channel axis, x.view makes images of vectors",
+}  # fmt: skip
 _ASKED_OF_TENSORS = frozenset({"dims", "dtype", "value", "graph", "op", "shape"})
 
 
@@ -127,7 +138,8 @@ def _parameters(function: Callable[..., Any], without_self: bool) -> str:
 
 def checked(function: Callable[P, T], name: str = "") -> Callable[P, T]:
     """The function, with its errors and words; those that take tensors are `placed` as well."""
-    function.__name__ = name or function.__name__
+    if name:
+        function.__name__ = function.__qualname__ = name
     words = other_words(function)
 
     @functools.wraps(function)
@@ -138,6 +150,7 @@ def checked(function: Callable[P, T], name: str = "") -> Callable[P, T]:
             return function(*arguments, **named)
         except PYTHONS as error:
             if isinstance(error, Error):
+                error.hint = IN_TORCH.get(error.hint, error.hint)
                 raise
             raise explained(function, error, arguments, named) from error
 

@@ -20,6 +20,7 @@ from graphflow.eager.mode import placed
 from graphflow.eager.promotion import inexact, pair
 from graphflow.eager.rearranging import movedim, ravel, size_of
 from graphflow.eager.reductions import Found, axis_of, gather, sort
+from graphflow.eager.storage import apart
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError
 from graphflow.ops import arithmetic, array, casts, compare, core, index, ordering, reduce, scans, segment
 from graphflow.tensor import Tensor
@@ -207,7 +208,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element along a dimension, and where it was."""
     axis = axis_of(input, dim)
     if not input.dims:
-        return Found(input, array.zeros_like(input, dtypes.int64))
+        return Found(apart(input, input), array.zeros_like(input, dtypes.int64))
     if not 1 <= k <= size_of(input, axis):
         raise OutOfRangeError("there is no such element", expected=f"1 to {input.dims[axis]}", got=str(k))
     order = sort(input, axis).indices
@@ -307,13 +308,13 @@ def logcumsumexp(input: Any, dim: int) -> Any:
     axis = axis_of(input, dim)
     x = inexact(input)
     if not x.dims:
-        return x
+        return apart(x, input)
     x, step = movedim(x, axis, -1), 1
     length = size_of(x, -1)
     while step < length:
         x = array.concat([x[..., :step], _together(x[..., step:], x[..., :-step])], -1)
         step *= 2
-    return movedim(x, -1, axis)
+    return apart(movedim(x, -1, axis), input)
 
 
 def _together(x: Any, y: Any) -> Any:

@@ -18,7 +18,6 @@ from graphflow import source
 from graphflow.eager import history
 from graphflow.eager.creation import zeros
 from graphflow.eager.engine import EAGER, here
-from graphflow.eager.hooks import detached_copy
 from graphflow.eager.mode import computes
 from graphflow.eager.recording import no_grad
 from graphflow.eager.tensor import REQUIRED, UNTRACKED, EagerTensor, Record
@@ -163,6 +162,8 @@ def _recorded(ctx: Context, arguments: tuple[Any, ...], made: Any) -> Any:
         record.made(tensors)
         for x, without in zip(tensors, constant, strict=True):
             x.track = UNTRACKED if without else track
+            if without:  # it needs not keep what the call kept
+                x.origin, x.index = None, 0
     return tuple(out) if several else out[0]
 
 
@@ -175,7 +176,7 @@ def _fresh(x: EagerTensor, inputs: tuple[EagerTensor, ...]) -> EagerTensor:
     return made
 
 
-class _Call(Record):
+class _Call(history.Undivided):
     """The record of a call, which lets go of what the call saved."""
 
     __slots__ = ()
@@ -210,7 +211,7 @@ def _called_back(op: Any, *gradients: Any) -> list[Any]:
                 expected="a tensor" if i in ctx._places else "None, as the argument is no tensor",
                 got=shown(g),
             )
-    return [g if g is None or g.track else detached_copy(g) for g in (given[i] for i in ctx._places)]
+    return [given[i] for i in ctx._places]
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from graphflow.eager.creation import leaf
 from graphflow.eager.mode import placed
 from graphflow.eager.rearranging import movedim, ravel, size_of
 from graphflow.eager.reductions import axis_of
+from graphflow.eager.storage import apart
 from graphflow.errors import InvalidArgumentError, ShapeError
 from graphflow.ops import arrange, blocks, index
 
@@ -48,10 +49,10 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> A
 
 @placed
 def diag(input: Any, diagonal: int = 0) -> Any:
-    """A matrix with the vector on a diagonal, or a diagonal of a matrix."""
+    """A matrix with the vector on a diagonal, or a copy of a diagonal of a matrix."""
     if len(input.dims) not in (1, 2):
         raise ShapeError("diag takes a vector or a matrix", got=f"shape {list(input.dims)}", hint="x.diagonal()")
-    return diag_embed(input, diagonal) if len(input.dims) == 1 else _diagonal(input, diagonal)
+    return diag_embed(input, diagonal) if len(input.dims) == 1 else apart(_diagonal(input, diagonal), input)
 
 
 _diagonal = diagonal

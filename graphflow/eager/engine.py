@@ -36,6 +36,8 @@ from graphflow.runtime.workers import usable_cores
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
 
+MAX_OF_VARIABLE = 64  # programs that are kept for one variable
+
 
 class _Here(threading.local):
     """What holds in one thread."""
@@ -231,8 +233,9 @@ class EagerGraph(Graph):
     ) -> Bound:
         """Check an op of a new signature, and find what computes it."""
         handle = next((x for x in inputs if x.dtype.kind == "resource"), None)
-        if handle is not None and definition.effect and signature in self._of_variables.get(handle, ()):
-            return self._of_variables[handle][signature]
+        if handle is not None and definition.effect:
+            with contextlib.suppress(KeyError, TypeError):  # TypeError: not every attribute is a key
+                return self._of_variables[handle][signature]
         known = check_inputs(definition, self, inputs, name, attrs, source.user_frame())
         specs = (known,) if type(known) is TensorSpec else tuple(known)
         if definition.known_value is not None and inputs and inputs[0].value is None:  # changed in place since
@@ -263,7 +266,11 @@ class EagerGraph(Graph):
         plain = definition.result is None and type(known) is TensorSpec
         bound = Bound(function, tuple([s.dtype for s in specs]), single, views, gradient, plain)
         if handle is not None and definition.effect:
-            self._of_variables.setdefault(handle, {})[signature] = bound
+            programs = self._of_variables.setdefault(handle, {})
+            if len(programs) >= MAX_OF_VARIABLE:
+                programs.clear()
+            with contextlib.suppress(TypeError):
+                programs[signature] = bound
         elif definition.pure and (found is not None or place != "numpy") and not any(map(callable, attrs.values())):
             remember(definition, inputs, attrs, specs, bound)
         return bound

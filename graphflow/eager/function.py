@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphflow.defaults import stacks
+from graphflow.dtypes import as_dtype
 from graphflow.eager import signatures
 from graphflow.eager.notices import Notices, is_tensor_key, place_of
 from graphflow.eager.reading import around
@@ -26,11 +27,11 @@ from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.trace_session import TraceSession, new_session
 from graphflow.eager.traced import trace_here
 from graphflow.eager.tracing import Trace
-from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
+from graphflow.errors import Error, FailedPreconditionError, InvalidArgumentError, shown
 from graphflow.runtime.config import ConfigProto
 from graphflow.spec import TensorSpec
 from graphflow.tensor import Tensor
-from graphflow.tensor_shape import as_dims
+from graphflow.tensor_shape import TensorShape, as_dims
 
 MAX_TRACES = 64
 MAX_MODES = 3  # traces for one signature that wait until modules are in the mode again that they are for
@@ -67,9 +68,11 @@ class Function:
         graphs = stacks.graphs
         if graphs and not graphs[-1].computes:
             graph = trace_here()
-            if graph is not None:
-                graph.reliance.watch(around([self._python]))
-            return self._python(*args, **kwargs)
+            before = around([self._python]) if graph is not None else None
+            made = self._python(*args, **kwargs)
+            if before is not None:
+                graph.reliance.watch(before)
+            return made
         if not kwargs:
             key: list[Any] = self._training() if self._modules else []
             tensors = []
@@ -314,14 +317,17 @@ def function(
     device              as of `Session`: "opencl", for example
     workers             how many tasks of a run may be done at once; default: the number of cores
     trains              parameters of modules become variables of the graph, so that an optimizer of `graphflow.train`
-                        updates them inside: `return loss, optimizer.minimize(loss)`
+                        updates them inside: `optimizer.minimize(loss)`, returned or not
 
     The Python code runs while it is traced, and not again, until something that it went by is another: a tensor,
     a module or a plain value that a name means in its code or in functions that this names, plain attributes of objects
     so named, the parts of the modules that it used and whether they are in training, the values that it looked at,
-    whether its caller records.  What is reached in other ways is read once.  Tensors from outside that it
-    changes in place are changed at each call; random numbers are drawn at each call; what is computed under `no_grad`
-    has no gradient.  There is no autograph: `if` and `for` over tensors raise, and say what there is instead.
+    whether its caller records.  Small dicts, lists, tuples and sets of plain values, up to 64, are such values too.
+    What is reached in other ways is read once, and so are larger containers, and NumPy arrays that it does not get as
+    arguments: `torch.as_tensor(array)` outside makes a tensor of one, which is read at each call.  Tensors from
+    outside that it changes in place are changed at each call; random numbers are drawn at each call; what is computed
+    under `no_grad` has no gradient.  There is no autograph: `if` and `for` over tensors raise, and say what there is
+    instead.
     """
     declared = None if input_signature is None else [_declared(s) for s in input_signature]
     options: dict[str, Any] = {"optimization_level": optimization_level, "device": device}
@@ -340,7 +346,14 @@ def _made(func: Any, declared: Any, options: Any, trains: bool) -> Function:
 
 def _declared(item: Any) -> TensorSpec:
     if isinstance(item, TensorSpec):
-        return TensorSpec(item.dtype, as_dims(item.dims))
+        dtype, dims = item.dtype, item.dims
+        if isinstance(dtype, (list, tuple, TensorShape)):  # TensorFlow's order
+            dtype, dims = dims, dtype
+        try:
+            return TensorSpec(as_dtype(dtype), as_dims(dims))
+        except Error as error:
+            error.hint = error.hint or "a spec is TensorSpec(dtype, dims)"
+            raise
     if hasattr(item, "dtype") and hasattr(item, "dims"):
         return TensorSpec(item.dtype, item.dims)
     raise InvalidArgumentError(

@@ -19,7 +19,7 @@ import numpy as np
 
 from graphflow import dtypes, source
 from graphflow.eager.engine import EAGER
-from graphflow.eager.tensor import REQUIRED, EagerTensor, Record, last_record
+from graphflow.eager.tensor import DEVICES, REQUIRED, EagerTensor, Record, last_record
 from graphflow.errors import FailedPreconditionError
 from graphflow.indexed_slices import IndexedSlices
 from graphflow.opdef import RegisterGradient
@@ -43,6 +43,12 @@ class Replacement(Record):
         """Its derivative was asked for: let go of what was before as well."""
         super().let_go()
         self.before = EagerTensor(None, self.before.dtype)
+
+
+class Undivided(Record):
+    """An op with a derivative of its own, which is not passed by: a view that it made is not derived anew."""
+
+    __slots__ = ()
 
 
 class Place(NamedTuple):
@@ -109,6 +115,15 @@ def as_it_is(x: EagerTensor) -> EagerTensor:
     return old
 
 
+def copy_of(x: EagerTensor) -> EagerTensor:
+    """What x is now in memory that stays as it is, with the derivative of x."""
+    value = x.value.copy() if type(x.value) not in DEVICES else x.value  # those are replaced, never written
+    copy = EagerTensor(value, x.dtype, x.track)
+    if x.track:
+        Record(EAGER, "Identity", EAGER.scope, (x,), {}, None, source.user_frame()).made([copy])
+    return copy
+
+
 def replaced(x: EagerTensor, old: EagerTensor, new: EagerTensor) -> None:
     """Record that x, of which `old` is what it was and whose memory was written, is `new` from now on."""
     base = base_of(x)
@@ -163,6 +178,13 @@ def _show_again(view: EagerTensor, whole: EagerTensor) -> None:
     """From the last change on, the view is derived from what the tensor is that it shows."""
     changed = whole.origin
     assert isinstance(changed, Replacement)
+    if isinstance(view.origin, Undivided):
+        raise FailedPreconditionError(
+            "what a view shows was changed in place, and the view was made by an op with a derivative of its own",
+            op=view.origin,
+            got=f"{view.dtype.name}{list(view.dims)}, whose memory another tensor shares",
+            hint="return x.clone() from forward, if it is a view of an argument",
+        )
     attrs = {"place": place_of(view, whole)}
     record = Replacement(EAGER, "Identity", EAGER.scope, (whole,), attrs, None, changed.user_source)
     record.gradient_type = SHOWN

@@ -14,8 +14,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from graphflow.eager.tensor import REQUIRED, EagerTensor, Record, check_gradient
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, shown
 
@@ -23,11 +21,6 @@ Hook = Callable[[Any], Any]
 _of_records: weakref.WeakKeyDictionary[Record, dict[int, dict[int, Hook]]] = weakref.WeakKeyDictionary()
 _number = itertools.count()
 used = [False]
-
-
-def detached_copy(x: EagerTensor) -> EagerTensor:
-    """The same values in memory of their own."""
-    return EagerTensor(x.value.copy() if isinstance(x.value, np.ndarray) else x.value, x.dtype)
 
 
 class RemovableHandle:
@@ -102,7 +95,7 @@ def passed(x: EagerTensor, gradient: Any) -> Any:
         other = hook(gradient)
         if other is not None:
             check_gradient(x, other)
-            gradient = other if other.track else detached_copy(other)  # what the user holds is not added to
+            gradient = other
     return gradient
 
 

@@ -46,6 +46,24 @@ def getitem(x: Any, key: Any) -> Any:
     return _advanced(x, _spread(parts, x.dims))
 
 
+@placed
+def getitem_of_graph(x: Any, key: Any) -> Any:
+    """x[key] in a graph, where sizes may come with the values."""
+    entries = key if isinstance(key, tuple) else (key,)
+    if x.dims is None or not any(map(_stands_for_several, entries)):
+        return slicing.getitem(x, key)
+    parts = [_part(k) for k in entries]
+    masks = [k for k in parts if isinstance(k, Tensor) and k.dtype.is_bool]
+    return _masked(x, parts, masks) if masks else _advanced(x, _spread(parts, x.dims))
+
+
+def _stands_for_several(entry: Any) -> bool:
+    """Whether an entry of a key, as it is written, stands for more than one index."""
+    if isinstance(entry, Tensor):
+        return entry.dims != ()
+    return isinstance(entry, (list, range)) or isinstance(entry, np.ndarray) and entry.ndim > 0
+
+
 def _one(x: Any, key: Any, found: Any) -> Any:
     """One element is a view as well, where the kernel gives its value."""
     if type(found) is EagerTensor and isinstance(found.value, np.generic) and type(x.value) is np.ndarray:
@@ -109,6 +127,8 @@ def _masked(x: Any, parts: list[Any], masks: list[Any]) -> Any:
 def _check_range(number: int, dims: tuple[int, ...], axis: int) -> None:
     if not dims:
         raise OutOfRangeError("a scalar has no elements to choose", got=f"index {number}", hint="x.item()")
+    if dims[axis] is None:
+        return
     if not -dims[axis] <= number < dims[axis]:
         raise OutOfRangeError(
             f"index {number} is out of range for dimension {axis}",
@@ -166,7 +186,7 @@ def _advanced(x: Any, parts: list[Any]) -> Any:
             arrays[left] = np.zeros(int(part), np.int64)
             left += 1
             continue
-        for found in _indices(part, x.dims, axis):
+        for found in _indices(part, x, axis):
             basic.append(slice(None))
             arrays[left] = found
             left += 1
@@ -175,10 +195,11 @@ def _advanced(x: Any, parts: list[Any]) -> Any:
     return _gathered(x if plain else slicing.getitem(x, tuple(basic)), arrays)
 
 
-def _indices(part: Any, dims: tuple[int, ...], axis: int) -> list[Any]:
+def _indices(part: Any, x: Any, axis: int) -> list[Any]:
     """The indices that an array stands for, counted from the front."""
+    dims = x.dims
     if isinstance(part, Tensor):
-        return [index.where(part < 0, part + dims[axis], part)]
+        return [index.where(part < 0, part + _size(x, axis), part)]
     if part.dtype == bool:
         if part.shape != dims[axis : axis + part.ndim]:
             raise ShapeError(
@@ -188,6 +209,9 @@ def _indices(part: Any, dims: tuple[int, ...], axis: int) -> list[Any]:
             )
         return list(part.nonzero())
     size = dims[axis]
+    if size is None:
+        part = part.astype(np.int64)
+        return [part if (part >= 0).all() else _tensor((part < 0).astype(np.int64)) * _size(x, axis) + _tensor(part)]
     if part.size and not (-size <= int(part.min()) and int(part.max()) < size):
         wrong = int(part.min()) if int(part.min()) < -size else int(part.max())
         _check_range(wrong, dims, axis)
@@ -195,16 +219,24 @@ def _indices(part: Any, dims: tuple[int, ...], axis: int) -> list[Any]:
     return [np.where(part < 0, part + size, part)]
 
 
+def _size(x: Any, axis: int) -> Any:
+    """A size to compute indices with; a tensor where it comes with the values."""
+    size = x.dims[axis]
+    return casts.cast(array.shape(x)[axis], dtypes.int64) if size is None else size
+
+
 def _gathered(x: Any, arrays: dict[int, Any]) -> Any:
     axes = list(arrays)
     if len(axes) == 1:
         return index.gather(x, _tensor(arrays[axes[0]]), axis=axes[0])
+    shapes: list[Any] = [a.dims if isinstance(a, Tensor) else a.shape for a in arrays.values()]
     try:
-        shape = np.broadcast_shapes(*[a.shape for a in arrays.values()])
-    except ValueError:
-        shapes = ", ".join(str(list(a.shape)) for a in arrays.values())
+        shape = np.broadcast_shapes(*shapes)
+    except (ValueError, TypeError):
         raise ShapeError(
-            "tensors of indices do not fit together", expected="shapes that broadcast", got=shapes
+            "tensors of indices do not fit together",
+            expected="known shapes that broadcast",
+            got=str([list(s) for s in shapes]),
         ) from None
     rank, width = len(x.dims), len(shape)
     others = [axis for axis in range(rank) if axis not in arrays]

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from graphflow import source
 from graphflow.defaults import stacks
 from graphflow.eager import history, indexing, pointwise, shaping
 from graphflow.eager.engine import EAGER, here
 from graphflow.eager.mode import placed
 from graphflow.eager.placement import move
-from graphflow.eager.tensor import DEVICES, REQUIRED, UNTRACKED, EagerTensor, Record
+from graphflow.eager.tensor import DEVICES, REQUIRED, UNTRACKED, EagerTensor
 from graphflow.eager.traced import made_here, trace_here
 from graphflow.errors import DTypeError, FailedPreconditionError, OutOfRangeError, ShapeError, shown
 from graphflow.ops import array, casts
@@ -40,7 +39,7 @@ def change(x: EagerTensor, function: Callable[..., Any], *others: Any) -> EagerT
         history.up_to_date(x)
     old = history.as_it_is(x) if recorded else x
     with EAGER.as_default():
-        new = function(_copy_of(old) if recorded else x, *others)
+        new = function(history.copy_of(old) if recorded else x, *others)
         if not isinstance(new, EagerTensor):
             new = EagerTensor(x.dtype.type(new), x.dtype)
         new = fitting(x, new)
@@ -99,15 +98,6 @@ def _is_apart(x: EagerTensor) -> bool:
     return type(x.value) in DEVICES and hasattr(x, "apart") and x.apart() is not None
 
 
-def _copy_of(old: EagerTensor) -> EagerTensor:
-    """The old value in memory that stays as it is, for the derivative of the change itself."""
-    value = old.value.copy() if type(old.value) not in DEVICES else old.value  # those are replaced, never written
-    copy = EagerTensor(value, old.dtype, old.track)
-    if old.track:
-        Record(EAGER, "Identity", EAGER.scope, (old,), {}, None, source.user_frame()).made([copy])
-    return copy
-
-
 def fitting(x: Any, new: Any) -> Any:
     """The new value in the dtype and shape of x."""
     if new.dtype is not x.dtype:
@@ -163,8 +153,14 @@ def zero_(self: EagerTensor) -> EagerTensor:
 def _of(x: EagerTensor, value: Any) -> EagerTensor:
     try:
         return made_here(EagerTensor(x.dtype.type(value), x.dtype))
+    except OverflowError as error:
+        raise _too_large(x, value, error) from None
     except (TypeError, ValueError):
         raise DTypeError("not a number", expected=x.dtype.name, got=shown(value)) from None
+
+
+def _too_large(x: EagerTensor, value: Any, error: Exception) -> OutOfRangeError:
+    return OutOfRangeError("a number is out of range", expected=x.dtype.name, got=shown(value), hint=str(error))
 
 
 def copy_(self: EagerTensor, src: Any, non_blocking: bool = False) -> EagerTensor:
@@ -188,7 +184,7 @@ def setitem(self: EagerTensor, key: Any, value: Any) -> None:
     given = value if isinstance(value, EagerTensor) else None
     if _recorded(self, (given,)):
         if given is None:
-            given = EagerTensor(np.asarray(value, self.dtype.np), self.dtype)
+            given = _values_for(self, value)
         if not self.dims and isinstance(key, (EagerTensor, np.ndarray)):  # a mask of one element
             change(self, lambda x, v: pointwise.where(key, v, x), given)
             return
@@ -212,10 +208,27 @@ def setitem(self: EagerTensor, key: Any, value: Any) -> None:
                 self.value = move(self, place).value
     except IndexError as error:
         raise OutOfRangeError("an index is out of range", got=f"shape {list(self.dims)}", hint=str(error)) from None
+    except OverflowError as error:
+        raise _too_large(self, value, error) from None
     except (ValueError, TypeError) as error:
-        what = f"shape {list(given.dims)}" if given is not None else shown(value)
-        raise ShapeError("the value does not fit what is assigned to", got=what, hint=str(error)) from None
+        raise _unfit(value, error) from None
     self.touched()[0] += 1
+
+
+def _values_for(x: EagerTensor, value: Any) -> EagerTensor:
+    """What is assigned to elements of x, if it is no tensor."""
+    try:
+        with np.errstate(all="ignore"):
+            return EagerTensor(np.asarray(value, x.dtype.np), x.dtype)
+    except OverflowError as error:
+        raise _too_large(x, value, error) from None
+    except (ValueError, TypeError) as error:
+        raise _unfit(value, error) from None
+
+
+def _unfit(value: Any, error: Exception) -> ShapeError:
+    what = f"shape {list(value.dims)}" if isinstance(value, EagerTensor) else shown(value)
+    return ShapeError("the value does not fit what is assigned to", got=what, hint=str(error))
 
 
 @placed

@@ -68,6 +68,8 @@ def sum_to_size(input: Any, *size: Any) -> Any:
     if extra < 0 or any(n not in (1, m) for n, m in zip(wanted, input.dims[extra:], strict=True)):
         raise ShapeError("the tensor cannot be summed to that size", expected=f"{list(input.dims)} or ones in it",
                          got=str(wanted))  # fmt: skip
+    if wanted == list(input.dims):  # nothing to sum: a view
+        return shaping.reshape(input, wanted)
     return arithmetic.sum_to(countable(input), np.array(wanted, np.int32))
 
 

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from graphflow import graph as graphs_of_the_process
 from graphflow.defaults import stacks
-from graphflow.eager.calling import PYTHONS, explained, other_words, respelled
+from graphflow.eager.calling import IN_TORCH, PYTHONS, explained, other_words, respelled
 from graphflow.eager.engine import EAGER
 from graphflow.eager.traced import Tracing
 from graphflow.errors import Error, FailedPreconditionError, SymbolicUseError
@@ -56,6 +56,7 @@ def placed(function: Callable[P, T]) -> Callable[P, T]:
             return function(*arguments, **named)
         except PYTHONS as error:
             if isinstance(error, Error):
+                error.hint = IN_TORCH.get(error.hint, error.hint)
                 raise
             raise explained(function, error, arguments, named) from error
         finally:

@@ -19,6 +19,7 @@ from graphflow.eager.conventions import ANGLES, POWERS, TIES, by_rules
 from graphflow.eager.logic import are_bools, is_integer, named
 from graphflow.eager.mode import placed
 from graphflow.eager.promotion import inexact, numbers_together, pair
+from graphflow.eager.storage import apart
 from graphflow.eager.tensor import EagerTensor
 from graphflow.eager.traced import made_here
 from graphflow.errors import DTypeError, InvalidArgumentError, shown
@@ -67,7 +68,7 @@ def _unless_whole(op: Function) -> Function:
     """The op; integers as they are."""
 
     def function(x: Any) -> Any:
-        return x if is_integer(x) else op(x)
+        return apart(x, x) if is_integer(x) else op(x)
 
     function.__doc__ = op.__doc__
     return function
@@ -147,7 +148,7 @@ def pow_(input: Any, exponent: Any) -> Any:
 @placed
 def trunc(input: Any) -> Any:
     """Each element without its fraction."""
-    return input if is_integer(input) else arithmetic.truncatediv(input, 1)
+    return apart(input, input) if is_integer(input) else arithmetic.truncatediv(input, 1)
 
 
 @placed
@@ -171,7 +172,7 @@ def imag(input: Any) -> Any:
 def round_(input: Any, *, decimals: int = 0) -> Any:
     """The nearest whole number, of two the even one; or the nearest with so many decimals."""
     if decimals == 0:
-        return arithmetic.round(input)
+        return apart(arithmetic.round(input), input)
     return arithmetic.truediv(arithmetic.round(arithmetic.multiply(input, 10.0**decimals)), 10.0**decimals)
 
 
@@ -271,7 +272,7 @@ def equal(input: Any, other: Any) -> bool:
 def nan_to_num(input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """The tensor with numbers in place of NaN and of the infinities."""
     if not (input.dtype.is_floating or input.dtype.is_complex):
-        return input
+        return apart(input, input)
     high = input.dtype.max if posinf is None else posinf
     low = input.dtype.min if neginf is None else neginf
     filled = index.where(compare.is_nan(input), array.fill(array.shape(input), as_scalar(nan, input)), input)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.eager.preferences import complex_default, preferred
-from graphflow.eager.tensor import REQUIRED, EagerTensor
+from graphflow.eager.tensor import LEARNED, REQUIRED, EagerTensor
 from graphflow.errors import InvalidArgumentError, shown
 
 Form = Callable[[Any], str]
@@ -73,7 +73,8 @@ def text(x: EagerTensor) -> str:
         told.append("requires_grad=True" if x.origin is None else f"grad_fn=<{x.origin.type}>")
     elif x.origin is not None:
         told.append(f"from=<{x.origin.type}>")
-    return _with_suffixes(f"{_PREFIX}{numbers(values)}", told)
+    head = "Parameter containing:\n" if x.role == LEARNED else ""
+    return head + _with_suffixes(f"{_PREFIX}{numbers(values)}", told)
 
 
 def _with_suffixes(shown: str, told: list[str]) -> str:

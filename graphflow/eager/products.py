@@ -21,6 +21,7 @@ from graphflow.eager.mode import placed
 from graphflow.eager.promotion import pair
 from graphflow.eager.rearranging import broadcast_shapes, movedim, size_of
 from graphflow.eager.reductions import axis_of
+from graphflow.eager.storage import apart
 from graphflow.errors import ShapeError
 from graphflow.ops import arithmetic, array, blocks, index, linalg, reduce
 
@@ -77,11 +78,12 @@ def _summed_product(a: Any, b: Any) -> Any:
 def multi_dot(tensors: Any) -> Any:
     """The product of several matrices, in the order that costs least."""
     parts = list(tensors)
+    first = parts[0] if parts else None
     while len(parts) > 1:  # the pair whose product is smallest beside what it sums over
         costs = [_cost(a, b) for a, b in itertools.pairwise(parts)]
         at = costs.index(min(costs))
         parts[at : at + 2] = [matmul(parts[at], parts[at + 1])]
-    return parts[0]
+    return apart(parts[0], first)
 
 
 def _cost(a: Any, b: Any) -> float:
@@ -99,6 +101,8 @@ def matrix_power(input: Any, n: int) -> Any:
     """The matrix times itself, so many times; a negative number asks for the inverse's power."""
     if n < 0:
         input, n = linalg.matrix_inverse(input), -n
+    elif n == 1:
+        return apart(input, input)
     found, square = None, input
     while n:
         if n & 1:

@@ -20,7 +20,8 @@ from graphflow.eager import shaping
 from graphflow.eager.calling import checked
 from graphflow.eager.mode import placed
 from graphflow.eager.reductions import axis_of, flip
-from graphflow.eager.tensor import Size
+from graphflow.eager.storage import apart
+from graphflow.eager.tensor import EagerTensor, Size
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, SymbolicUseError, shown
 from graphflow.ops import arithmetic, arrange, array, casts, index, ordering, scans
 from graphflow.tensor import Tensor
@@ -188,13 +189,33 @@ def select(input: Any, dim: int, index: int) -> Any:
 
 @placed
 def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
-    """The windows of that size along a dimension, each `step` further, along a new last dimension."""
+    """The windows of that size along a dimension, each `step` further, along a new last dimension.
+
+    Windows that overlap are a copy, and nothing can be written into it.
+    """
     axis = axis_of(input, dimension)
     total = size_of(input, axis)
     if not 0 <= size <= total or step <= 0:
         raise OutOfRangeError("no such window", expected=f"size up to {total}, step above 0", got=f"{size}, {step}")
     starts = np.arange(0, total - size + 1, step, dtype=np.int64)
-    return movedim(index.gather(input, starts[:, None] + np.arange(size), axis=axis), axis + 1, -1)
+    count = len(starts)
+    if size <= step and count * step <= total:  # no element is in two windows: a view
+        before = (slice(None),) * axis
+        sizes = [*input.dims[:axis], count, step, *input.dims[axis + 1 :]]
+        wide = array.reshape(input[(*before, slice(count * step))], sizes)
+        return movedim(wide[(*before, slice(None), slice(size))], axis + 1, -1)
+    found = movedim(index.gather(input, starts[:, None] + np.arange(size), axis=axis), axis + 1, -1)
+    return _unwritable(found, input)
+
+
+def _unwritable(found: Any, input: Any) -> Any:
+    """A copy that stands for a view: what is written into it would not be seen where PyTorch shows it."""
+    if isinstance(found, EagerTensor):
+        if type(found.value) is np.ndarray:
+            found.value.flags.writeable = False
+        else:
+            found.is_apart_from(input)
+    return found
 
 
 # -- other shapes ----------------------------------------------------------------------------------------------------
@@ -254,7 +275,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, outpu
     wide = array.expand_dims(x, axis + 1)
     sizes = [size_of(x, d) for d in range(len(x.dims))]
     wide = array.broadcast_to(wide, [*sizes[: axis + 1], repeats, *sizes[axis + 1 :]])
-    return array.reshape(wide, [*sizes[:axis], sizes[axis] * repeats, *sizes[axis + 1 :]])
+    return apart(array.reshape(wide, [*sizes[:axis], sizes[axis] * repeats, *sizes[axis + 1 :]]), input)
 
 
 def _repeated_numbers(repeats: Any) -> Any:
@@ -287,7 +308,7 @@ def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
         return shaping.transpose(flip(input, second), first, second)
     if k % 4 == 3:
         return flip(shaping.transpose(input, first, second), second)
-    return flip(input, first, second) if k % 4 else input
+    return flip(input, first, second) if k % 4 else apart(input, input)
 
 
 @placed

@@ -18,6 +18,7 @@ from graphflow.eager import matrices, pointwise
 from graphflow.eager.conventions import LENGTHS, by_rules, differentiated
 from graphflow.eager.mode import placed
 from graphflow.eager.promotion import countable, inexact, truth
+from graphflow.eager.storage import apart
 from graphflow.errors import DTypeError, OutOfRangeError, ShapeError, shown
 from graphflow.ops import (
     arithmetic,
@@ -68,6 +69,24 @@ def axes_of(x: Any, dim: Any) -> Any:
     return [axis_of(x, d) for d in dim] if isinstance(dim, (tuple, list)) else axis_of(x, dim)
 
 
+def size_at(x: Any, axis: int) -> Any:
+    """A size; a tensor where it comes with the values."""
+    return array.shape(x)[axis] if x.dims[axis] is None else x.dims[axis]
+
+
+def known_size(x: Any, axis: int, what: str) -> int:
+    """A size that decides what a graph looks like."""
+    found: int | None = x.dims[axis]
+    if found is None:
+        raise ShapeError(
+            f"{what} must know the size of dimension {axis}, which comes with the values here",
+            expected="a known size",
+            got=f"shape {list(x.dims)}",
+            hint="another dimension, or a placeholder or an input signature with this size",
+        )
+    return found
+
+
 def _in(x: Any, dtype: Any) -> Any:
     return countable(x) if dtype is None else casts.cast(x, dtype)
 
@@ -93,11 +112,10 @@ def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     return reduce.reduce_prod(_in(input, dtype), axes_of(input, dim), keepdim)
 
 
-def _count(x: Any, axes: Any) -> int:
-    total = 1
-    for axis in range(len(x.dims)) if axes is None else axes if isinstance(axes, list) else [axes]:
-        total *= x.dims[axis]
-    return total
+def _count(x: Any, axes: Any) -> Any:
+    """How many elements there are along dimensions; a tensor where that comes with the values."""
+    several = range(len(x.dims)) if axes is None else axes if isinstance(axes, list) else [axes]
+    return scalar.prod([size_at(x, axis) for axis in several])
 
 
 @placed
@@ -113,6 +131,9 @@ def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = Fals
     count = _count(input, axes)
     if less == 0:
         return found
+    if not isinstance(count, int):
+        count = casts.cast(count, found.dtype)
+        return found * (count / arithmetic.maximum(count - float(less), 0.0))
     return arithmetic.multiply(found, count / (count - less) if count > less else float("inf"))
 
 
@@ -187,7 +208,7 @@ def argmin(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 def _over(op: Callable[..., Any], input: Any, axes: Any, keepdim: bool = False) -> Any:
     """The extreme over dimensions, of bools as well; of nothing there is none."""
-    if input.dims is not None and 0 in input.dims and _count(input, axes) == 0:
+    if input.dims is not None and 0 in input.dims and None not in input.dims and _count(input, axes) == 0:
         raise ShapeError(
             "nothing has no largest or smallest element",
             got=f"shape {list(input.dims)}",
@@ -249,7 +270,7 @@ def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = Tru
     """The elements in order along a dimension, and where they were."""
     axis = axis_of(input, dim)
     if not input.dims:
-        return Found(input, array.zeros([], dtypes.int64))
+        return Found(apart(input, input), array.zeros([], dtypes.int64))
     if input.dtype.is_bool:
         values, indices = ordering._sort(casts.cast(input, dtypes.uint8), axis, bool(descending))
         return Found(casts.cast(values, dtypes.bool_), casts.cast(indices, dtypes.int64))
@@ -269,7 +290,7 @@ def topk(input: Any, k: int, dim: Any = -1, largest: bool = True, sorted: bool =
     axis = axis_of(input, dim)
     if not hasattr(k, "__index__"):
         raise DTypeError("topk finds a whole number of elements", got=shown(k))
-    if input.dims and not 0 <= k <= input.dims[axis]:
+    if input.dims and input.dims[axis] is not None and not 0 <= k <= input.dims[axis]:
         raise OutOfRangeError("topk finds as many as there are", expected=f"at most {input.dims[axis]}", got=str(k))
     if axis == len(input.dims) - 1 and largest:
         values, indices = ordering.top_k(input, k)
@@ -281,7 +302,7 @@ def topk(input: Any, k: int, dim: Any = -1, largest: bool = True, sorted: bool =
 
 def _middle(input: Any, axis: int) -> Found:
     """The middle element along a dimension, which is kept, and its index; NaN where there is one."""
-    size = input.dims[axis]
+    size = known_size(input, axis, "median")
     if not size:
         raise ShapeError("nothing has no middle element", got=f"shape {list(input.dims)}")
     values, indices = sort(input, axis)
@@ -308,7 +329,7 @@ def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
         return reduce.reduce_max(index.where(same, flat, -scalar.inf))  # where several are it, they share the gradient
     axis = axis_of(input, dim)
     if not input.dims:
-        return Found(input, array.zeros([], dtypes.int64))
+        return Found(apart(input, input), array.zeros([], dtypes.int64))
     values, indices = _middle(input, axis)
     return Found(values, indices) if keepdim else Found(array.squeeze(values, [axis]), array.squeeze(indices, [axis]))
 

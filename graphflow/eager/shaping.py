@@ -21,7 +21,7 @@ from graphflow.eager import pointwise
 from graphflow.eager.mode import placed
 from graphflow.eager.preferences import preferred
 from graphflow.eager.promotion import as_dtype_of, common_dtype, promotes
-from graphflow.eager.reductions import axis_of
+from graphflow.eager.reductions import axis_of, known_size, size_at
 from graphflow.eager.tensor import EagerTensor, Size
 from graphflow.eager.traced import shown_part
 from graphflow.errors import DTypeError, InvalidArgumentError, OutOfRangeError, ShapeError, shown
@@ -31,20 +31,36 @@ from graphflow.tensor import Tensor
 
 def sizes_of(sizes: Sequence[Any]) -> list[int]:
     """Sizes given one by one or as one list."""
-    several = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (list, tuple)) else sizes
     out = []
-    for size in several:
+    for size in _one_by_one(sizes):
         if isinstance(size, bool) or not hasattr(size, "__index__"):
             raise DTypeError("a size is an integer", got=shown(size), hint="x.view(n // 2), not n / 2")
         out.append(int(size))
     return out
 
 
+def _one_by_one(sizes: Sequence[Any]) -> Sequence[Any]:
+    return sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (list, tuple)) else sizes
+
+
+def _later(size: Any) -> bool:
+    """Whether a size is a tensor of a graph, as `x.size(0)` is where it comes with the values."""
+    return isinstance(size, Tensor) and not isinstance(size, EagerTensor)
+
+
+def _sizes(x: Any) -> list[Any]:
+    """The shape, with tensors for the sizes that come with the values."""
+    return list(x.dims) if None not in x.dims else [size_at(x, axis) for axis in range(len(x.dims))]
+
+
 @placed
 def reshape(input: Any, *shape: Any) -> Any:
     """The elements in another shape, of which one size may be -1."""
+    dims = input.dims
+    if dims is None or None in dims:  # a graph's, whose sizes come with the values
+        return array.reshape(input, list(_one_by_one(shape)))
     sizes = sizes_of(shape)
-    if dims := input.dims:
+    if dims:
         _check_count(dims, sizes)
     elif type(input) is EagerTensor:
         input.shareable()
@@ -64,13 +80,20 @@ def _check_count(dims: tuple[int, ...], sizes: list[int]) -> None:
 @placed
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The dimensions from `start_dim` to `end_dim` as one."""
+    if input.dims is None:
+        raise ShapeError("flatten needs to know how many dimensions there are", got="unknown rank", hint="x.set_shape")
+    first, last = axis_of(input, start_dim), axis_of(input, end_dim)
     if not input.dims:
         return array.reshape(input, [1])
-    first, last = axis_of(input, start_dim), axis_of(input, end_dim)
     if first > last:
         raise InvalidArgumentError("flatten goes from start_dim to end_dim", got=f"{start_dim} and {end_dim}")
     dims = input.dims
-    return array.reshape(input, [*dims[:first], scalar.prod(dims[first : last + 1]), *dims[last + 1 :]])
+    middle = dims[first : last + 1]
+    sizes = [*dims[:first], None if None in middle else scalar.prod(middle), *dims[last + 1 :]]
+    if sizes.count(None) > 1:  # -1 can stand for one of them, best for the one that would have to be multiplied out
+        every = _sizes(input)
+        sizes = [*every[:first], None if None in middle else sizes[first], *every[last + 1 :]]
+    return array.reshape(input, [-1 if size is None else size for size in sizes])
 
 
 @placed
@@ -125,18 +148,20 @@ def t(input: Any) -> Any:
 @placed
 def expand(input: Any, *sizes: Any) -> Any:
     """Dimensions of size 1 repeated, without copies; -1 leaves a size as it is."""
-    wanted = sizes_of(sizes)
+    wanted = [size if _later(size) else sizes_of([size])[0] for size in _one_by_one(sizes)]
     extra = len(wanted) - len(input.dims)
-    if extra < 0 or -1 in wanted[:extra]:
+    kept = [i for i, size in enumerate(wanted) if not _later(size) and size == -1]
+    if extra < 0 or kept and kept[0] < extra:
         raise ShapeError("expand adds dimensions in front", got=f"sizes {wanted} for shape {list(input.dims)}")
-    found = [n if n != -1 else input.dims[i - extra] for i, n in enumerate(wanted)]
-    return array.broadcast_to(input, found)
+    for i in kept:
+        wanted[i] = size_at(input, i - extra)
+    return array.broadcast_to(input, wanted)
 
 
 @placed
 def expand_as(input: Any, other: Any) -> Any:
     """Expanded to the shape of another tensor."""
-    return array.broadcast_to(input, list(other.dims))
+    return array.broadcast_to(input, _sizes(other))
 
 
 @placed
@@ -146,7 +171,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
     extra = len(times) - len(input.dims)
     if extra < 0:
         raise ShapeError("repeat needs a number for each dimension", expected=str(len(input.dims)), got=str(times))
-    return arrange.tile(array.reshape(input, [1] * extra + list(input.dims)) if extra else input, times)
+    return arrange.tile(array.reshape(input, [1] * extra + _sizes(input)) if extra else input, times)
 
 
 def _of_one_dtype(tensors: Any, what: str) -> list[Any]:
@@ -183,7 +208,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
     axis = axis_of(tensor, dim)
     if not tensor.dims:
         raise ShapeError("a scalar cannot be split", got="shape []", hint="x[None] has a dimension")
-    size, total = split_size_or_sections, tensor.dims[axis]
+    size, total = split_size_or_sections, known_size(tensor, axis, "split")
     if isinstance(size, int):
         if size <= 0:
             raise InvalidArgumentError("a piece has a size above 0", got=str(size), hint="x.split(2)")
@@ -200,7 +225,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
 @placed
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most so many pieces of one size along a dimension."""
-    total = input.dims[axis_of(input, dim)]
+    total = known_size(input, axis_of(input, dim), "chunk")
     found: tuple[Any, ...] = split(input, max(1, -(-total // chunks)), dim)
     return found
 
@@ -211,6 +236,8 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     if isinstance(input, EagerTensor) and len(input.dims) == 1:  # each one a view
         return tuple([input[i] for i in range(axis_of(input, dim), input.dims[0])])
     axis = axis_of(input, dim)
+    if input.dims:
+        known_size(input, axis, "unbind")
     whole, parts = (slice(None),) * axis, array.unstack(input, axis=axis)
     return tuple([shown_part(input, (*whole, i), part) for i, part in enumerate(parts)])
 
@@ -236,7 +263,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Any:
 def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """The elements moved along dimensions, round the ends."""
     if dims is None:
-        return array.reshape(arrange.roll(array.reshape(input, [-1]), shifts, 0), list(input.dims))
+        return array.reshape(arrange.roll(array.reshape(input, [-1]), shifts, 0), _sizes(input))
     return arrange.roll(input, shifts, dims)
 
 
@@ -310,9 +337,9 @@ def size(input: Any, dim: int | None = None) -> Any:
     return Size(input.dims) if dim is None else input.dims[axis_of(input, dim)]
 
 
-def numel(input: Any) -> int:
-    """How many elements."""
-    return scalar.prod(input.dims)
+def numel(input: Any) -> Any:
+    """How many elements; a tensor where that comes with the values."""
+    return scalar.prod(input.dims) if input.dims is not None and None not in input.dims else array.size(input)
 
 
 @placed

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from graphflow.tensor import Tensor
 
 PLAIN = frozenset({int, str, bool, bytes, type(None)})
 ARRAYS = (np.ndarray, np.generic)
+_LIBRARIES = sys.stdlib_module_names | {"numpy"}  # whose values, such as ranges and paths, are equal only if alike
 
 
 class Parts:
@@ -68,7 +70,7 @@ class Parts:
         if kind is bytearray:
             return kind, bytes(value)
         itself = _itself(value)
-        if isinstance(itself, weakref.ref) or type(itself) is _Same and itself.weak:
+        if type(itself) is _Same and itself.weak:
             self.objects.append(value)
         return kind, itself, getattr(value, "training", None)
 
@@ -80,19 +82,28 @@ def as_eager(value: Any) -> EagerTensor:
 
 
 def _itself(value: Any) -> Any:
-    """A key that is equal for the same object, or for equal ones of immutable kinds."""
+    """A key that is equal for the same object, or for equal ones of immutable kinds of Python and NumPy."""
+    kind = type(value)
+    if isinstance(value, tuple):
+        return kind, tuple([(type(v), _itself(v)) for v in value])
+    if isinstance(value, frozenset):
+        return kind, frozenset([(type(v), _itself(v)) for v in value])
+    if kind is float or kind is complex:
+        return repr(value)
+    known = kind.__module__.partition(".")[0] in _LIBRARIES and kind.__weakrefoffset__ == 0
+    return value if known and _has_hash(value) else _Same(value)
+
+
+def _has_hash(value: Any) -> bool:
     try:
         hash(value)
     except TypeError:
-        return _Same(value)
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return value
+        return False
+    return True
 
 
 class _Same:
-    """Equal to itself for the same object; holds one that can be neither hashed nor referred to weakly."""
+    """Equal to itself for the same object; holds one that cannot be referred to weakly."""
 
     __slots__ = ("number", "value", "weak")
 

@@ -19,6 +19,7 @@ from graphflow.eager.mode import placed
 from graphflow.eager.promotion import inexact
 from graphflow.eager.rearranging import movedim, size_of
 from graphflow.eager.reductions import axis_of
+from graphflow.eager.storage import apart
 from graphflow.errors import ShapeError
 from graphflow.ops import arithmetic, array, casts, compare, linalg, math, reduce
 
@@ -78,7 +79,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     for _ in range(n):
         later, earlier = x[(*before, slice(1, None))], x[(*before, slice(None, -1))]
         x = compare.logical_xor(later, earlier) if x.dtype.is_bool else later - earlier
-    return x
+    return apart(x, input)
 
 
 def _areas(y: Any, x: Any, dx: Any, dim: int) -> Any:

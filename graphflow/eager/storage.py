@@ -1,7 +1,7 @@
 """The memory of eager tensors, for those who write into it: optimisers, initialisations, loaded states, statistics.
 
 Policy: who writes says so first, and the change is counted, so that a derivative that needs what was there refuses.
-Nothing here is recorded.
+Nothing of this is recorded; the copy of a result that would show its input is.
 
 State: none.
 """
@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from graphflow.dtypes import DType
+from graphflow.eager.devices import clone
 from graphflow.eager.engine import here
 from graphflow.eager.tensor import DEVICES, EagerTensor
+from graphflow.eager.traced import trace_here
 from graphflow.errors import DTypeError, FailedPreconditionError, ShapeError
 
 
@@ -34,6 +36,16 @@ def changing(x: EagerTensor) -> np.ndarray[Any, Any]:
         )
     x.touched()[0] += 1
     return value
+
+
+def apart(found: Any, given: Any) -> Any:
+    """What was computed, as a copy with memory of its own if it is what it was computed from, or a view of it."""
+    if isinstance(found, EagerTensor):
+        same = isinstance(given, EagerTensor) and found.memory is not None and found.memory is given.memory
+        shown = same or hasattr(found, "apart")
+    else:
+        shown = trace_here() is not None  # where a copy costs nothing
+    return clone(found) if shown or found is given else found
 
 
 def accumulate(total: EagerTensor, more: EagerTensor) -> None:

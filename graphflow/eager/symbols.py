@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 from graphflow.defaults import stacks
 from graphflow.dtypes import DType
 from graphflow.eager import devices, methods, pointwise, promotion, shaping
-from graphflow.eager.indexing import getitem
+from graphflow.eager.indexing import getitem, getitem_of_graph
 from graphflow.eager.methods import METHODS, PROPERTIES
 from graphflow.eager.tensor import Size
 from graphflow.eager.traced import CUT, trace_here
 from graphflow.errors import SymbolicUseError
 from graphflow.operators import _UFUNCS, Operators
-from graphflow.ops import array, core, slicing
+from graphflow.ops import array, core
 from graphflow.ops.state import outermost
-from graphflow.spec import is_concrete
+from graphflow.spec import describe, is_concrete
 from graphflow.tensor import Tensor
 
 CASTS = {name: METHODS[name] for name in ("float", "double", "half", "long", "int", "short", "bool")}
@@ -69,6 +69,9 @@ class Symbol(Tensor):
     """What stands for an eager tensor while a function is traced."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"tensor(..., shape={describe(self.dims)}, dtype={self.dtype.name}, traced)"
 
     @property
     def shape(self) -> Any:
@@ -128,7 +131,7 @@ class Symbol(Tensor):
         return methods.check_len(self)  # type: ignore[arg-type]
 
     def __getitem__(self, key: Any) -> Any:
-        return getitem(self, key) if is_concrete(self.dims) else slicing.getitem(self, key)
+        return getitem(self, key) if is_concrete(self.dims) else getitem_of_graph(self, key)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         short = _UFUNCS.get(ufunc.__name__)

@@ -10,16 +10,18 @@ State: which tensors keep their gradient though they are no leaves; whether ops 
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphflow.collector import CollectorPaused
+from graphflow.dtypes import float64
 from graphflow.eager import anomaly, hooks
 from graphflow.eager.engine import EAGER, here
-from graphflow.eager.history import changed_outputs, is_changed, settle
+from graphflow.eager.history import changed_outputs, copy_of, is_changed, settle
 from graphflow.eager.storage import accumulate
 from graphflow.eager.tensor import REQUIRED, EagerTensor, Record
 from graphflow.errors import FailedPreconditionError, InvalidArgumentError, ShapeError, shown
@@ -210,15 +212,15 @@ def backward_of(
         leaves = _asked(inputs)
     gradients, passed = differentiate(ys, leaves, given, create_graph, behind)
     taken = {id(g.value) for g in given if isinstance(g, EagerTensor)}
-    for x, g in zip(leaves, gradients, strict=True):
-        if g is None:
+    for i, x in enumerate(leaves):
+        if gradients[i] is None:
             continue
         if x._grad is None:
-            x._grad = g if create_graph else _own(g, taken)
+            x._grad = copy_of(gradients[i]) if create_graph else _own(gradients, i, taken, passed)
         elif create_graph:
-            x._grad = x._grad + g
+            x._grad = x._grad + gradients[i]
         else:
-            accumulate(x._grad, g)
+            accumulate(x._grad, gradients[i])
         if hooks.used[0]:
             hooks.added_to(x)
     if not (create_graph if retain_graph is None else retain_graph):
@@ -276,9 +278,14 @@ def _check_start(y: Any, gradient: Any) -> None:
         )
 
 
+def each_of(values: Any) -> list[Any]:
+    """One tensor or several, as a list; a generator such as `model.parameters()` counts as several."""
+    return list(values) if isinstance(values, Iterator) else listed(values)
+
+
 def _asked(inputs: Any) -> list[EagerTensor]:
     """What `backward(inputs=...)` is to add gradients to."""
-    found = listed(inputs)
+    found = each_of(inputs)
     for x in found:
         if not isinstance(x, EagerTensor) or x.track != REQUIRED:
             raise InvalidArgumentError(
@@ -289,13 +296,32 @@ def _asked(inputs: Any) -> list[EagerTensor]:
     return found
 
 
-def _own(g: EagerTensor, taken: set[int]) -> EagerTensor:
-    """The gradient in memory that is nobody else's: what is done to it in place is done to it alone."""
+def _own(gradients: list[Any], number: int, taken: set[int], passed: Sequence[Any]) -> EagerTensor:
+    """One of these in memory that is nobody else's: what is done to it in place is done to it alone."""
+    shared = _holders(gradients, number) > _ALONE and (hooks.used[0] or any(_is_users(record) for record in passed))
+    g = gradients[number]
     value = g.value
-    if type(value) is np.ndarray and (value.base is not None or not value.flags.writeable or id(value) in taken):
+    if type(value) is np.ndarray and (
+        shared or value.base is not None or not value.flags.writeable or id(value) in taken
+    ):
         value = np.array(value)
     taken.add(id(value))
     return EagerTensor(value, g.dtype)
+
+
+def _is_users(record: Any) -> bool:
+    """Whether its derivative may be the user's own, which may return a tensor that the user has."""
+    return (record.gradient_type != record.type or record.type == "CustomGradient") and "stage" not in record.attrs
+
+
+def _holders(gradients: list[Any], number: int) -> int:
+    """How many hold a gradient and its value; views of the value count."""
+    g = gradients[number]
+    value = g.value
+    return sys.getrefcount(g) + sys.getrefcount(value)
+
+
+_ALONE = _holders([EagerTensor(np.empty(0), float64)], 0)  # where the list alone holds it
 
 
 def free(records: Sequence[Any]) -> None:

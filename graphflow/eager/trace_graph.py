@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from graphflow import dtypes, source
+from graphflow.compile.lower import effects_of
 from graphflow.defaults import stacks
-from graphflow.eager import indexing, inplace
+from graphflow.eager import indexing, inplace, pointwise
 from graphflow.eager.adoption import STORE, variable_of
 from graphflow.eager.engine import here
+from graphflow.eager.recording import enable_grad, no_grad
 from graphflow.eager.storage import plain_array
 from graphflow.eager.symbols import Symbol
 from graphflow.eager.tensor import ANY, LEARNED, REQUIRED, EagerTensor
@@ -95,6 +97,7 @@ class TraceGraph(_Speaking, Tracing):
         self._outdated: dict[Tensor, source.Source] = {}  # by a change of what they show, at that line
         self._written: dict[int, EagerTensor] = {}  # from outside; they get their new values after a call
         self._effects: list[Operation] = []
+        self._begun = 0  # how many ops there were when the trace began
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -184,6 +187,7 @@ class TraceGraph(_Speaking, Tracing):
         self.reliance = Reliance()
         self._forget()
         self._effects = []
+        self._begun = len(self)
 
     def _forget(self) -> None:
         """What was noted of tensors is of one trace."""
@@ -204,7 +208,13 @@ class TraceGraph(_Speaking, Tracing):
         written = [self.current[key] for key in self._written]
         done = [state.assign(variable_of(self, x), value).op for x, value in written]
         self._forget()
-        return [*self._effects, *done], written
+        return [*self._effects, *done, *self._updates()], written
+
+    def _updates(self) -> list[Operation]:
+        """The ops of the trace that write variables, returned or not: only first values are for others to give."""
+        first = {v.initializer for v in self.store.get("variables", {}).values()}
+        built = [op for op in self.operations_after(self._begun - 1) if op not in first]
+        return [op for op in built if any(effect == "write" for _, effect in effects_of(op))]
 
     # -- changes in place ------------------------------------------------------------------------------------------
 
@@ -239,6 +249,8 @@ class TraceGraph(_Speaking, Tracing):
                 x,
             )
         before = self.capture(x)
+        if id(x) in self.current and not here.records and self._may_have_gradients(before):
+            raise _refusal("under no_grad, which may have gradients", "x = x.detach() before it, or x = x + y", x)
         new = self._computed(x, before, function, others)
         if self._is_variable(x):
             self._effects.append(state.assign(variable_of(self, x), new).op)
@@ -267,6 +279,21 @@ class TraceGraph(_Speaking, Tracing):
         self._set_aside(x)
         self._become(x, new)
 
+    def _may_have_gradients(self, x: Tensor) -> bool:
+        """Whether something from outside may get a gradient through x, other than what is changed in place there."""
+        apart = [self.captured[key][1] for key in self._written if key in self.captured]
+        seen = {x, *apart, *self.constants.values()}
+        stack = [x]
+        while stack:
+            y = stack.pop()
+            if y in self._given and not y.op.inputs or OPS[y.op.type].effect == "read":
+                return True
+            if has_gradient(y.op):
+                new = [z for z in y.op.inputs if z not in seen and (z.dtype.is_floating or z.dtype.is_complex)]
+                seen.update(new)
+                stack += new
+        return False
+
     def _change_part(self, x: Tensor, function: Callable[..., Any], others: Sequence[Any]) -> None:
         """Change a view by a change of what it shows."""
         whole, key = self.parts[x]
@@ -283,7 +310,7 @@ class TraceGraph(_Speaking, Tracing):
                 got=f"the change at {self._outdated[x]}",
                 hint="make the view again after the change: y = x.t(); x.clone() is no view",
             )
-        with self.as_default():
+        with self.as_default(), no_grad() if x.op.gradient_type == CUT else enable_grad():
             again = indexing.getitem(*self.parts[x])
         del self.parts[again], self._outdated[x]
         self._become(x, again)
@@ -298,8 +325,13 @@ class TraceGraph(_Speaking, Tracing):
 
     def _computed(self, x: Any, before: Tensor, function: Callable[..., Any], others: Sequence[Any]) -> Tensor:
         """The new value, which is no other tensor's."""
-        found = core.convert_to_tensor(function(before, *others), preferred_dtype=x.dtype)
-        return self.own(core.identity(inplace.fitting(x, found)))
+        built = len(self)
+        found = inplace.fitting(x, core.convert_to_tensor(function(before, *others), preferred_dtype=x.dtype))
+        used = any(y is before for op in self.operations_after(built - 1) for y in op.inputs)
+        made_here = not isinstance(x, EagerTensor) or id(x) in self.current
+        if made_here and not used and here.records and self._may_have_gradients(before):  # these are zeros, not none
+            found = pointwise.where(core.constant(False), before, found)
+        return self.own(core.identity(found))
 
     def own(self, x: Tensor) -> Tensor:
         """The tensor, which shows nobody else's memory."""

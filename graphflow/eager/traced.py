@@ -16,7 +16,21 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from graphflow.defaults import stacks
-from graphflow.eager.reading import PLAIN, Around, Cells, Names, around, attributes_of, contents, is_module, of_class
+from graphflow.eager.reading import (
+    ABSENT,
+    PLAIN,
+    Around,
+    Cells,
+    Names,
+    Snapshot,
+    around,
+    attributes_of,
+    containers_of,
+    contents,
+    is_module,
+    of_class,
+    of_containers,
+)
 from graphflow.errors import SymbolicUseError
 from graphflow.graph import FuncGraph, Graph
 
@@ -53,8 +67,10 @@ class Reliance:
 
     __slots__ = (
         "_bound",
+        "_early",
         "_first",
         "cells",
+        "contents",
         "learned",
         "modules",
         "names",
@@ -71,17 +87,21 @@ class Reliance:
         self.names: Names = []  # globals that the function names
         self.cells: Cells = []  # names of its closure
         self.objects: list[tuple[Any, dict[str, Any]]] = []  # weak references to others, and plain attributes of theirs
+        self.contents: list[tuple[Any, dict[str, Snapshot]]] = []  # weak references to modules, and their containers
         self.said: set[str] = set()  # words of its code, which may be attributes of modules
         self.learned: list[tuple[Any, int]] = []  # parameters, and whether they are learned
         self.recording: bool | None = None  # what the function was told of whether its caller records
         self.seen = parts_changed[0]
         self._bound: list[str] = []  # what the function has bound anew
         self._first: dict[int, Any] = {}  # modules as they were when the function first used them
+        self._early: dict[type, Around] = {}  # what containers around their code held then
 
     def use(self, module: Any) -> None:
         """The function takes something of a module."""
         if id(module) not in self._first:
-            self._first[id(module)] = module, _state(module)
+            self._first[id(module)] = module, _state(module), containers_of(module)
+            if type(module) not in self._early:
+                self._early[type(module)] = of_containers(around(of_class(type(module), ())[1]), True)
 
     def watch(self, found: Around) -> None:
         """The function takes what these names mean; those that it binds anew itself are its own business."""
@@ -101,26 +121,35 @@ class Reliance:
                 self.use(x)
         for x, before in found.objects:
             now = attributes_of(x, found.said)
-            self.objects.append((weakref.ref(x), now))
-            self._bound += [f"{type(x).__name__}.{n}" for n, v in now.items() if not _same(v, before.get(n, v))]
+            bound = [n for n, v in now.items() if not _same(v, before.get(n, v))]
+            self._bound += [f"{type(x).__name__}.{n}" for n in bound if type(now[n]) in PLAIN]
+            # A tensor that the function itself puts there is its own business.
+            kept = {n: v for n, v in now.items() if type(v) in PLAIN or n in before and n not in bound}
+            if kept:
+                self.objects.append((weakref.ref(x), kept))
 
     def close(self) -> list[str]:
         """The trace is made: modules are what they are now.  Returns what the function has bound anew in them."""
         kinds = self._kinds()
-        self.watch(around([f for _, functions in kinds.values() for f in functions]))
+        for early in [*self._early.values()]:
+            self.watch(early)
+        self.watch(of_containers(around([f for _, functions in kinds.values() for f in functions]), False))
         kinds = self._kinds()  # more was said, and more modules may be known
         bound = self._bound
-        for number, (module, first) in self._first.items():
+        for number, (module, first, containers) in self._first.items():
             words = kinds[type(module)][0] | self.said
             self.modules[number] = weakref.ref(module), (words, _state(module, words))
+            held = {n: v for n, v in containers.items() if n in words and v.is_of(module.__dict__.get(n))}
+            if held:
+                self.contents.append((self.modules[number][0], held))
             plain = _state(module)[2]
             bound += [f"{type(module).__name__}.{n}" for n, v in plain.items() if first[2].get(n, v) != v]
-        self._first, self.seen = {}, parts_changed[0]
+        self._first, self._early, self.seen = {}, {}, parts_changed[0]
         return bound
 
     def _kinds(self) -> dict[type, tuple[frozenset[str], Sequence[Any]]]:
         """The words and functions of the classes of the modules that were used."""
-        return {kind: of_class(kind, self.said) for kind in {type(module) for module, _ in self._first.values()}}
+        return {kind: of_class(kind, self.said) for kind in {type(module) for module, *_ in self._first.values()}}
 
     def holds(self) -> bool:
         """Whether all of it is as it was."""
@@ -139,12 +168,28 @@ class Reliance:
             if where.get(name) is not value and not _same(where.get(name), value):
                 return False
         for cell, value in self.cells:
-            if not _same(contents(cell), value):
+            found = contents(cell)
+            if found is not value and not _same(found, value):
                 return False
         for known, attributes in self.objects:
-            own = getattr(known(), "__dict__", attributes)
+            x = known()
+            if x is None:
+                return False
+            own, kind = x.__dict__, type(x)
             for name, value in attributes.items():
-                if own.get(name) is not value and not _same(own.get(name), value):
+                found = own[name] if name in own else getattr(kind, name, ABSENT)
+                if found is not value and not _same(found, value):
+                    return False
+        return not self.contents or self._contents_hold()
+
+    def _contents_hold(self) -> bool:
+        for known, held in self.contents:
+            own = getattr(known(), "__dict__", None)
+            if own is None:
+                continue
+            for name, before in held.items():
+                found = own.get(name)
+                if found is not before.itself and not before.is_of(found):
                     return False
         return True
 
@@ -174,9 +219,11 @@ def _state(module: Any, words: Any = None) -> tuple[Any, int, dict[str, Any]]:
 
 
 def _same(found: Any, value: Any) -> bool:
-    """Whether a name means what it meant before: the same object, or an equal number or text."""
+    """Whether a name means what it meant before: the same object, an equal number or text, or what holds the same."""
     if found is value:
         return True
+    if type(value) is Snapshot:
+        return value.is_of(found)
     return type(found) is type(value) and type(value) in PLAIN and repr(found) == repr(value)
 
 

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from graphflow import dtypes, nest, source
-from graphflow.backend import Run
+from graphflow.backend import Run, load_backend
 from graphflow.collector import CollectorPaused
 from graphflow.compile.lower import needed_ops
 from graphflow.eager.engine import EAGER, here
+from graphflow.eager.placement import move
 from graphflow.eager.reading import Around
 from graphflow.eager.recording import enable_grad
 from graphflow.eager.symbols import Symbol
-from graphflow.eager.tensor import REQUIRED, EagerTensor, Record
+from graphflow.eager.tensor import DEVICES, REQUIRED, EagerTensor, Record
 from graphflow.eager.trace_graph import has_gradient
 from graphflow.eager.trace_session import Caller, TraceSession, new_run
 from graphflow.eager.traced import CALLERS, Reliance, parts_changed
@@ -65,7 +66,10 @@ class Stage:
         if track and here.records and (here.tapes or track == REQUIRED):
             return self._recorded(inputs, values, track, run)
         call = self._plain or self._compiled()
-        return [EagerTensor(v, dtype) for v, dtype in zip(call(values, run), self.dtypes)]  # noqa: B905 - as many
+        found = call(values, run)
+        if DEVICES:
+            found = _where_they_lie(found, values, self.dtypes)
+        return [EagerTensor(v, dtype) for v, dtype in zip(found, self.dtypes)]  # noqa: B905 - as many
 
     def _compiled(self) -> Caller:
         self._plain = self.trace.session.caller([*self.outputs, *self.extra], self.inputs)
@@ -80,6 +84,9 @@ class Stage:
             inputs, values = self._kept(inputs, values)
         run = run or new_run()  # random numbers that a derivative draws again must be the same
         found = saving.forward(values, run)
+        if DEVICES:
+            count = len(self.outputs)
+            found = [*_where_they_lie(found[:count], values, self.dtypes), *found[count:]]
         made = [EagerTensor(v, dtype) for v, dtype in zip(found, saving.dtypes, strict=True)]
         attrs = {"stage": self, "run": run, "saving": saving}
         place = source.user_frame()
@@ -177,7 +184,7 @@ class Stage:
             found = record.attrs["saving"].backward(stage, record, seeds, run) if there else []
         out: list[Any] = [None] * len(record.inputs)
         for i, g in zip(there, found, strict=True):
-            out[i] = g
+            out[i] = move(g, record.inputs[i].device) if DEVICES else g
         return out
 
 
@@ -234,6 +241,18 @@ def _check_open(leaf: Any) -> None:
             got=what,
             hint="return list(...) of an iterator; return the tensors, and make the object outside",
         )
+
+
+def _where_they_lie(found: Sequence[Any], given: Sequence[Any], kinds: Sequence[dtypes.DType]) -> list[Any]:
+    """Results on the device where what was given lies; scalars, whole numbers and text are fine on the host."""
+    place = next((DEVICES[type(v)] for v in given if type(v) in DEVICES), None)
+    if place is None:
+        return list(found)
+    backend = load_backend(place)
+    stays = [type(v) is not np.ndarray or not v.ndim or kind.is_integer or kind is dtypes.string
+             for v, kind in zip(found, kinds, strict=True)]  # fmt: skip
+    pairs = zip(found, kinds, stays, strict=True)
+    return [v if stay else EAGER.send(v, kind, backend) for v, kind, stay in pairs]
 
 
 def _unread(x: Tensor) -> Any:
@@ -311,7 +330,7 @@ class Trace:
                 )
             outputs, extra = self._outputs(self.result)
             effects, written = self.graph.finish()
-            extra += effects
+            extra = list(dict.fromkeys([*extra, *effects]))
         used = {op.id for op in needed_ops([*[x.op for x in outputs], *extra], {})}
         pairs = [(x, known) for x, known in self.graph.captured.values() if known.op.id in used]
         self.captured = [tensor for tensor, _ in pairs]
@@ -371,7 +390,12 @@ class Trace:
         """Whether what it was made of is no longer so, which asks for another trace."""
         known = self.reliance
         if (
-            known.names or known.cells or known.values or known.objects or known.seen != parts_changed[0]
+            known.names
+            or known.cells
+            or known.values
+            or known.objects
+            or known.contents
+            or known.seen != parts_changed[0]
         ) and not known.holds():
             return True
         if known.recording is not None and known.recording is not bool(here.records):

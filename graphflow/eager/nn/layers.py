@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphflow import spec
+from graphflow.eager import shaping
 from graphflow.eager.nn import functional, init
 from graphflow.eager.nn.module import Module
 from graphflow.eager.nn.noise import probability
 from graphflow.eager.nn.parameter import Parameter, empty_parameter
-from graphflow.eager.nn.symbolic import flattened
 from graphflow.eager.storage import overwrite, plain_array
 from graphflow.errors import InvalidArgumentError, ShapeError, shown
 from graphflow.ops import array, core
@@ -122,7 +122,7 @@ class Flatten(Module):
         x = core.convert_to_tensor(input)
         if x.dims is None:
             raise ShapeError("Flatten needs to know how many axes there are", got="unknown rank", hint="x.set_shape")
-        return flattened(x, self.start_dim, self.end_dim)
+        return shaping.flatten(x, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """Axes."""

@@ -12,11 +12,14 @@ import math as scalar
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from graphflow import spec
 from graphflow.eager.conventions import PROBABILITIES, differentiated
 from graphflow.eager.mode import computes, placed
 from graphflow.eager.promotion import pair
 from graphflow.eager.storage import plain_array
+from graphflow.eager.tensor import EagerTensor
 from graphflow.errors import DTypeError, InvalidArgumentError, ShapeError, shown
 from graphflow.ops import arrange, array, casts, compare, core, index, math, nn, reduce
 from graphflow.ops.softmax import log_softmax, sparse_softmax_cross_entropy_with_logits
@@ -110,10 +113,23 @@ def _log(p: Any) -> Any:
         return math.maximum(math.log(p), LEAST_LOG)
 
 
+def _check_probabilities(x: Any, what: str) -> None:
+    """Raise if an element is no probability, where the values are there to be read."""
+    values = x.value if isinstance(x, EagerTensor) and x.device == "cpu" else ()
+    if np.size(values) and not (np.min(values) >= 0 and np.max(values) <= 1):  # nor is NaN
+        raise InvalidArgumentError(
+            f"binary_cross_entropy: all elements of {what} should be between 0 and 1",
+            got=f"elements from {np.min(values)} to {np.max(values)}",
+            hint="F.binary_cross_entropy_with_logits takes any numbers as input" if what == "input" else None,
+        )
+
+
 @placed
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """-(target * log(input) + (1 - target) * log(1 - input))."""
     p, t = _both(input, target, "binary_cross_entropy")
+    _check_probabilities(p, "input")
+    _check_probabilities(t, "target")
     # The loss is smallest where the input is what was wanted, at the ends as well: there the derivative is 0.
     sure = compare.logical_and(compare.equal(p, t), compare.equal(p * (1.0 - p), 0.0))
     p = index.where(sure, core.stop_gradient(p), p)

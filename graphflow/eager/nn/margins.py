@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphflow.eager.mode import placed
+from graphflow.eager.storage import apart
 from graphflow.errors import InvalidArgumentError, ShapeError, shown
 from graphflow.ops import arrange, core, index
 
@@ -34,6 +35,7 @@ _ROOM: dict[str, Callable[[int], int | None]] = {
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """A margin around the last axes: (before, after) of the last one first."""
     x: Any = core.convert_to_tensor(input)
+    given = x
     numbers = [operator.index(n) for n in pad]
     if len(numbers) % 2 or len(numbers) > 2 * len(x.dims):
         raise InvalidArgumentError("pad is made of pairs, at most one for each axis", got=shown(pad))
@@ -46,7 +48,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     if mode != "constant":
         for axis, (before, after) in enumerate(pairs, first):
             x = _repeated(x, axis, before, after, mode)
-        return x
+        return apart(x, given)
     if any(n < 0 for n in numbers):
         x = _cut(x, first, pairs)
         pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]

@@ -1,6 +1,7 @@
 """`Parameter`: a tensor that a module learns.
 
-Policy: a parameter is an eager tensor like others, with memory of its own, and a mark; ops need not tell it apart.
+Policy: a parameter is an eager tensor like others, with a mark; ops need not tell it apart.  It shares the memory of
+the eager tensor that it is made of, and counts changes in place with it; of anything else it is a copy.
 
 State: none.
 """
@@ -31,10 +32,10 @@ class _Parameters(type):
 
 
 class Parameter(metaclass=_Parameters):
-    """A tensor that a module learns: `Parameter(values)` is an eager tensor, with memory of its own."""
+    """A tensor that a module learns: `Parameter(x)` is an eager leaf that shares the memory of the tensor x."""
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> EagerTensor:  # type: ignore[misc]
-        """Copy the values."""
+        """Share the memory of an eager tensor; copy other values."""
         if trace_here() is not None and isinstance(data, Tensor) and not isinstance(data, EagerTensor):
             raise SymbolicUseError(
                 "a traced function makes a parameter of what it computes, which would be learned by nobody",
@@ -48,12 +49,23 @@ class Parameter(metaclass=_Parameters):
                 got=given.dtype.name,
                 hint="Parameter(x, requires_grad=False)",
             )
-        values = np.array(plain_array(given))
-        made = made_here(EagerTensor(values, given.dtype, REQUIRED if requires_grad else UNTRACKED))
+        track = REQUIRED if requires_grad else UNTRACKED
+        shares = _shares_memory(data)
+        values = data.value if shares else np.array(plain_array(given))
+        made = made_here(EagerTensor(values, given.dtype, track))
         made.role = LEARNED
-        if given.device != "cpu":
+        if shares:
+            made.memory = data.touched()
+        elif given.device != "cpu":
             relocate(made, given.device)
         return made
+
+
+def _shares_memory(data: Any) -> bool:
+    """Whether it is a tensor whose memory a parameter can share: on the CPU, and not read-only."""
+    if not isinstance(data, EagerTensor) or data.device != "cpu" or trace_here() is not None:
+        return False
+    return bool(data.shareable().flags.writeable)
 
 
 _DEVICES = ("cpu", "opencl", "cuda", "mps")  # words that name devices, whether or not there is one

@@ -14,6 +14,7 @@ from typing import Any
 from graphflow import spec
 from graphflow.eager.mode import placed
 from graphflow.eager.nn.windows import LAYOUT, batched, beside, pair
+from graphflow.eager.storage import apart
 from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError
 from graphflow.ops import arrange, array, pool, reduce
 
@@ -159,9 +160,10 @@ def _adaptive(rank: int, fold: Callable[..., Any], name: str, text: str) -> Call
         wanted = list(output_size) if hasattr(output_size, "__iter__") else [output_size] * rank
         if len(wanted) != rank or any(n is not None and n < 1 for n in wanted):
             raise InvalidArgumentError(f"{name} takes {rank} sizes, or one for all", got=str(output_size))
+        given = x
         for axis, count in enumerate(wanted, 2):
             x = _adapted(x, axis, count, fold)
-        return x if whole else array.squeeze(x, [0])
+        return apart(x if whole else array.squeeze(x, [0]), given)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = text

@@ -20,6 +20,7 @@ from graphflow.eager.nn.margins import pad
 from graphflow.eager.nn.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from graphflow.eager.nn.windows import LAYOUT, batched, pair
 from graphflow.eager.placement import next_to
+from graphflow.eager.storage import apart
 from graphflow.errors import InvalidArgumentError, ShapeError, UnimplementedError, shown
 from graphflow.ops import arrange, array, conv, core, index
 
@@ -107,10 +108,11 @@ def interpolate(
         raise InvalidArgumentError(
             f"no such mode for {spec.describe(x.dims)}", expected=", ".join([*fitting, "'area'"]), got=shown(mode)
         )
+    given = x
     sizes, scales = _targets(x, size, scale_factor)
     for axis, (wanted, scale) in enumerate(zip(sizes, scales, strict=True), 2):
         x = _along(x, axis, wanted, None if recompute_scale_factor else scale, mode, bool(align_corners))
-    return x
+    return apart(x, given)
 
 
 def _along(x: Any, axis: int, wanted: int, scale: float | None, mode: str, corners: bool) -> Any:
@@ -163,7 +165,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
             "upscale_factor**2 divides the channels", expected=f"a multiple of {r * r}", got=str(c)
         )
     c //= r * r
-    return _moved(x, [c, r, r, h, w], [0, 3, 1, 4, 2], [c, h * r, w * r])
+    return apart(_moved(x, [c, r, r, h, w], [0, 3, 1, 4, 2], [c, h * r, w * r]), x)
 
 
 @placed
@@ -173,7 +175,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
     r, (c, h, w) = downscale_factor, _known(x, "pixel_unshuffle")
     if r < 1 or h % r or w % r:
         raise InvalidArgumentError("downscale_factor divides height and width", got=f"{h} x {w} by {r}")
-    return _moved(x, [c, h // r, r, w // r, r], [0, 2, 4, 1, 3], [c * r * r, h // r, w // r])
+    return apart(_moved(x, [c, h // r, r, w // r, r], [0, 2, 4, 1, 3], [c * r * r, h // r, w // r]), x)
 
 
 def _blocks(sizes: Sequence[int], kernel: Any, gaps: Any, margin: Any, steps: Any) -> list[int]:

@@ -10,17 +10,15 @@ State: per thread, how many calls of modules on symbolic tensors are under way; 
 from __future__ import annotations
 
 import functools
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from graphflow import spec
 from graphflow.eager import pointwise, reductions, shaping
 from graphflow.eager.adoption import naming
+from graphflow.eager.indexing import getitem_of_graph
 from graphflow.eager.symbols import CASTS, SHARED, Symbol
 from graphflow.eager.traced import module_call
-from graphflow.errors import InvalidArgumentError
 from graphflow.ops import array
 from graphflow.tensor import Tensor
 
@@ -47,23 +45,16 @@ def _view(x: Any, *shape: Any) -> Any:
     return array.reshape(x, list(sizes))
 
 
-def flattened(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    """The axes from `start_dim` to `end_dim` as one, whose size is known where theirs are."""
-    rank = len(x.dims)
-    first, last = spec.normal_axis(start_dim, rank), spec.normal_axis(end_dim, rank)
-    if first > last:
-        raise InvalidArgumentError("start_dim comes after end_dim", got=f"{start_dim}, {end_dim}")
-    middle = x.dims[first : last + 1]
-    sizes = [*x.dims[:first], None if None in middle else math.prod(middle), *x.dims[last + 1 :]]
-    if sizes.count(None) > 1:  # -1 can stand for one of them, best for the one that would have to be multiplied out
-        sizes = [*_size(x)[:first], None if None in middle else sizes[first], *_size(x)[last + 1 :]]
-    return array.reshape(x, [-1 if d is None else d for d in sizes])
+def _getitem(self: Tensor, key: Any) -> Any:
+    """`x[:, torch.arange(2)]` while a module is called; elsewhere TensorFlow's keys."""
+    return getitem_of_graph(self, key) if _inside.calls else _of_graphs(self, key)
 
 
+_MAKERS = ("new_zeros", "new_ones", "new_full", "new_empty", "new_tensor")
 _NAMES = {*pointwise.FUNCTIONS, *reductions.METHODS, *shaping.METHODS, *CASTS, *SHARED}
 _METHODS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(Symbol, name) for name in (*_NAMES, "to", "detach", "clone", "contiguous", "cpu")},
-    "size": _size, "view": _view, "reshape": _view, "flatten": flattened,
+    **{name: getattr(Symbol, name) for name in (*_NAMES, *_MAKERS, "to", "detach", "clone", "contiguous", "cpu")},
+    "size": _size, "view": _view, "reshape": _view, "flatten": shaping.flatten,
 }  # fmt: skip
 
 
@@ -99,4 +90,6 @@ def _compared(name: str) -> Callable[[Tensor, object], Any]:
 
 Tensor.__eq__ = _compared("__eq__")  # type: ignore[method-assign, assignment]
 Tensor.__ne__ = _compared("__ne__")  # type: ignore[method-assign, assignment]
+_of_graphs = Tensor.__getitem__
+Tensor.__getitem__ = _getitem  # type: ignore[method-assign, assignment]
 Tensor.__getattr__ = _method  # type: ignore[attr-defined]
