@@ -182,7 +182,7 @@ class Backend(Protocol):
         """
 
     def kernel_context(self) -> contextvars.Context:
-        """What such kernels run in: without NumPy's warnings, and with all cores for what is worth them."""
+        """What such kernels run in: without NumPy's warnings, whatever the caller's settings are."""
 
     def explained(self, error: Exception, ins: Instruction, inputs: Sequence[Any]) -> Error:
         """What such a kernel raised, as an error of ours."""

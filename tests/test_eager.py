@@ -383,3 +383,11 @@ def test_programs_of_a_variable_are_bounded_and_go_with_it() -> None:
         del v
         gc.collect()
         assert len(EAGER._of_variables) == before - 1
+
+
+def test_a_long_product_is_shared_and_has_the_bits_of_a_session() -> None:
+    draw = np.random.default_rng(0)
+    a, b = (draw.normal(size=(640, 640)).astype(np.float32) for _ in range(2))
+    with gf.Graph().as_default(), gf.Session(optimization_level=0) as session:
+        wanted = session.run(gf.matmul(gf.constant(a), gf.constant(b)))
+    assert (torch.tensor(a) @ torch.tensor(b)).numpy().tobytes() == wanted.tobytes()

@@ -1,7 +1,7 @@
 """Kernels for those who compute one op at once.
 
 Policy: the same kernels, fitted in the same way, as in a program at level 0; a product gets one thread of BLAS, as
-there, so that the bits are the same, and what is cut into pieces is shared out between the cores.
+there, so that the bits are the same, and the pieces of a long one are shared out between the cores.
 
 State: none.
 """
@@ -20,7 +20,7 @@ from graphflow.runtime.workers import usable_cores
 from graphflow.spec import TensorSpec
 from graphflow_numpy import blas
 from graphflow_numpy.binding import row_of
-from graphflow_numpy.products import may_thread
+from graphflow_numpy.products import may_thread, worth_sharing
 from graphflow_numpy.sharing import THREADS
 from graphflow_numpy.table import fitted
 
@@ -40,6 +40,8 @@ def kernel(
         return lambda *arrays: function(next_run(), *arrays), row.view
     if row.blas and may_thread(values, ins):
         function = _with_one_thread(function)
+        if worth_sharing(values, ins):
+            function = _on_all_cores(function)
     return function, row.view
 
 
@@ -47,8 +49,18 @@ def context() -> contextvars.Context:
     """Where kernels run, whatever the caller's settings are."""
     made = contextvars.copy_context()
     made.run(np.seterr, all="ignore")
-    made.run(THREADS.set, usable_cores())
     return made
+
+
+def _on_all_cores(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arrays: Any) -> Any:
+        token = THREADS.set(usable_cores())
+        try:
+            return function(*arrays)
+        finally:
+            THREADS.reset(token)
+
+    return call
 
 
 def _with_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
