@@ -161,7 +161,7 @@ class Kept:
             for f in vars(c).values() if isinstance(f, FunctionType)
         ]  # fmt: skip
         slots = [
-            (item, slot, _in_slot(item, slot)) for c in type(item).__mro__ if not _closed(c)
+            (item, slot, _in_slot(item, slot)) for c in type(item).__mro__ if "__slots__" in vars(c) and not _closed(c)
             for slot in vars(c).values() if isinstance(slot, MemberDescriptorType)
         ]  # fmt: skip
         self._slots += slots
