@@ -32,7 +32,8 @@ def change(x: EagerTensor, function: Callable[..., Any], *others: Any) -> EagerT
     """Make x what `function(x, *others)` is."""
     graph = trace_here()
     if graph is not None and not graph.is_constant((x, *others)):
-        return graph.change(x, function, others)  # type: ignore[no-any-return]
+        traced: EagerTensor = graph.change(x, function, others)
+        return traced
     recorded = _recorded(x, others)
     check_changeable(x, recorded)
     if recorded:

@@ -141,7 +141,8 @@ def _operators() -> dict[str, Callable[..., Any]]:
 def detach(self: EagerTensor) -> EagerTensor:
     """The same memory, cut off from gradients."""
     if trace_here() is not None:
-        return core.stop_gradient(self)  # type: ignore[no-any-return]
+        cut: EagerTensor = core.stop_gradient(self)
+        return cut
     made = EagerTensor(self.shareable(), self.dtype)
     made.memory = self.touched()
     if type(made.value) in DEVICES:

@@ -37,10 +37,10 @@ Cells = list[tuple[Any, Any]]
 class Around(NamedTuple):
     """What some functions take from around them, each with what it is now."""
 
-    names: Names = []  # noqa: RUF012 - globals
-    cells: Cells = []  # noqa: RUF012 - of closures
+    names: Sequence[tuple[dict[str, Any], str, Any]] = ()  # globals
+    cells: Sequence[tuple[Any, Any]] = ()  # of closures
     said: frozenset[str] = frozenset()  # all words of their code
-    objects: list[tuple[Any, dict[str, Any]]] = []  # noqa: RUF012 - others than modules, with plain attributes
+    objects: Sequence[tuple[Any, dict[str, Any]]] = ()  # others than modules, with plain attributes
 
 
 class Snapshot:

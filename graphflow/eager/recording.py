@@ -113,11 +113,7 @@ class no_grad(_Mode):
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         """The context; or the decorated function, where the decorator has no parentheses."""
-        made = super().__new__(cls)
-        if function is None:
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(function)
+        return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self) -> None:
         super().__init__(False)
@@ -135,11 +131,7 @@ class inference_mode(_Mode):
 
     def __new__(cls, mode: Any = True) -> Any:
         """The context; or the decorated function, where the decorator has no parentheses."""
-        made = super().__new__(cls)
-        if isinstance(mode, bool):
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(mode)
+        return super().__new__(cls) if isinstance(mode, bool) else cls()(mode)
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__(not mode)

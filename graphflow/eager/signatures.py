@@ -15,7 +15,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -77,8 +77,7 @@ class Parts:
 
 def as_eager(value: Any) -> EagerTensor:
     """An array of the caller as a tensor."""
-    found: Any = convert_to_tensor(value, graph=EAGER)
-    return found  # type: ignore[no-any-return]
+    return cast("EagerTensor", convert_to_tensor(value, graph=EAGER))
 
 
 def _itself(value: Any) -> Any:
@@ -132,7 +131,8 @@ def symbols_in(value: Any, symbols: Any) -> Any:
         if type(value) is dict:
             return parts
         if not isinstance(value, dict):
-            return type(value)(parts)  # type: ignore[call-arg]
+            mapping: Any = type(value)
+            return mapping(parts)
         made: Any = copy.copy(value)  # with what else it knows, such as its default
         for k, part in parts.items():
             made[k] = part

@@ -111,7 +111,8 @@ class TraceGraph(_Speaking, Tracing):
             return self._handle(tensor)
         now = self.current.get(id(tensor))
         if now is not None:
-            return now[1]  # type: ignore[no-any-return]
+            traced: Tensor = now[1]
+            return traced
         if self._is_variable(tensor):
             return super().capture(self._variable(tensor)._as_tensor())
         if id(tensor) in self.fresh:

@@ -189,6 +189,14 @@ class InstanceNorm2d(_InstanceNorm):
     _ranks = (4,)
 
 
+def _learn(module: Module, sizes: Any, affine: bool, bias: bool, dtype: Any, device: Any) -> None:
+    """Give a module what it multiplies by, ones at first, and what it adds, or None where it has none."""
+    for name, wanted in (("weight", affine), ("bias", affine and bias)):
+        module.register_parameter(name, empty_parameter(sizes, dtype, device) if wanted else None)
+    if affine:
+        init.ones_(module.weight)
+
+
 class GroupNorm(Module):
     """Normalises each group of channels of each example."""
 
@@ -209,10 +217,7 @@ class GroupNorm(Module):
                 "num_groups divides num_channels", expected=f"a multiple of {num_groups}", got=str(num_channels)
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(name, empty_parameter((num_channels,), dtype, device) if wanted else None)
-        if affine:
-            init.ones_(self.weight)
+        _learn(self, (num_channels,), affine, bias, dtype, device)
 
     def forward(self, input: Any) -> Any:
         """The normalised input."""
@@ -239,10 +244,7 @@ class LayerNorm(Module):
         super().__init__()
         sizes = normalized_shape if hasattr(normalized_shape, "__iter__") else (normalized_shape,)
         self.normalized_shape, self.eps, self.elementwise_affine = tuple(sizes), eps, elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            self.register_parameter(name, empty_parameter(self.normalized_shape, dtype, device) if wanted else None)
-        if elementwise_affine:
-            init.ones_(self.weight)
+        _learn(self, self.normalized_shape, elementwise_affine, bias, dtype, device)
 
     def forward(self, input: Any) -> Any:
         """The normalised input."""

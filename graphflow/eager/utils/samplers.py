@@ -127,7 +127,8 @@ class BatchSampler(Sampler):
             yield rows
 
     def __len__(self) -> int:
-        total = len(self.sampler)  # type: ignore[arg-type]
+        sampler: Any = self.sampler
+        total = len(sampler)
         return total // self.batch_size if self.drop_last else -(-total // self.batch_size)
 
 
